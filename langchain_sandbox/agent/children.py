@@ -1,0 +1,104 @@
+"""Start processes and learn how they ended, as PID 1 has to: every orphan in the container is ours to reap.
+
+`waitpid(-1)` takes any child's exit, so `Popen.wait` cannot be used beside it; this table is asked instead.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_exits: dict[int, int] = {}
+_ours: dict[int, subprocess.Popen[bytes]] = {}
+_changed = threading.Condition()
+
+
+def start_reaper() -> None:
+    """Reap children for as long as the container lives."""
+    threading.Thread(target=_reap, name="reaper", daemon=True).start()
+
+
+def spawn(
+    command: Sequence[str],
+    *,
+    cwd: str,
+    env: Mapping[str, str],
+    stdin: int = subprocess.DEVNULL,
+    stdout: int | IO[bytes] = subprocess.DEVNULL,
+    stderr: int | IO[bytes] = subprocess.DEVNULL,
+) -> subprocess.Popen[bytes]:
+    """Start a process in a session of its own; wait for it with `wait`, never with the object's own method."""
+    with _changed:
+        child = subprocess.Popen(
+            command, cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True
+        )
+        _ours[child.pid] = child
+        _changed.notify_all()
+    return child
+
+
+def wait(child: subprocess.Popen[bytes], timeout: float | None = None) -> int | None:
+    """The exit code (negative for a signal), or `None` if it still runs after `timeout` seconds."""
+    with _changed:
+        _changed.wait_for(lambda: child.pid in _exits, timeout)
+        return _exits.get(child.pid)
+
+
+def run(command: Sequence[str], *, cwd: str, env: Mapping[str, str], timeout: float = 60.0) -> bytes:
+    """Run a short command to its end and return its standard output.
+
+    Raises:
+        OSError: If it fails or takes longer than `timeout` seconds; the message holds its last words.
+    """
+    errors = os.fdopen(os.memfd_create("stderr"), "w+b")  # in memory: the disk may be what is full
+    child = spawn(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=errors)
+    killer = threading.Timer(timeout, os.killpg, (child.pid, signal.SIGKILL))
+    killer.daemon = True
+    killer.start()
+    assert child.stdout is not None
+    with child.stdout:
+        output = child.stdout.read()
+    code = wait(child)
+    killer.cancel()
+    with errors:
+        errors.seek(0)
+        words = errors.read(500).decode("utf-8", "replace").strip()
+    if code != 0:
+        msg = f"{' '.join(command[:3])} ended with {code}: {words}"
+        raise OSError(msg)
+    return output
+
+
+def kill_all() -> None:
+    """Kill every process in the container but this one, and wait until the ones that we started are gone."""
+    try:
+        os.kill(-1, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    with _changed:
+        _changed.wait_for(lambda: all(pid in _exits for pid in _ours), 2.0)
+
+
+def _reap() -> None:
+    while True:
+        try:
+            pid, status = os.waitpid(-1, 0)
+        except ChildProcessError:
+            with _changed:
+                # Checked under the lock: `spawn` holds it from before the fork, so no child can be missed.
+                if all(known in _exits for known in _ours):
+                    _changed.wait()
+            continue
+        code = os.waitstatus_to_exitcode(status)
+        with _changed:
+            child = _ours.get(pid)
+            if child is not None:
+                child.returncode = code
+                _exits[pid] = code
+            _changed.notify_all()

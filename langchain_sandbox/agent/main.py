@@ -1,0 +1,121 @@
+"""PID 1 of the container: harden, take the link, boot OpenCode, do one task, say what came of it, end.
+
+The end of the link is the end of everything: when the host's side closes, for whatever reason, this process exits
+and the kernel takes all others with it. So does the deadline, in case nobody closes anything.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from langchain_sandbox.agent.harden import harden
+from langchain_sandbox.agent.wire import Wire
+from langchain_sandbox.link import PROTOCOL_VERSION, Channel, Data, LinkEvent, Message
+
+if TYPE_CHECKING:
+    from langchain_sandbox.agent.task import Task
+
+EXIT_DONE = 0
+EXIT_BROKEN = 70
+EXIT_DEADLINE = 124
+EXIT_HOST_GONE = 125
+
+_DEADLINE_GRACE = 15.0  # the host ends the run at its deadline; this is for a host that cannot
+
+
+class Agent:
+    """Sorts what the host says to the parts that it concerns."""
+
+    def __init__(self, read_fd: int, write_fd: int) -> None:
+        self.wire = Wire(read_fd=read_fd, write_fd=write_fd, on_event=self._on_event, on_end=_end_of_link)
+        self._task: Task | None = None
+        self._hello = threading.Event()
+        self._bye = threading.Event()
+
+    def run(self) -> NoReturn:
+        """Serve the host until it says bye."""
+        self.wire.start()
+        self.wire.send_message(
+            {
+                "type": "ready",
+                "protocol": PROTOCOL_VERSION,
+                "opencode": os.environ.get("OPENCODE_VERSION", ""),
+                "uid": os.getuid(),
+            }
+        )
+        self._hello.wait()
+        self._bye.wait()
+        os._exit(EXIT_DONE)
+
+    def _on_event(self, event: LinkEvent) -> None:
+        if self._task is not None and event.channel is Channel.MODEL:
+            self._task.endpoint.on_event(event)
+        elif self._task is not None and event.channel is Channel.FILES:
+            self._task.arrival.on_event(event)
+        elif isinstance(event, Message) and event.channel is Channel.CONTROL:
+            self._on_control(event.body)
+        elif isinstance(event, Data):
+            self.wire.acknowledge(event)
+
+    def _on_control(self, body: dict[str, Any]) -> None:
+        match body.get("type"):
+            case "hello" if self._task is None:
+                self._start(body)
+            case "workspace" if self._task is not None:
+                self._task.arrival.start(body)
+            case "task" if self._task is not None:
+                self._task.start(body)
+            case "abort" if self._task is not None:
+                self._task.abort()
+            case "bye":
+                self._bye.set()
+
+    def _start(self, hello: dict[str, Any]) -> None:
+        if hello.get("protocol") != PROTOCOL_VERSION:
+            words = f"the host speaks protocol {hello.get('protocol')}, the image {PROTOCOL_VERSION}: rebuild the image"
+            self.wire.send_message({"type": "failed", "code": "protocol_version", "message": words})
+            return
+        deadline = threading.Timer(float(hello["deadline"]) + _DEADLINE_GRACE, os._exit, (EXIT_DEADLINE,))
+        deadline.daemon = True
+        deadline.start()
+        # Imported now, after the link is up: the host measures the time to `ready`, and sends the files meanwhile.
+        from langchain_sandbox.agent.task import Task  # noqa: PLC0415
+
+        self._task = Task(self.wire, hello)
+        self._hello.set()
+
+
+def main() -> NoReturn:
+    """Run as PID 1."""
+    harden()
+    # The link moves away from descriptors 0 and 1, so that nothing that we start or import can speak on it.
+    read_fd, write_fd = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    threading.excepthook = _broken
+    try:
+        from langchain_sandbox.agent import children  # noqa: PLC0415 - after the descriptors are safe
+
+        children.start_reaper()
+        Agent(read_fd, write_fd).run()
+    except BaseException as error:  # noqa: BLE001 - PID 1 has nobody above it
+        print(f"agent: {error!r}", file=sys.stderr, flush=True)
+        os._exit(EXIT_BROKEN)
+
+
+def _broken(failure: threading.ExceptHookArgs) -> None:
+    """A thread of ours that fails must end the run, not leave the host waiting."""
+    import traceback  # noqa: PLC0415 - only for the end of the world
+
+    traceback.print_exception(failure.exc_type, failure.exc_value, failure.exc_traceback)
+    sys.stderr.flush()
+    os._exit(EXIT_BROKEN)
+
+
+def _end_of_link(reason: str) -> None:
+    print(f"agent: {reason}", file=sys.stderr, flush=True)
+    os._exit(EXIT_HOST_GONE)

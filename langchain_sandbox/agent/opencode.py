@@ -1,0 +1,217 @@
+"""OpenCode's server on loopback: how it is configured, started, asked and watched."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import os
+import secrets
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from langchain_sandbox.agent import children, endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+REPOSITORY = "/run/ws/repo"
+HOME = "/run/home"
+PORT = 4096
+BINARY = "/usr/local/bin/opencode"
+LOG = f"{HOME}/opencode.log"
+
+_MODELS = "/opt/langchain-sandbox/models.json"
+_BOOT_LIMIT = 60.0
+_KNOWN = "1.18."
+
+
+class OpenCodeError(Exception):
+    """OpenCode did not do what its interface promises; `code` names the kind for the host."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def build_config(*, context: int, output: int) -> dict[str, Any]:
+    """OpenCode's configuration: one provider on loopback, nothing from outside, nothing ever asked.
+
+    Args:
+        context: Tokens that the model takes in all.
+        output: Tokens that it may answer with.
+    """
+    return {
+        "autoupdate": False,
+        "share": "disabled",
+        "snapshot": False,  # the host makes its own difference; a snapshot is a `git add` of the tree at each step
+        "lsp": False,
+        "formatter": False,
+        "enabled_providers": ["sandbox"],
+        "model": "sandbox/model",
+        "small_model": "sandbox/model",
+        "provider": {
+            "sandbox": {
+                "npm": "@ai-sdk/openai-compatible",
+                "name": "sandbox",
+                "options": {"baseURL": f"http://127.0.0.1:{endpoint.PORT}/v1", "apiKey": "none", "timeout": False},
+                "models": {
+                    "model": {"name": "model", "tool_call": True, "limit": {"context": context, "output": output}}
+                },
+            }
+        },
+        # A permission that asks would wait for ever: nobody is there to answer.
+        "permission": {"*": "allow", "question": "deny", "external_directory": "allow", "doom_loop": "allow"},
+        # Project configuration is switched off below, and its AGENTS.md with it: that one is named here.
+        "instructions": [f"{REPOSITORY}/AGENTS.md"],
+    }
+
+
+def build_environment(*, config: str, password: str) -> dict[str, str]:
+    """The environment of OpenCode and of every tool that it starts. It holds nothing worth stealing."""
+    switches = ("AUTOUPDATE", "MODELS_FETCH", "LSP_DOWNLOAD", "DEFAULT_PLUGINS", "PROJECT_CONFIG", "CLAUDE_CODE")
+    return {
+        **tool_environment(),
+        **{f"OPENCODE_DISABLE_{switch}": "1" for switch in switches},
+        "OPENCODE_PURE": "1",
+        "OPENCODE_MODELS_PATH": _MODELS,
+        "OPENCODE_CONFIG": config,
+        "OPENCODE_SERVER_PASSWORD": password,
+    }
+
+
+def tool_environment() -> dict[str, str]:
+    """What any program in the container needs, git included."""
+    return {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": HOME,
+        "XDG_DATA_HOME": f"{HOME}/.local/share",
+        "XDG_CONFIG_HOME": f"{HOME}/.config",
+        "XDG_STATE_HOME": f"{HOME}/.local/state",
+        "XDG_CACHE_HOME": f"{HOME}/.cache",
+        "LANG": "C.UTF-8",
+        "TERM": "dumb",
+        "PYTHONPYCACHEPREFIX": "/tmp/pycache",  # else running a project's tests would litter its patch
+        "GIT_TERMINAL_PROMPT": "0",
+    }
+
+
+class OpenCode:
+    """One `opencode serve`, spoken to over HTTP.
+
+    `opencode run` is not used: it costs seconds more, reads standard input, quotes its arguments and ends with
+    exit code 0 after many failures.
+    """
+
+    def __init__(self, *, context: int, output: int) -> None:
+        os.makedirs(HOME, exist_ok=True)
+        path = f"{HOME}/opencode.json"
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(build_config(context=context, output=output), file)
+        password = secrets.token_urlsafe(16)
+        self._authorization = "Basic " + base64.b64encode(f"opencode:{password}".encode()).decode()
+        with open(LOG, "wb") as log:
+            # Not started in the work folder: OpenCode would look at it before the files are there, and remember.
+            self._process = children.spawn(
+                [BINARY, "serve", "--hostname", "127.0.0.1", "--port", str(PORT), "--print-logs", "--log-level", "WARN"],
+                cwd="/tmp",
+                env=build_environment(config=path, password=password),
+                stdout=log,
+                stderr=log,
+            )
+
+    def wait_ready(self) -> str:
+        """Wait until the server answers and return its version.
+
+        Raises:
+            OpenCodeError: If it ends, stays silent, or is a version that we do not know.
+        """
+        deadline = time.monotonic() + _BOOT_LIMIT
+        while time.monotonic() < deadline:
+            code = children.wait(self._process, timeout=0.02)
+            if code is not None:
+                msg = f"OpenCode ended with {code} while starting"
+                raise OpenCodeError("opencode_start", msg)
+            try:
+                health = self.call("GET", "/global/health", timeout=2.0)
+            except OSError:
+                continue
+            version = str(health.get("version"))
+            if not version.startswith(_KNOWN):
+                msg = f"the image holds OpenCode {version}; this package speaks to {_KNOWN}x"
+                raise OpenCodeError("opencode_version", msg)
+            return version
+        msg = f"OpenCode did not answer within {_BOOT_LIMIT:.0f} s of its start"
+        raise OpenCodeError("opencode_start", msg)
+
+    def create_session(self, *, title: str) -> str:
+        """Open a session in the work folder; given a title, OpenCode does not ask the model for one."""
+        # Sessions made over HTTP offer the tool `question`, which would wait for ever.
+        deny = [{"permission": "question", "pattern": "*", "action": "deny"}]
+        session = self.call("POST", "/session", {"title": title, "permission": deny}, timeout=30.0)
+        return str(session["id"])
+
+    def prompt(self, session: str, *, text: str, agent: str) -> dict[str, Any]:
+        """Give the task and wait, without limit, until OpenCode has done with it."""
+        body = {
+            "agent": agent,
+            "model": {"providerID": "sandbox", "modelID": "model"},
+            "parts": [{"type": "text", "text": text}],
+        }
+        return self.call("POST", f"/session/{quote(session)}/message", body, timeout=None)
+
+    def watch(self, on_event: Callable[[dict[str, Any]], None]) -> threading.Event:
+        """Follow the server's events in a thread; the returned flag is set once the stream is open."""
+        opened = threading.Event()
+        threading.Thread(target=self._follow, args=(on_event, opened), name="events", daemon=True).start()
+        return opened
+
+    def call(self, method: str, path: str, body: object = None, *, timeout: float | None) -> dict[str, Any]:
+        """One request in the work folder's context.
+
+        Raises:
+            OSError: If the server does not answer.
+            OpenCodeError: If it answers with an error, or with something that is not a JSON object.
+        """
+        response = self._request(method, path, body, timeout=timeout)
+        try:
+            text = response.read()
+        except http.client.HTTPException as error:
+            msg = f"{method} {path}: the answer was cut: {error!r}"
+            raise OSError(msg) from error
+        if response.status >= 400:
+            msg = f"{method} {path} was answered with {response.status}: {text[:500].decode('utf-8', 'replace')}"
+            raise OpenCodeError("opencode_api", msg)
+        try:
+            answer = json.loads(text)
+        except ValueError as error:
+            msg = f"{method} {path} was not answered with JSON: {text[:200]!r}"
+            raise OpenCodeError("opencode_api", msg) from error
+        return answer if isinstance(answer, dict) else {"answer": answer}
+
+    def _request(
+        self, method: str, path: str, body: object = None, *, timeout: float | None
+    ) -> http.client.HTTPResponse:
+        connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=timeout)
+        headers = {"Authorization": self._authorization, "Content-Type": "application/json"}
+        payload = None if body is None else json.dumps(body).encode("ascii")
+        try:
+            connection.request(method, f"{path}?directory={quote(REPOSITORY)}", body=payload, headers=headers)
+            return connection.getresponse()
+        except http.client.HTTPException as error:
+            msg = f"{method} {path}: the answer was cut: {error!r}"
+            raise OSError(msg) from error
+
+    def _follow(self, on_event: Callable[[dict[str, Any]], None], opened: threading.Event) -> None:
+        try:
+            response = self._request("GET", "/event", timeout=None)
+            while line := response.readline():
+                opened.set()
+                if line.startswith(b"data:"):
+                    on_event(json.loads(line[5:]))
+        except (OSError, ValueError, http.client.HTTPException):
+            pass  # the server is gone; whoever waits for its answer learns it there
+        finally:
+            opened.set()

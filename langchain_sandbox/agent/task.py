@@ -1,0 +1,142 @@
+"""One task: OpenCode boots while the repository arrives, works, and what came of it goes back."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+from langchain_sandbox.agent import children
+from langchain_sandbox.agent.arrival import Arrival, ArrivalError
+from langchain_sandbox.agent.departure import send_changes
+from langchain_sandbox.agent.endpoint import Endpoint
+from langchain_sandbox.agent.opencode import HOME, LOG, REPOSITORY, OpenCode, OpenCodeError
+from langchain_sandbox.link import Channel
+
+if TYPE_CHECKING:
+    from langchain_sandbox.agent.wire import Wire
+
+_EVENTS = {
+    "message.part.delta",
+    "message.part.updated",
+    "message.updated",
+    "session.created",
+    "session.error",
+    "session.idle",
+    "session.compacted",
+}
+_TEXT_CAP = 32 * 1024
+_REPLY_CAP = 4 * 1024 * 1024
+_BACKLOG = 512 * 1024
+_LAST_EVENTS = 2.0
+_LOW_SPACE = 64 * 1024
+
+
+class Task:
+    """Everything that one task needs, from the host's hello on."""
+
+    def __init__(self, wire: Wire, hello: dict[str, Any]) -> None:
+        self._wire = wire
+        self._limit = int(hello["changes_limit"])
+        self._aborted = threading.Event()
+        self._idle = threading.Event()
+        self._session = ""
+        self.arrival = Arrival(wire)
+        self.endpoint = Endpoint(wire)
+        self.endpoint.start()
+        model = hello["model"]
+        self._opencode = OpenCode(context=int(model["context"]), output=int(model["output"]))
+
+    def start(self, task: dict[str, Any]) -> None:
+        """Begin with what the host asks."""
+        threading.Thread(target=self._run, args=(task,), name="task", daemon=True).start()
+
+    def abort(self) -> None:
+        """Stop OpenCode and everything that it started; what was changed until now still goes back."""
+        self._aborted.set()
+        children.kill_all()
+
+    def _run(self, task: dict[str, Any]) -> None:
+        result: dict[str, Any] = {"type": "result", "finish": None, "text": "", "error": None}
+        try:
+            result["opencode"] = self._opencode.wait_ready()
+            self.arrival.wait()
+            result.update(self._work(task))
+        except ArrivalError as error:
+            result["error"] = {"name": "workspace", "message": str(error)}
+        except OpenCodeError as error:
+            result["error"] = {"name": error.code, "message": str(error)}
+        except (OSError, KeyError, TypeError) as error:
+            result["error"] = {"name": "opencode_gone", "message": f"OpenCode went away: {error}"}
+        result["aborted"] = self._aborted.is_set()
+        result["full"] = _full_filesystems()
+        if result["error"]:
+            result["log"] = _tail(LOG)
+        children.kill_all()  # nothing may change the files while they are read
+        if self.arrival.complete:
+            result["changes"] = send_changes(self._wire, self.arrival.manifest, limit=self._limit)
+        self._wire.send_message(result, channel=Channel.FILES)  # behind the files, which must arrive before it
+
+    def _work(self, task: dict[str, Any]) -> dict[str, Any]:
+        if not self._opencode.watch(self._forward).wait(10.0):
+            raise OpenCodeError("opencode_api", "the event stream did not open")
+        self._session = self._opencode.create_session(title=str(task["title"]))
+        self._wire.send_message({"type": "working"})
+        reply = self._opencode.prompt(self._session, text=str(task["text"]), agent=str(task["agent"]))
+        self._idle.wait(_LAST_EVENTS)
+        info = reply["info"]
+        texts = [part["text"] for part in reply.get("parts", ()) if part.get("type") == "text"]
+        return {"finish": info.get("finish"), "text": "\n".join(texts)[:_REPLY_CAP], "error": _error(info.get("error"))}
+
+    def _forward(self, event: dict[str, Any]) -> None:
+        kind = event.get("type")
+        if kind not in _EVENTS:
+            return
+        properties = event.get("properties") or {}
+        if kind == "session.idle" and properties.get("sessionID") == self._session:
+            self._idle.set()
+        if kind == "message.part.delta" and self._wire.queued(Channel.EVENTS) > _BACKLOG:
+            return  # the finished part follows with the whole text
+        self._wire.send_message({"type": kind, "properties": _cap(properties)}, channel=Channel.EVENTS)
+
+
+def _cap(value: Any, depth: int = 0) -> Any:
+    """The same with long texts shortened: a tool may print megabytes, and each event repeats them."""
+    if isinstance(value, str):
+        return value if len(value) <= _TEXT_CAP else value[:_TEXT_CAP] + "… (shortened)"
+    if isinstance(value, dict) and depth < 8:
+        # `metadata` repeats a tool's output as it grows; the output itself follows.
+        return {key: _cap(item, depth + 1) for key, item in value.items() if key != "metadata"}
+    if isinstance(value, list) and depth < 8:
+        return [_cap(item, depth + 1) for item in value[:200]]
+    return value if isinstance(value, int | float | bool | None) else str(value)[:200]
+
+
+def _error(error: Any) -> dict[str, str] | None:
+    if not isinstance(error, dict):
+        return None
+    data = error.get("data")
+    message = data.get("message") if isinstance(data, dict) else None
+    return {"name": str(error.get("name")), "message": str(message or "")[:4000]}
+
+
+def _full_filesystems() -> list[str]:
+    """Which of the writable places have no room left, in bytes or in files."""
+    full = []
+    for path in (REPOSITORY, HOME, "/tmp"):
+        try:
+            status = os.statvfs(path)
+        except OSError:
+            continue
+        if status.f_bavail * status.f_frsize < _LOW_SPACE or status.f_favail < 2:
+            full.append(path)
+    return full
+
+
+def _tail(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.path.getsize(path) - 4000))
+            return file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""

@@ -1,0 +1,187 @@
+"""Plain, typed options: which model, which limits. Imports nothing of ours but the errors."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from langchain_sandbox.errors import SandboxConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ChangesPolicy = Literal["return", "review", "apply", "discard"]
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+_UNITS = {"k": KIB, "m": MIB, "g": GIB, "t": 1024 * GIB}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEndpoint:
+    """An OpenAI-compatible model server, as vLLM serves it.
+
+    Args:
+        base_url: Address of the server, with or without the trailing `/v1`.
+        name: Model to ask for. `None` takes the one that `/v1/models` serves.
+        api_key: Sent by the host as a bearer token. It never enters the container.
+
+    Raises:
+        SandboxConfigError: If `base_url` is not an http or https address.
+
+    Example:
+        ```python
+        ModelEndpoint("http://127.0.0.1:8000/v1", name="Qwen/Qwen3-Coder-30B-A3B-Instruct")
+        ```
+    """
+
+    base_url: str
+    name: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        try:
+            parts = urlsplit(self.base_url)
+            host, _ = parts.hostname, parts.port
+        except ValueError as error:
+            msg = f"The model's base_url {self.base_url!r} is not an address: {error}."
+            raise SandboxConfigError(msg) from error
+        if parts.scheme not in {"http", "https"} or not host:
+            msg = (
+                f"The model's base_url must look like http://127.0.0.1:8000/v1, not {self.base_url!r}. "
+                "It is the address of an OpenAI-compatible server such as vLLM."
+            )
+            raise SandboxConfigError(msg)
+        if parts.username or parts.password:
+            msg = "Give the model's key as api_key (or SANDBOX_MODEL_API_KEY), not inside base_url."
+            raise SandboxConfigError(msg)
+        path = parts.path.rstrip("/") or "/v1"
+        object.__setattr__(self, "base_url", f"{parts.scheme}://{parts.netloc}{path}")
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read `SANDBOX_MODEL_BASE_URL`, `SANDBOX_MODEL_NAME` and `SANDBOX_MODEL_API_KEY`.
+
+        Args:
+            environ: Where to read; the process environment by default.
+
+        Raises:
+            SandboxConfigError: If `SANDBOX_MODEL_BASE_URL` is not set.
+        """
+        environ = os.environ if environ is None else environ
+        base_url = environ.get("SANDBOX_MODEL_BASE_URL")
+        if not base_url:
+            msg = (
+                "No model endpoint is configured. Set SANDBOX_MODEL_BASE_URL, for example to "
+                "http://127.0.0.1:8000/v1, or pass Sandbox(model=ModelEndpoint(...))."
+            )
+            raise SandboxConfigError(msg)
+        return cls(
+            base_url, environ.get("SANDBOX_MODEL_NAME") or None, environ.get("SANDBOX_MODEL_API_KEY") or None
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one run may use. Sizes are bytes, or text such as `"2g"` and `"512m"`.
+
+    The three tmpfs sizes count as memory in the kernel, so the container's memory limit is `memory` plus
+    their sum: a big repository must not look like a process out of memory.
+
+    Args:
+        memory: For the processes in the container; there is no swap.
+        cpus: Cores, as a share of time.
+        pids: Processes and threads.
+        workspace: Size of the repository's copy in the container.
+        workspace_files: Files and folders in that copy.
+        home: Size of the home folder (OpenCode's database and logs).
+        tmp: Size of `/tmp`.
+        changes: Bytes of changed files that are taken out of the container.
+        model_calls: Model calls in one run; more ends it as `budget_exceeded`. `None` for no limit.
+        tokens: Prompt and completion tokens in one run, as the server counts them. `None` for no limit.
+        first_byte: Seconds that the model may take before a call's first byte.
+        idle: Seconds that the model may pause inside an answer.
+
+    Raises:
+        SandboxConfigError: If a value is not positive or cannot be read.
+
+    Example:
+        ```python
+        Limits(memory="4g", cpus=4, model_calls=50)
+        ```
+    """
+
+    memory: int | str = 2 * GIB
+    cpus: float = 2.0
+    pids: int = 256
+    workspace: int | str = GIB
+    workspace_files: int = 200_000
+    home: int | str = 512 * MIB
+    tmp: int | str = 512 * MIB
+    changes: int | str = 256 * MIB
+    model_calls: int | None = 200
+    tokens: int | None = None
+    first_byte: float = 120.0
+    idle: float = 60.0
+
+    def __post_init__(self) -> None:
+        for name in ("memory", "workspace", "home", "tmp", "changes"):
+            object.__setattr__(self, name, _parse_bytes(name, getattr(self, name)))
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if value is None and item.name in {"model_calls", "tokens"}:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+                msg = f"Limits.{item.name} must be a positive number, not {value!r}."
+                raise SandboxConfigError(msg)
+
+    def size(self, name: Literal["memory", "workspace", "home", "tmp", "changes"]) -> int:
+        """One of the sizes in bytes, whichever way it was written."""
+        return int(getattr(self, name))
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read `SANDBOX_LIMIT_MEMORY`, `SANDBOX_LIMIT_CPUS` and so on, one per field.
+
+        Args:
+            environ: Where to read; the process environment by default.
+
+        Raises:
+            SandboxConfigError: If a value cannot be read; the message names the variable.
+        """
+        environ = os.environ if environ is None else environ
+        values: dict[str, Any] = {}
+        for item in fields(cls):
+            variable = f"SANDBOX_LIMIT_{item.name.upper()}"
+            text = environ.get(variable, "").strip()
+            if text:
+                values[item.name] = _parse_number(variable, text)
+        return cls(**values)
+
+
+def _parse_number(variable: str, text: str) -> int | float | str | None:
+    if text.lower() == "none":
+        return None
+    if text[-1:].lower() in _UNITS:
+        return _parse_bytes(variable, text)
+    try:
+        return float(text) if "." in text else int(text)
+    except ValueError as error:
+        msg = f"{variable} must be a number, or a size such as 2g; it is {text!r}."
+        raise SandboxConfigError(msg) from error
+
+
+def _parse_bytes(name: str, value: int | str) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    text = str(value).strip().lower().removesuffix("b").removesuffix("i")
+    unit = _UNITS.get(text[-1:], 1)
+    try:
+        return int(float(text.rstrip("kmgt")) * unit)
+    except (ValueError, OverflowError) as error:
+        msg = f"{name} must be a size in bytes or text such as '512m' or '2g', not {value!r}."
+        raise SandboxConfigError(msg) from error

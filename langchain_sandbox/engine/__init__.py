@@ -1,0 +1,1 @@
+"""Make a hardened container and attach to it. `base` is the contract, `docker` fills it."""

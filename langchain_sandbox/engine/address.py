@@ -1,0 +1,102 @@
+"""Where the engine is: `DOCKER_HOST`, else the docker command's current context, else the usual socket."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from docker.context import ContextAPI
+from docker.errors import DockerException
+from docker.tls import TLSConfig
+
+from langchain_sandbox.errors import SandboxConfigError, SandboxUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_DEFAULT = "unix:///var/run/docker.sock"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineAddress:
+    """An engine's address, checked.
+
+    Args:
+        url: Such as `unix:///var/run/docker.sock` or `tcp://10.0.0.2:2376`.
+        certificates: Folder with `ca.pem`, `cert.pem` and `key.pem`, for TLS.
+    """
+
+    url: str
+    certificates: Path | None = None
+
+    @property
+    def socket(self) -> str | None:
+        """Path of the unix socket, if it is one."""
+        return urlsplit(self.url).path if self.url.startswith("unix:") else None
+
+    @property
+    def base_url(self) -> str:
+        """The address as an HTTP client takes it."""
+        if self.socket:
+            return "http://engine"
+        return f"{'https' if self.certificates else 'http'}://{urlsplit(self.url).netloc}"
+
+    def sdk_tls(self) -> TLSConfig | None:
+        """The TLS settings as the docker SDK takes them."""
+        if self.certificates is None:
+            return None
+        folder = self.certificates
+        pair = (str(folder / "cert.pem"), str(folder / "key.pem"))
+        return TLSConfig(client_cert=pair, ca_cert=str(folder / "ca.pem"), verify=True)
+
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """The TLS settings as the standard library takes them."""
+        if self.certificates is None:
+            return None
+        context = ssl.create_default_context(cafile=str(self.certificates / "ca.pem"))
+        context.load_cert_chain(str(self.certificates / "cert.pem"), str(self.certificates / "key.pem"))
+        return context
+
+
+def find_engine(environ: Mapping[str, str] | None = None) -> EngineAddress:
+    """Find the engine as the docker command would.
+
+    Args:
+        environ: Where to read `DOCKER_HOST` and its companions; the process environment by default.
+
+    Raises:
+        SandboxConfigError: If the address is of a kind that we cannot attach to.
+        SandboxUnavailableError: If the docker command's context cannot be read.
+    """
+    environ = os.environ if environ is None else environ
+    url = environ.get("DOCKER_HOST") or _context_url(environ.get("DOCKER_CONTEXT")) or _DEFAULT
+    scheme = urlsplit(url).scheme
+    if scheme == "npipe":
+        msg = "The engine's address is a Windows pipe. Run Python inside WSL2, where Docker offers a unix socket."
+        raise SandboxConfigError(msg)
+    if scheme == "ssh":
+        msg = (
+            f"The engine's address {url} uses ssh, which is not supported yet. Forward its socket instead: "
+            "ssh -N -L /tmp/engine.sock:/var/run/docker.sock HOST, and DOCKER_HOST=unix:///tmp/engine.sock."
+        )
+        raise SandboxConfigError(msg)
+    if scheme not in {"unix", "tcp"}:
+        msg = f"The engine's address must begin with unix:// or tcp://, not {url!r}. Look at DOCKER_HOST."
+        raise SandboxConfigError(msg)
+    secure = bool(environ.get("DOCKER_TLS_VERIFY")) and scheme == "tcp"
+    folder = Path(environ.get("DOCKER_CERT_PATH") or Path.home() / ".docker") if secure else None
+    return EngineAddress(url, folder)
+
+
+def _context_url(name: str | None) -> str | None:
+    try:
+        context = ContextAPI.get_context(name)
+    except (DockerException, OSError, ValueError) as error:
+        msg = f"The docker command's context cannot be read: {error}. Look at `docker context ls`."
+        raise SandboxUnavailableError(msg) from error
+    # The default context is no more than the environment and the usual socket.
+    return str(context.Host) if context is not None and context.Name != "default" else None

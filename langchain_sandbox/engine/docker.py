@@ -1,0 +1,232 @@
+"""The Docker Engine API, for everything that speaks it: Docker, Docker Desktop, Podman's service."""
+
+from __future__ import annotations
+
+import json
+import logging
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio
+import anyio.to_thread
+import docker
+import docker.errors
+import httpx
+import requests
+
+from langchain_sandbox.engine import labels
+from langchain_sandbox.engine.address import EngineAddress, find_engine
+from langchain_sandbox.engine.attach import AttachedStream, open_attachment
+from langchain_sandbox.engine.base import ContainerEnd, ContainerSpec
+from langchain_sandbox.engine.hardening import USER, build_host_config
+from langchain_sandbox.engine.image import require_image
+from langchain_sandbox.engine.owner import is_dead
+from langchain_sandbox.errors import SandboxUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+_GONE = {404, 409}  # no such container, or its removal is in progress
+_CALL_TIMEOUT = 60
+_MAKE_PLACES = 16
+_REMOVE_PLACES = 8
+
+
+class DockerEngine:
+    """An engine of this API at one address.
+
+    Args:
+        address: Where it is; found as the docker command finds it by default.
+    """
+
+    def __init__(self, address: EngineAddress | None = None) -> None:
+        self.address = address or find_engine()
+        self._client: docker.DockerClient | None = None
+        self._connecting = anyio.Lock()
+        self._places = anyio.CapacityLimiter(_MAKE_PLACES)
+        # Places of their own: a hundred containers being made must not keep one from being killed.
+        self._remove_places = anyio.CapacityLimiter(_REMOVE_PLACES)
+        transport = httpx.AsyncHTTPTransport(
+            uds=self.address.socket,
+            verify=self.address.ssl_context() or False,
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+        )
+        self._http = httpx.AsyncClient(transport=transport, base_url=self.address.base_url, trust_env=False)
+
+    async def require_image(self, name: str | None) -> str:
+        """The id of the image with that name, or of the package's own."""
+        client = await self._connect()
+        return await self._call(partial(require_image, client, name))
+
+    async def create(self, spec: ContainerSpec) -> DockerContainer:
+        """Make a container that does not run yet."""
+        client = await self._connect()
+        config = build_container_config(spec)
+        # Not abandoned when cancelled: a container that is being made has to be known to be removed.
+        with anyio.CancelScope(shield=True):
+            made = await self._call(partial(client.api.create_container_from_config, config, name=spec.name))
+        return DockerContainer(self, str(made["Id"]), spec.name)
+
+    async def collect_garbage(self) -> list[str]:
+        """Remove what dead processes of this machine left behind."""
+        client = await self._connect()
+        listing = partial(client.api.containers, all=True, filters={"label": labels.OWNER})
+        removed = []
+        for item in await self._call(listing):
+            if is_dead(item["Labels"].get(labels.OWNER, "")):
+                logger.info("removing %s, left by a process that is gone", item["Names"])
+                await self.remove(item["Id"])
+                removed.extend(name.lstrip("/") for name in item["Names"])
+        return removed
+
+    async def start(self, container: str) -> None:
+        """Start a container by its id."""
+        client = await self._connect()
+        with anyio.CancelScope(shield=True):
+            await self._call(partial(client.api.start, container))
+
+    async def remove(self, container: str) -> None:
+        """Kill and remove a container by its id; that it is gone already is no error."""
+        client = await self._connect()
+
+        def remove() -> None:
+            try:
+                client.api.remove_container(container, force=True, v=True)
+            except docker.errors.APIError as error:
+                if error.status_code not in _GONE:
+                    raise
+
+        await self._call(remove, places=self._remove_places)
+
+    async def attach(self, container: str) -> AttachedStream:
+        """Open a container's standard streams."""
+        path = f"{await self._prefix()}/containers/{container}/attach?stream=1&stdin=1&stdout=1&stderr=1"
+        try:
+            return await open_attachment(self._http, path)
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+
+    async def events(self, container: str, stack: AsyncExitStack) -> AsyncIterator[dict[str, Any]]:
+        """Open the engine's events about a container; they are being recorded when this returns."""
+        query = {"filters": json.dumps({"container": [container], "type": ["container"]})}
+        request = self._http.stream(
+            "GET", f"{await self._prefix()}/events", params=query, timeout=httpx.Timeout(30.0, read=None)
+        )
+        try:
+            response = await stack.enter_async_context(request)
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+        return _parse_events(response)
+
+    async def _prefix(self) -> str:
+        client = await self._connect()
+        return f"/v{client.api.api_version}"
+
+    async def _connect(self) -> docker.DockerClient:
+        async with self._connecting:
+            if self._client is None:
+                connect = partial(
+                    docker.DockerClient,
+                    base_url=self.address.url,
+                    tls=self.address.sdk_tls() or False,
+                    version="auto",
+                    timeout=_CALL_TIMEOUT,
+                    max_pool_size=_MAKE_PLACES + _REMOVE_PLACES,
+                )
+                self._client = await self._call(connect)
+        return self._client
+
+    async def _call(self, function: Callable[[], T], *, places: anyio.CapacityLimiter | None = None) -> T:
+        """Run a blocking call of the SDK in a thread and speak our own exceptions."""
+        try:
+            return await anyio.to_thread.run_sync(function, limiter=places or self._places)
+        except docker.errors.APIError as error:
+            msg = f"The engine refused: {error.explanation or error}"
+            raise SandboxUnavailableError(msg) from error
+        except (docker.errors.DockerException, requests.RequestException, OSError) as error:
+            if isinstance(error, SandboxUnavailableError):
+                raise
+            raise self._unreachable(error) from error
+
+    def _unreachable(self, error: Exception) -> SandboxUnavailableError:
+        msg = (
+            f"No container engine answers at {self.address.url} ({error}). Start Docker (for example "
+            "`sudo systemctl start docker`), or set DOCKER_HOST to where it is; your user must be allowed to use it."
+        )
+        return SandboxUnavailableError(msg)
+
+
+class DockerContainer:
+    """One container of a `DockerEngine`."""
+
+    def __init__(self, engine: DockerEngine, container_id: str, name: str) -> None:
+        self.id = container_id
+        self.name = name
+        self._engine = engine
+        self._events: AsyncIterator[dict[str, Any]] | None = None
+        self._stack = AsyncExitStack()
+
+    async def attach(self) -> AttachedStream:
+        """Open the stream and the engine's events about this container."""
+        self._events = await self._engine.events(self.id, self._stack)
+        return await self._engine.attach(self.id)
+
+    async def start(self) -> None:
+        """Let the program run."""
+        await self._engine.start(self.id)
+
+    async def wait(self) -> ContainerEnd:
+        """Return when it has ended and is gone, or when the engine went away."""
+        exit_code: int | None = None
+        oom = False
+        assert self._events is not None, "attach first"  # noqa: S101 - a mistake of ours, not of a caller
+        try:
+            async for event in self._events:
+                match event.get("Action"):
+                    case "oom":
+                        oom = True
+                    case "die":
+                        exit_code = int(event["Actor"]["Attributes"].get("exitCode", -1))
+                    case "destroy":
+                        return ContainerEnd(exit_code=exit_code, oom=oom)
+        except (httpx.HTTPError, OSError):
+            pass  # as at the stream's end: the engine went away
+        return ContainerEnd(exit_code=exit_code, oom=oom, lost=True)
+
+    async def remove(self) -> None:
+        """Kill it if it runs and take it away."""
+        await self._engine.remove(self.id)
+
+    async def aclose(self) -> None:
+        """Close our side of the engine's events."""
+        await self._stack.aclose()
+
+
+def build_container_config(spec: ContainerSpec) -> dict[str, Any]:
+    """The body of the engine's create call."""
+    return {
+        "Image": spec.image,
+        "Hostname": "sandbox",
+        "User": USER,
+        "WorkingDir": "/",
+        "Labels": dict(spec.labels),
+        "Tty": False,
+        "OpenStdin": True,
+        "StdinOnce": True,  # the first attachment's end is the end of input, for good
+        "AttachStdin": True,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "StopSignal": "SIGKILL",  # PID 1 ignores the polite ones; `docker stop` should not wait for nothing
+        "HostConfig": build_host_config(spec.limits),
+    }
+
+
+async def _parse_events(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
+    async for line in response.aiter_lines():
+        if line:
+            yield json.loads(line)

@@ -1,0 +1,63 @@
+"""The walls of a container, as the engine's own words. Pure: what is built here is what the tests read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from langchain_sandbox.config import Limits
+
+USER = "1000:1000"
+WORKSPACE_MOUNT = "/run/ws"
+HOME_MOUNT = "/run/home"
+
+_SHM = 64 * 1024 * 1024
+_SMALL_INODES = 50_000
+
+
+def build_host_config(limits: Limits) -> dict[str, Any]:
+    """The engine's `HostConfig`: no network, no capability, no writable disk, no log, every resource bounded."""
+    memory = build_memory_limit(limits)
+    return {
+        "AutoRemove": True,
+        "NetworkMode": "none",
+        "ReadonlyRootfs": True,
+        "CapDrop": ["ALL"],
+        "SecurityOpt": ["no-new-privileges"],
+        "PidsLimit": limits.pids,
+        "Memory": memory,
+        "MemorySwap": memory,  # the same number means: no swap
+        "NanoCpus": int(limits.cpus * 1_000_000_000),
+        "Tmpfs": build_tmpfs(limits),
+        "ShmSize": _SHM,
+        "IpcMode": "private",
+        "LogConfig": {"Type": "none", "Config": {}},  # the stream is attached; a log would be a disk to fill
+        "Ulimits": [
+            {"Name": "nofile", "Soft": 4096, "Hard": 4096},
+            {"Name": "core", "Soft": 0, "Hard": 0},
+        ],
+        "Init": False,  # our agent is PID 1
+        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+    }
+
+
+def build_memory_limit(limits: Limits) -> int:
+    """Bytes for the processes and for the file systems that live in memory."""
+    return limits.size("memory") + limits.size("workspace") + limits.size("home") + limits.size("tmp") + _SHM
+
+
+def build_tmpfs(limits: Limits) -> dict[str, str]:
+    """The only places that can be written, each with a limit in bytes and in files.
+
+    The mount points do not exist in the image: over an existing folder Docker ignores the mode, and without the
+    mode an arbitrary uid could not write. `exec` is needed for compiled tests, virtual environments and the like.
+    """
+    return {
+        WORKSPACE_MOUNT: _tmpfs(limits.size("workspace"), limits.workspace_files),
+        HOME_MOUNT: _tmpfs(limits.size("home"), _SMALL_INODES),
+        "/tmp": _tmpfs(limits.size("tmp"), _SMALL_INODES),  # noqa: S108 - the container's, not ours
+    }
+
+
+def _tmpfs(size: int, inodes: int) -> str:
+    return f"rw,exec,nosuid,nodev,mode=1777,size={size},nr_inodes={inodes}"

@@ -1,0 +1,102 @@
+"""Carries a run's events from the thread in which they happen to the thread or loop in which they are read.
+
+Whoever produces never waits. A reader that is slow, or asleep, costs a bounded amount of memory: texts that nobody
+has read are joined, and at a great many events the oldest are dropped, which a warning then says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from typing import TYPE_CHECKING
+
+from langchain_sandbox.events import SandboxEvent, TextEvent, WarningEvent
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+MAX_EVENTS = 10_000
+_JOIN_LIMIT = 64 * 1024
+
+
+class EventLog:
+    """A queue between threads for one reader."""
+
+    def __init__(self) -> None:
+        self._events: deque[SandboxEvent] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._dropped = 0
+        self._wakers: set[Callable[[], None]] = set()
+
+    def put(self, event: SandboxEvent) -> None:
+        """Add an event; never waits."""
+        with self._changed:
+            last = self._events[-1] if self._events else None
+            if isinstance(event, TextEvent) and isinstance(last, TextEvent) and len(last.text) < _JOIN_LIMIT:
+                self._events[-1] = last.model_copy(update={"text": last.text + event.text})
+            else:
+                self._events.append(event)
+            if len(self._events) > MAX_EVENTS:
+                self._events.popleft()
+                self._dropped += 1
+            self._wake()
+
+    def close(self) -> None:
+        """No more events will come."""
+        with self._changed:
+            self._closed = True
+            self._wake()
+
+    def __iter__(self) -> Iterator[SandboxEvent]:
+        """Read until the log is closed, waiting where nothing is there yet."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._events or self._closed)
+                event = self._take()
+            if event is None:
+                return
+            yield event
+
+    async def __aiter__(self) -> AsyncIterator[SandboxEvent]:
+        """Read in an event loop until the log is closed."""
+        loop = asyncio.get_running_loop()
+        ready = asyncio.Event()
+
+        def wake() -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(ready.set)
+
+        with self._changed:
+            self._wakers.add(wake)
+        try:
+            while True:
+                ready.clear()
+                with self._changed:
+                    event = self._take()
+                    over = event is None and self._closed
+                if event is not None:
+                    yield event
+                elif over:
+                    return
+                else:
+                    await ready.wait()
+        finally:
+            with self._changed:
+                self._wakers.discard(wake)
+
+    def _take(self) -> SandboxEvent | None:
+        if not self._events:
+            return None
+        if self._dropped:
+            first, dropped = self._events[0], self._dropped
+            self._dropped = 0
+            msg = f"{dropped} events were dropped, since nobody read them"
+            return WarningEvent(run_id=first.run_id, at=first.at, message=msg)
+        return self._events.popleft()
+
+    def _wake(self) -> None:
+        self._changed.notify_all()
+        for waker in self._wakers:
+            waker()

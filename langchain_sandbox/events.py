@@ -1,0 +1,101 @@
+"""What happens during a run, as typed events in the order in which it happened.
+
+Texts and tool calls are what the program inside the container says; model calls and the end are what the host saw.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    run_id: str
+    at: float = Field(description="Seconds since the run began.")
+
+
+class StartedEvent(_Event):
+    """The container runs and its program has answered."""
+
+    type: Literal["started"] = "started"
+    container: str = Field(description="The container's name.")
+    model: str = Field(description="The model's name, as the server knows it.")
+
+
+class TextEvent(_Event):
+    """The agent said something; texts that nobody has read yet are joined."""
+
+    type: Literal["text"] = "text"
+    text: str
+
+
+class ToolStartedEvent(_Event):
+    """The agent began to use one of OpenCode's tools."""
+
+    type: Literal["tool_started"] = "tool_started"
+    call_id: str
+    tool: str = Field(description="OpenCode's name of the tool, such as bash, edit or read.")
+    input: dict[str, Any]
+
+
+class ToolEndedEvent(_Event):
+    """A tool has ended."""
+
+    type: Literal["tool_ended"] = "tool_ended"
+    call_id: str
+    tool: str
+    status: Literal["completed", "error"]
+    output: str = Field(description="What it printed, or its error; long texts are shortened.")
+
+
+class ModelCallEvent(_Event):
+    """The gateway has relayed a call of the model to its end."""
+
+    type: Literal["model_call"] = "model_call"
+    index: int = Field(description="Counted from 0.")
+    status: int | None = Field(description="HTTP status; None if there was no answer.")
+    first_byte: float | None = Field(description="Seconds until the answer began.")
+    duration: float = Field(description="Seconds in all.")
+    prompt_tokens: int
+    completion_tokens: int
+    error: str | None = Field(description="Code of what went wrong.")
+
+
+class StepEvent(_Event):
+    """OpenCode has finished a step: one answer of the model and the tools that it asked for."""
+
+    type: Literal["step"] = "step"
+    index: int = Field(description="Counted from 0.")
+    reason: str = Field(description="Why it ended, such as stop or tool-calls.")
+
+
+class WarningEvent(_Event):
+    """Something that a user should know, and that did not stop the run."""
+
+    type: Literal["warning"] = "warning"
+    message: str
+
+
+class FinishedEvent(_Event):
+    """The run is over; the result is complete. Always the last event, and there is always one."""
+
+    type: Literal["finished"] = "finished"
+    status: str
+    ok: bool
+
+
+SandboxEvent = Annotated[
+    StartedEvent
+    | TextEvent
+    | ToolStartedEvent
+    | ToolEndedEvent
+    | ModelCallEvent
+    | StepEvent
+    | WarningEvent
+    | FinishedEvent,
+    Field(discriminator="type"),
+]
+"""Any of the events; tell them apart by class or by `type`."""

@@ -1,0 +1,145 @@
+"""Where the model is: found, checked and asked for its name before any container is made."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpx
+
+from langchain_sandbox.errors import SandboxConfigError
+from langchain_sandbox.gateway.rules import check_addresses
+
+if TYPE_CHECKING:
+    from langchain_sandbox.config import ModelEndpoint
+
+PREFLIGHT_LIMIT = 4.0
+_DEFAULT_CONTEXT = 32 * 1024
+_MAX_OUTPUT = 8 * 1024
+_CLIENT_ERROR = 400
+
+
+class UpstreamError(Exception):
+    """The model server cannot be used; `code` names how."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """A model server that has answered.
+
+    Args:
+        model: Name that it serves.
+        context: Tokens that the model takes in all.
+        url: Its base address, by number: the name is not looked up again, so it cannot come to mean another place.
+        headers: What each request carries, the key included.
+        server_name: What its certificate must say, for TLS.
+    """
+
+    model: str
+    context: int
+    url: str
+    headers: dict[str, str] = field(repr=False)
+    server_name: str | None = None
+
+    @property
+    def output(self) -> int:
+        """Tokens that one answer may have: the prompt and it must fit the context together."""
+        return min(_MAX_OUTPUT, self.context // 4)
+
+    def client(self) -> httpx.AsyncClient:
+        """A client for it that follows no redirection and asks no proxy."""
+        verify = ssl.create_default_context() if self.server_name else False
+        return httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(verify=verify, limits=httpx.Limits(max_connections=None)),
+            headers=self.headers,
+            trust_env=False,
+        )
+
+    @property
+    def extensions(self) -> dict[str, Any]:
+        """What each request needs besides, in the words of the HTTP library."""
+        return {"sni_hostname": self.server_name} if self.server_name else {}
+
+
+async def find_upstream(endpoint: ModelEndpoint, *, allow_remote: bool) -> Upstream:
+    """Ask a model server what it serves, within four seconds.
+
+    Args:
+        endpoint: As configured.
+        allow_remote: Whether it may be outside the user's network.
+
+    Raises:
+        SandboxConfigError: If the address is not allowed, or the model is not among those served.
+        UpstreamError: If the server does not answer as a model server does.
+    """
+    url = httpx.URL(endpoint.base_url)
+    try:
+        with anyio.fail_after(PREFLIGHT_LIMIT):
+            address = await _resolve(url, allow_remote=allow_remote)
+            headers = {"Host": url.netloc.decode("ascii")}
+            if endpoint.api_key:
+                headers["Authorization"] = f"Bearer {endpoint.api_key}"
+            draft = Upstream(
+                model="",
+                context=_DEFAULT_CONTEXT,
+                url=str(url.copy_with(host=address)).rstrip("/"),
+                headers=headers,
+                server_name=url.host if url.scheme == "https" else None,
+            )
+            async with draft.client() as client:
+                response = await client.get(f"{draft.url}/models", extensions=draft.extensions)
+    except TimeoutError as error:
+        msg = f"the model server {endpoint.base_url} did not answer within {PREFLIGHT_LIMIT:.0f} s"
+        raise UpstreamError("model_unreachable", msg) from error
+    except (httpx.HTTPError, OSError) as error:
+        msg = f"the model server {endpoint.base_url} cannot be reached: {error or type(error).__name__}"
+        raise UpstreamError("model_unreachable", msg) from error
+    if response.status_code >= _CLIENT_ERROR:
+        msg = f"the model server {endpoint.base_url} answered GET /v1/models with HTTP {response.status_code}"
+        raise UpstreamError(f"http_{response.status_code}", msg)
+    model, context = _parse_models(response, endpoint)
+    return Upstream(
+        model=model,
+        context=context or _DEFAULT_CONTEXT,
+        url=draft.url,
+        headers=draft.headers,
+        server_name=draft.server_name,
+    )
+
+
+async def _resolve(url: httpx.URL, *, allow_remote: bool) -> str:
+    found = await anyio.getaddrinfo(url.host, url.port or 80, type=socket.SOCK_STREAM)
+    addresses = [str(item[4][0]) for item in found]
+    if not allow_remote:
+        check_addresses(url.host, addresses)
+    # "localhost" is often ::1 first, where few model servers listen.
+    return sorted(addresses, key=lambda address: ":" in address)[0]
+
+
+def _parse_models(response: httpx.Response, endpoint: ModelEndpoint) -> tuple[str, int | None]:
+    try:
+        served = [item for item in response.json()["data"] if isinstance(item.get("id"), str)]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        msg = f"{endpoint.base_url}/models did not answer with a list of models: is it an OpenAI-compatible server?"
+        raise UpstreamError("malformed_answer", msg) from error
+    names = [item["id"] for item in served]
+    if endpoint.name is None:
+        # vLLM lists adapters beside the model that they belong to, which alone has no parent.
+        served = [item for item in served if item.get("parent") is None]
+        if len(served) != 1:
+            msg = f"{endpoint.base_url} serves {len(served)} models; name one of {names} as ModelEndpoint(name=...)."
+            raise SandboxConfigError(msg)
+    else:
+        served = [item for item in served if item["id"] == endpoint.name]
+        if not served:
+            msg = f"{endpoint.base_url} does not serve the model {endpoint.name!r}; it serves {names}."
+            raise SandboxConfigError(msg)
+    context = served[0].get("max_model_len")
+    return served[0]["id"], context if isinstance(context, int) and context > 0 else None

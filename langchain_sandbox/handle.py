@@ -1,0 +1,99 @@
+"""A run that is under way, held from any thread or loop."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from langchain_sandbox.portal import get_portal
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from concurrent.futures import Future
+
+    from langchain_sandbox.event_log import EventLog
+    from langchain_sandbox.events import SandboxEvent
+    from langchain_sandbox.result import SandboxResult
+    from langchain_sandbox.run import Run
+
+_CANCEL_LIMIT = 5.0
+
+
+class RunHandle:
+    """One run: wait for it, watch it, cancel it. Made by `Sandbox.start`.
+
+    Example:
+        ```python
+        handle = sandbox.start("Fix the failing test.")
+        for event in handle.events():
+            print(event)
+        result = handle.result()
+        ```
+    """
+
+    def __init__(self, *, run: Run, future: Future[SandboxResult], log: EventLog, run_id: str) -> None:
+        self.run_id = run_id
+        self._run = run
+        self._future = future
+        self._log = log
+
+    @property
+    def done(self) -> bool:
+        """Whether the run is over."""
+        return self._future.done()
+
+    def result(self) -> SandboxResult:
+        """Wait for the result. If the wait is interrupted (Ctrl-C), the run is cancelled first.
+
+        Raises:
+            SandboxConfigError: If what was asked for cannot work.
+            SandboxUnavailableError: If the engine or the image is not there.
+        """
+        try:
+            return self._future.result()
+        except BaseException:
+            if not self._future.done():
+                self._cancel_and_wait()
+            raise
+
+    async def aresult(self) -> SandboxResult:
+        """As `result`. If the waiting task is cancelled, the run is too, and its container gone before this returns."""
+        waiting = asyncio.wrap_future(self._future)
+        try:
+            return await asyncio.shield(waiting)
+        except asyncio.CancelledError:
+            if not self._future.done():
+                await self._acancel_and_wait()
+            raise
+
+    def cancel(self) -> None:
+        """Ask the run to end; it does within five seconds, with a result that says `cancelled`."""
+        if not self._future.done():
+            get_portal().start_task_soon(self._cancel_in_portal)
+
+    async def acancel(self) -> None:
+        """As `cancel`, and wait until it has ended, five seconds at most."""
+        await self._acancel_and_wait()
+
+    def events(self) -> Iterator[SandboxEvent]:
+        """What happens, as it happens, until the run is over. For one reader."""
+        return iter(self._log)
+
+    def aevents(self) -> AsyncIterator[SandboxEvent]:
+        """As `events`, in an event loop."""
+        return aiter(self._log)
+
+    async def _cancel_in_portal(self) -> None:
+        self._run.cancel()
+
+    def _cancel_and_wait(self) -> None:
+        self.cancel()
+        try:
+            self._future.result(_CANCEL_LIMIT)
+        except Exception:  # noqa: BLE001 - whoever interrupted us wants their own exception
+            return
+
+    async def _acancel_and_wait(self) -> None:
+        self.cancel()
+        waiting = asyncio.wrap_future(self._future)
+        await asyncio.wait({asyncio.ensure_future(asyncio.shield(waiting))}, timeout=_CANCEL_LIMIT)

@@ -1,0 +1,186 @@
+"""Which ending it was: one ordered table over the evidence, first match wins.
+
+The order is the argument: what we did ourselves explains all that follows from it, what the gateway saw explains
+what OpenCode says about it, and OpenCode's own word comes last, since the container is hostile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from langchain_sandbox.result import Ending, Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """Everything that the decision may rest on."""
+
+    cancelled: bool = False
+    timed_out: float | None = None
+    failure: tuple[str, str] | None = None
+    stalled: str | None = None
+    link_broken: str | None = None
+    engine_lost: bool = False
+    oom: bool = False
+    exit_code: int | None = None
+    full: list[str] = field(default_factory=list)
+    reported: bool = False
+    error: tuple[str, str] | None = None
+    finish: str | None = None
+    answered_calls: int = 0
+    model_finish: str | None = None
+
+
+Rule = tuple[Status, Callable[[Facts], bool], Callable[[Facts], Ending]]
+
+_SHOW_LOG = "The container's last words are in result.evidence.stderr; please report it if they say nothing to you."
+_UNREACHABLE = {"model_unreachable"}
+
+
+def decide(facts: Facts) -> tuple[Status, Ending]:
+    """The ending that the facts amount to."""
+    for status, applies, describe in RULES:
+        if applies(facts):
+            return status, describe(facts)
+    raise AssertionError  # the last rule always applies
+
+
+def _failure(facts: Facts, hint: str) -> Ending:
+    code, message = facts.failure or ("", "")
+    return Ending(code=code, message=message, hint=hint)
+
+
+def _error(facts: Facts, hint: str) -> Ending:
+    code, message = facts.error or ("", "")
+    return Ending(code=code, message=message or code, hint=hint)
+
+
+def _errored(facts: Facts, *names: str) -> bool:
+    return facts.error is not None and facts.error[0] in names
+
+
+def _no_space(facts: Facts) -> Ending:
+    places = ", ".join(facts.full) or "the workspace"
+    return Ending(
+        code="out_of_space",
+        message=f"There was no room left in {places}.",
+        hint="Raise Limits.workspace, Limits.home or Limits.tmp, or have git ignore what the task does not need.",
+    )
+
+
+RULES: list[Rule] = [
+    (
+        "cancelled",
+        lambda f: f.cancelled,
+        lambda _: Ending(code="cancelled", message="The run was cancelled.", hint="What was changed until then is kept."),
+    ),
+    (
+        "model_unreachable",
+        lambda f: f.failure is not None and f.failure[0] in _UNREACHABLE,
+        lambda f: _failure(f, "Start the model server, or look at SANDBOX_MODEL_BASE_URL."),
+    ),
+    (
+        "budget_exceeded",
+        lambda f: f.failure is not None and f.failure[0] == "budget_exceeded",
+        lambda f: _failure(f, "Raise the limit, or give a smaller task."),
+    ),
+    (
+        "context_overflow",
+        lambda f: f.failure is not None and f.failure[0] == "context_overflow",
+        lambda f: _failure(f, "Serve the model with a longer context (vLLM: --max-model-len), or give a smaller task."),
+    ),
+    (
+        "model_error",
+        lambda f: f.failure is not None,
+        lambda f: _failure(f, "Look at the model server's log."),
+    ),
+    (
+        "timeout",
+        lambda f: f.timed_out is not None,
+        lambda f: Ending(
+            code="timeout",
+            message=f"The run took longer than its {f.timed_out:g} s.",
+            hint="Raise timeout=, or give a smaller task. What was changed until then is kept.",
+        ),
+    ),
+    (
+        "stalled",
+        lambda f: f.stalled is not None,
+        lambda f: Ending(code="stalled", message=f.stalled or "", hint="Try again; if it happens again, report it."),
+    ),
+    (
+        "engine_error",
+        lambda f: f.engine_lost,
+        lambda _: Ending(
+            code="engine_lost",
+            message="The container engine went away during the run.",
+            hint="Look at the engine's log (journalctl -u docker). The next run removes what this one left.",
+        ),
+    ),
+    (
+        "protocol_error",
+        lambda f: f.link_broken is not None,
+        lambda f: Ending(code="link_broken", message=f"The link broke: {f.link_broken}.", hint=_SHOW_LOG),
+    ),
+    (
+        "oom",
+        lambda f: f.oom and not f.reported,
+        lambda _: Ending(
+            code="oom", message="The container ran out of memory.", hint="Raise Limits.memory, or give a smaller task."
+        ),
+    ),
+    ("out_of_space", lambda f: _errored(f, "workspace") and bool(f.full), _no_space),
+    (
+        "crashed",
+        lambda f: not f.reported,
+        lambda f: Ending(
+            code="no_result", message=f"The container ended with {f.exit_code} and gave no result.", hint=_SHOW_LOG
+        ),
+    ),
+    ("out_of_space", lambda f: f.error is not None and bool(f.full), _no_space),
+    (
+        "oom",
+        lambda f: f.oom and _errored(f, "opencode_gone"),
+        lambda _: Ending(
+            code="oom", message="OpenCode was killed for memory.", hint="Raise Limits.memory, or give a smaller task."
+        ),
+    ),
+    (
+        "crashed",
+        lambda f: _errored(
+            f, "opencode_gone", "opencode_start", "opencode_version", "opencode_api", "workspace", "protocol_version"
+        ),
+        lambda f: _error(f, _SHOW_LOG),
+    ),
+    (
+        "context_overflow",
+        lambda f: _errored(f, "ContextOverflowError"),
+        lambda f: _error(f, "Serve the model with a longer context (vLLM: --max-model-len), or give a smaller task."),
+    ),
+    (
+        "incomplete",
+        lambda f: _errored(f, "MessageOutputLengthError", "StructuredOutputError"),
+        lambda f: _error(f, "Give a smaller task."),
+    ),
+    (
+        "model_error",
+        lambda f: f.error is not None,
+        lambda f: _error(f, "Look at the model server's log: it refused what OpenCode asked."),
+    ),
+    (
+        # The gateway has to agree: a program inside can say "stop" as well as OpenCode can.
+        "completed",
+        lambda f: f.finish == "stop" and f.answered_calls > 0 and f.model_finish == "stop",
+        lambda _: Ending(code="completed", message="The agent says that it has done the task."),
+    ),
+    (
+        "incomplete",
+        lambda _: True,
+        lambda f: Ending(
+            code=f"finish_{f.finish or 'unknown'}",
+            message=f"The agent stopped before it was done (it says {f.finish!r}, the model {f.model_finish!r}).",
+            hint="An answer may have been cut at the model's output limit. Try again, or give a smaller task.",
+        ),
+    ),
+]

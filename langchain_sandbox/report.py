@@ -1,0 +1,151 @@
+"""What was seen of one run, collected while it lasts, and the result that it amounts to."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from langchain_sandbox import result as r
+from langchain_sandbox._version import __version__
+from langchain_sandbox.engine.base import ContainerEnd
+from langchain_sandbox.outcome import Facts
+
+if TYPE_CHECKING:
+    from langchain_sandbox.gateway.relay import Gateway, GatewayFailure
+    from langchain_sandbox.workspace.patch import Patch
+    from langchain_sandbox.workspace.snapshot import Snapshot
+
+_OK = 200
+
+
+@dataclass(slots=True)
+class Report:
+    """Filled in by the run. Times are seconds since `began`."""
+
+    began: float
+    marks: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    steps: list[r.Step] = field(default_factory=list)
+    gateway: Gateway | None = None
+    claim: dict[str, Any] | None = None
+    end: ContainerEnd = field(default_factory=ContainerEnd)
+    cleanup_confirmed: bool = True
+    stderr: str = ""
+    cancelled: bool = False
+    timed_out: float | None = None
+    stalled: str | None = None
+    failure: GatewayFailure | None = None
+    link_broken: str | None = None
+
+    def clock(self) -> float:
+        """Seconds since the run began."""
+        return round(time.monotonic() - self.began, 4)
+
+    def mark(self, moment: str) -> None:
+        """Note when something happened first."""
+        self.marks.setdefault(moment, self.clock())
+
+    def facts(self) -> Facts:
+        """What the ending is decided by."""
+        claim = self.claim or {}
+        error = claim.get("error")
+        full = claim.get("full")
+        done = [call for call in self.gateway.calls if call.finish_reason] if self.gateway else []
+        return Facts(
+            cancelled=self.cancelled,
+            timed_out=self.timed_out,
+            failure=(self.failure.code, self.failure.message) if self.failure else None,
+            stalled=self.stalled,
+            link_broken=self.link_broken,
+            engine_lost=self.end.lost and self.claim is None,
+            oom=self.end.oom,
+            exit_code=self.end.exit_code,
+            full=[str(path) for path in full] if isinstance(full, list) else [],
+            reported=self.claim is not None,
+            error=(str(error.get("name")), str(error.get("message"))) if isinstance(error, dict) else None,
+            finish=_text(claim.get("finish")),
+            answered_calls=len(done),
+            model_finish=done[-1].finish_reason if done else None,
+        )
+
+
+def build_result(
+    report: Report,
+    *,
+    run_id: str,
+    status: r.Status,
+    ending: r.Ending,
+    patch: Patch,
+    snapshot: Snapshot,
+    image: str,
+    model: str,
+) -> r.SandboxResult:
+    """Put everything together."""
+    claim = report.claim or {}
+    gateway = report.gateway
+    content = patch.text.encode()
+    digest = hashlib.sha256(content).hexdigest() if content else ""
+    long = len(content) > r.PATCH_INLINE_LIMIT
+    reference = _store_patch(run_id, content, digest) if long else None
+    log = _text(claim.get("log")) or ""
+    return r.SandboxResult(
+        run_id=run_id,
+        status=status,
+        ok=status == "completed",
+        ending=ending,
+        text=_text(claim.get("text")) or "",
+        patch=None if long else patch.text,
+        patch_reference=reference,
+        files=patch.files,
+        steps=report.steps,
+        usage=r.Usage(
+            model_calls=gateway.budget.calls if gateway else 0,
+            prompt_tokens=gateway.budget.prompt_tokens if gateway else 0,
+            completion_tokens=gateway.budget.completion_tokens if gateway else 0,
+        ),
+        timings=r.Timings(**report.marks, total=report.clock()),
+        warnings=report.warnings,
+        evidence=r.Evidence(
+            finish_reason=_text(claim.get("finish")),
+            model_finish_reason=report.facts().model_finish,
+            exit_code=report.end.exit_code,
+            oom=report.end.oom,
+            refused_requests=gateway.refused[:100] if gateway else [],
+            stderr=(report.stderr + log)[-8000:],
+            cleanup_confirmed=report.cleanup_confirmed,
+        ),
+        workspace=r.WorkspaceState(root=str(snapshot.root) if snapshot.root else None, digest=snapshot.digest),
+        receipt=r.Receipt(
+            package=__version__,
+            image=image,
+            opencode=(_text(claim.get("opencode")) or "")[:50],
+            model=model,
+            patch_sha256=digest,
+        ),
+    )
+
+
+def state_folder() -> Path:
+    """Where long patches are kept: `SANDBOX_STATE_DIR`, else the user's state folder."""
+    chosen = os.environ.get("SANDBOX_STATE_DIR")
+    if chosen:
+        return Path(chosen)
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "langchain-sandbox"
+
+
+def _store_patch(run_id: str, content: bytes, digest: str) -> r.PatchReference:
+    folder = state_folder() / "runs" / run_id
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = folder / "changes.patch"
+    path.write_bytes(content)
+    return r.PatchReference(path=str(path), sha256=digest, size=len(content))
+
+
+def _text(value: object) -> str | None:
+    """A claimed text, if it is one; a lone surrogate in it could not be written as JSON later."""
+    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else None

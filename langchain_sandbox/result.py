@@ -1,0 +1,158 @@
+"""What a run gives back: one documented list of fields, the same in Python, in JSON and at every other door."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+PATCH_INLINE_LIMIT = 256 * 1024
+
+Status = Literal[
+    "completed",
+    "incomplete",
+    "model_error",
+    "model_unreachable",
+    "context_overflow",
+    "budget_exceeded",
+    "loop",
+    "stalled",
+    "timeout",
+    "cancelled",
+    "oom",
+    "out_of_space",
+    "crashed",
+    "engine_error",
+    "protocol_error",
+]
+"""How a run can end; `outcome.py` holds the table that decides."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Ending(_Part):
+    """Why a run ended as it did."""
+
+    code: str = Field(description="Stable name of the reason, finer than the status: answer_cut, http_500, …")
+    message: str = Field(description="What happened, for people.")
+    hint: str = Field(default="", description="What to do about it.")
+
+
+class FileChange(_Part):
+    """One changed path of the patch."""
+
+    path: str
+    kind: str = Field(description="added, modified, deleted or renamed.")
+    old_path: str | None = Field(default=None, description="Where it was, if it was renamed.")
+    size: int | None = Field(default=None, description="Bytes; None if it was deleted.")
+    old_size: int | None = Field(default=None, description="Bytes before; None if it is new.")
+    mode: str | None = Field(default=None, description="Git's mode, such as 100644; None if it was deleted.")
+    insertions: int = 0
+    deletions: int = 0
+    binary: bool = False
+
+
+class PatchReference(_Part):
+    """A patch that is too long to be part of the result."""
+
+    path: str = Field(description="File on the host that holds it.")
+    sha256: str
+    size: int = Field(description="Bytes.")
+
+
+class Step(_Part):
+    """One step of the agent, as it reported it."""
+
+    index: int
+    text: str = Field(default="", description="What it said.")
+    tools: list[str] = Field(default_factory=list, description="The tools that it used, in order.")
+    reason: str | None = Field(default=None, description="Why the step ended.")
+
+
+class Usage(_Part):
+    """What the run used of the model, as the host counted it."""
+
+    model_calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Timings(_Part):
+    """Seconds. Each is a moment counted from the beginning of the run; None if it never came."""
+
+    created: float | None = Field(default=None, description="The container was made.")
+    started: float | None = Field(default=None, description="The container was told to start.")
+    ready: float | None = Field(default=None, description="The program in it answered.")
+    first_model_call: float | None = Field(default=None, description="OpenCode asked the model first.")
+    worked: float | None = Field(default=None, description="OpenCode had done with the task and the changes were out.")
+    total: float = Field(default=0.0, description="Everything, removal and patch included.")
+
+
+class Evidence(_Part):
+    """What the status rests on."""
+
+    source: Literal["observed", "self_reported"] = Field(
+        default="observed", description="Whether a host looked on, or only the container speaks."
+    )
+    finish_reason: str | None = Field(default=None, description="What OpenCode says of its end. A claim.")
+    model_finish_reason: str | None = Field(default=None, description="How the last model call ended. Observed.")
+    exit_code: int | None = Field(default=None, description="Of the container.")
+    oom: bool = Field(default=False, description="The kernel killed something in the container for memory.")
+    refused_requests: list[str] = Field(default_factory=list, description="What the gateway did not let through.")
+    stderr: str = Field(default="", description="The last words of the program in the container, if it broke.")
+    cleanup_confirmed: bool = Field(default=True, description="The engine said that the container is gone.")
+
+
+class WorkspaceState(_Part):
+    """The tree that a patch belongs to."""
+
+    root: str | None = Field(default=None, description="The folder; None for an empty workspace.")
+    digest: str = Field(default="", description="Of every path, mode and content that went in.")
+
+
+class Receipt(_Part):
+    """What the run was made of, for whoever has to account for it."""
+
+    package: str
+    image: str = Field(default="", description="The image's id.")
+    opencode: str = Field(default="", description="OpenCode's version, as the container says.")
+    model: str = Field(default="", description="The model's name, as the server says.")
+    patch_sha256: str = ""
+
+
+class SandboxResult(BaseModel):
+    """How a run ended and what came of it. `result.ok` is true if and only if the status is `completed`.
+
+    Everything in it is plain data: `model_dump(mode="json")` and `model_validate` are inverse.
+
+    Example:
+        ```python
+        result = Sandbox().run("Fix the failing test.", workspace="path/to/repository")
+        print(result.status, result.text, result.patch)
+        ```
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    status: Status
+    ok: bool
+    ending: Ending
+    text: str = Field(default="", description="The agent's last words. Untrusted.")
+    structured: Any = Field(default=None, description="The typed answer, if one was asked for.")
+    patch: str | None = Field(default=None, description="For `git apply`; None if it is long, see patch_reference.")
+    patch_reference: PatchReference | None = None
+    files: list[FileChange] = Field(default_factory=list)
+    commits: list[str] = Field(default_factory=list)
+    steps: list[Step] = Field(default_factory=list)
+    usage: Usage = Usage()
+    timings: Timings = Timings()
+    warnings: list[str] = Field(default_factory=list)
+    evidence: Evidence = Evidence()
+    workspace: WorkspaceState = WorkspaceState()
+    applied: bool = Field(default=False, description="Whether the changes are in the user's tree already.")
+    receipt: Receipt

@@ -1,0 +1,138 @@
+"""Turns OpenCode's events into ours, and keeps what the result says of the steps.
+
+Pure, and tolerant: OpenCode's events have no documented schema, and a program in the container can forge them.
+Whatever is not understood is left out; everything that is kept has a limit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from langchain_sandbox.result import Step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_MAX_STEPS = 1_000
+_MAX_PARTS = 20_000
+_MAX_TOOLS = 200
+_MAX_STEP_TEXT = 16 * 1024
+_MAX_OUTPUT = 32 * 1024
+
+
+@dataclass(slots=True)
+class _Draft:
+    text: str = ""
+    tools: list[str] = field(default_factory=list)
+    reason: str | None = None
+
+
+class Transcript:
+    """Listens to one run.
+
+    Args:
+        emit: Called with an event's type and its fields.
+    """
+
+    def __init__(self, emit: Callable[..., None]) -> None:
+        self._emit = emit
+        self._session: str | None = None
+        self._assistant: set[str] = set()
+        self._texts: dict[str, int] = {}  # text parts, and how much of each has been said
+        self._tools: dict[str, str] = {}  # tool parts, and their last status
+        self._drafts: list[_Draft] = []
+
+    @property
+    def steps(self) -> list[Step]:
+        """The steps until now."""
+        return [
+            Step(index=index, text=draft.text, tools=draft.tools, reason=draft.reason)
+            for index, draft in enumerate(self._drafts)
+        ]
+
+    def on_event(self, body: dict[str, Any]) -> None:
+        """Take one event as OpenCode sent it."""
+        properties = body.get("properties")
+        if not isinstance(properties, dict):
+            return
+        match body.get("type"):
+            case "session.created":
+                # The first is the task's own; others are subagents, whose work shows as a tool of the first.
+                self._session = self._session or str(properties.get("sessionID"))
+            case "message.updated":
+                self._on_message(properties.get("info"))
+            case "message.part.delta":
+                self._on_delta(properties)
+            case "message.part.updated":
+                part = properties.get("part")
+                if isinstance(part, dict) and part.get("sessionID") == self._session:
+                    self._on_part(part)
+            case _:
+                pass
+
+    def _on_message(self, info: Any) -> None:  # noqa: ANN401 - untrusted JSON
+        if isinstance(info, dict) and info.get("role") == "assistant" and len(self._assistant) < _MAX_PARTS:
+            self._assistant.add(str(info.get("id")))
+
+    def _on_delta(self, properties: dict[str, Any]) -> None:
+        part, delta = str(properties.get("partID")), properties.get("delta")
+        if part in self._texts and properties.get("field") == "text" and isinstance(delta, str):
+            self._say(part, delta)
+
+    def _on_part(self, part: dict[str, Any]) -> None:
+        if part.get("messageID") not in self._assistant:
+            return
+        match part.get("type"):
+            case "step-start" if len(self._drafts) < _MAX_STEPS:
+                self._drafts.append(_Draft())
+            case "text":
+                self._on_text(str(part.get("id")), str(part.get("text") or ""))
+            case "tool":
+                self._on_tool(part)
+            case "step-finish":
+                reason = str(part.get("reason"))
+                self._draft.reason = reason
+                self._emit("step", index=max(0, len(self._drafts) - 1), reason=reason)
+            case _:
+                pass
+
+    def _on_text(self, part: str, text: str) -> None:
+        if part not in self._texts and len(self._texts) < _MAX_PARTS:
+            self._texts[part] = 0
+        said = self._texts.get(part, len(text))
+        # The finished part has the whole text: what deltas have not brought follows now.
+        self._say(part, text[said:])
+
+    def _say(self, part: str, text: str) -> None:
+        if text:
+            self._texts[part] = self._texts.get(part, 0) + len(text)
+            self._draft.text = (self._draft.text + text)[:_MAX_STEP_TEXT]
+            self._emit("text", text=text)
+
+    def _on_tool(self, part: dict[str, Any]) -> None:
+        call_id, tool = str(part.get("callID"))[:200], str(part.get("tool"))[:200]
+        state = part.get("state")
+        if not isinstance(state, dict) or len(self._tools) >= _MAX_PARTS:
+            return
+        status = str(state.get("status"))
+        before = self._tools.get(call_id)
+        if status not in {"running", "completed", "error"} or before in {status, "completed", "error"}:
+            return
+        self._tools[call_id] = status
+        if before is None:
+            if len(self._draft.tools) < _MAX_TOOLS:
+                self._draft.tools.append(tool)
+            arguments = state.get("input")
+            self._emit(
+                "tool_started", call_id=call_id, tool=tool, input=arguments if isinstance(arguments, dict) else {}
+            )
+        if status != "running":
+            output = str(state.get("output") or state.get("error") or "")[:_MAX_OUTPUT]
+            self._emit("tool_ended", call_id=call_id, tool=tool, status=status, output=output)
+
+    @property
+    def _draft(self) -> _Draft:
+        if not self._drafts:
+            self._drafts.append(_Draft())
+        return self._drafts[-1]

@@ -1,0 +1,150 @@
+"""Puts a patch into the user's tree, if that is still as it was when the run began."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from langchain_sandbox.errors import SandboxApplyError
+from langchain_sandbox.workspace.git import GitError, git, scratch_repository
+from langchain_sandbox.workspace.patch import BASE, fill
+from langchain_sandbox.workspace.paths import find_fault, parents
+from langchain_sandbox.workspace.snapshot import EXECUTABLE, SYMLINK, Snapshot, take_snapshot
+
+if TYPE_CHECKING:
+    from langchain_sandbox.config import Limits
+
+_GONE = "000000"
+
+
+def apply_patch(root: Path, text: str, *, digest: str, limits: Limits) -> list[str]:
+    """Apply a patch and return the paths that it changed.
+
+    The new contents are worked out in a scratch repository first; the tree is touched only when all of them are
+    known, and put back as it was if one cannot be written.
+
+    Args:
+        root: The workspace's folder.
+        text: The patch.
+        digest: Of the tree that it was made against.
+        limits: As for the run.
+
+    Raises:
+        SandboxApplyError: If the tree is not as it was, or a file cannot be written.
+    """
+    if not text:
+        return []
+    snapshot = take_snapshot(root, limits)
+    try:
+        if snapshot.digest != digest:
+            msg = (
+                f"{root} is not as it was when the run began, so its changes were not applied. "
+                "Commit or stash what you changed since, or apply result.patch yourself with `git apply --3way`."
+            )
+            raise SandboxApplyError(msg)
+        wanted = _work_out(snapshot, text)
+        _write_all(root, snapshot, wanted)
+    finally:
+        snapshot.close()
+    return sorted(wanted)
+
+
+def _work_out(snapshot: Snapshot, text: str) -> dict[str, tuple[int, bytes] | None]:
+    """What each path will be: mode and content, or `None` for deleted."""
+    with scratch_repository() as scratch:
+        try:
+            content = text.encode("utf-8")
+            touched = _touched(scratch, content)
+            before = {
+                path: (snapshot.entries[path].mode, snapshot.read(snapshot.entries[path]))
+                for path in touched
+                if path in snapshot.entries
+            }
+            fill(scratch, before, {})
+            git(scratch, "read-tree", BASE)
+            git(scratch, "apply", "--cached", "--binary", "--whitespace=nowarn", "-", stdin=content)
+            tree = git(scratch, "write-tree").decode("ascii").strip()
+            raw = git(scratch, "diff-tree", "-r", "-z", "--no-renames", BASE, tree).decode("utf-8", "surrogateescape")
+            fields = iter(raw.split("\0"))
+            wanted: dict[str, tuple[int, bytes] | None] = {}
+            for field in fields:
+                if not field:
+                    continue
+                _, mode, _, blob, _ = field.split(" ")
+                path = next(fields)
+                wanted[path] = None if mode == _GONE else (int(mode, 8), git(scratch, "cat-file", "blob", blob))
+        except (GitError, ValueError) as error:
+            msg = f"The patch does not apply: {error}"
+            raise SandboxApplyError(msg) from error
+    for path in wanted:
+        fault = find_fault(path)
+        if fault is not None:
+            msg = f"The patch changes {path!r}, which is {fault}."
+            raise SandboxApplyError(msg)
+    return wanted
+
+
+def _touched(scratch: Path, content: bytes) -> set[str]:
+    """The paths that a patch reads or writes, by git's own reading of it."""
+    found = set()
+    # A rename is listed under its new name; read in reverse, under its old one.
+    for direction in ((), ("--reverse",)):
+        listed = git(scratch, "apply", *direction, "--numstat", "-z", "-", stdin=content)
+        for field in listed.decode("utf-8", "surrogateescape").split("\0"):
+            if field:
+                found.add(field.split("\t", 2)[2])
+    return found
+
+
+def _write_all(root: Path, snapshot: Snapshot, wanted: dict[str, tuple[int, bytes] | None]) -> None:
+    done: list[str] = []
+    try:
+        # Deletions first: a folder may take a file's place.
+        for path in sorted(wanted, key=lambda path: (wanted[path] is not None, path)):
+            done.append(path)
+            _put(root, path, wanted[path])
+    except OSError as error:
+        for path in reversed(done):
+            entry = snapshot.entries.get(path)
+            _put(root, path, (entry.mode, snapshot.read(entry)) if entry else None)
+        msg = f"{error.filename or done[-1]} could not be written ({error.strerror}); everything was put back."
+        raise SandboxApplyError(msg) from error
+
+
+def _put(root: Path, path: str, state: tuple[int, bytes] | None) -> None:
+    """Give one path its new state. No link on the way is followed: it could lead out of the tree."""
+    full = root / path
+    for parent in parents(path):
+        if (root / parent).is_symlink():
+            raise NotADirectoryError(20, "a link is on the way", str(full))
+    if state is None:
+        full.unlink(missing_ok=True)
+        _remove_empty(root, full.parent)
+        return
+    mode, content = state
+    full.parent.mkdir(parents=True, exist_ok=True)
+    temporary = full.with_name(f".{secrets.token_hex(8)}.langchain-sandbox")
+    try:
+        if mode == SYMLINK:
+            temporary.symlink_to(os.fsdecode(content))
+        else:
+            with temporary.open("xb") as file:
+                file.write(content)
+            # Readers stay readers: the old file's bits if there is one, else what the umask gives.
+            plain = (full if full.is_file() and not full.is_symlink() else temporary).stat().st_mode & 0o666
+            temporary.chmod(plain | (plain >> 2 & 0o111) if mode == EXECUTABLE else plain)
+        temporary.replace(full)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _remove_empty(root: Path, folder: Path) -> None:
+    while folder != root:
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+        folder = folder.parent

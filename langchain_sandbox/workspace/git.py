@@ -1,0 +1,74 @@
+"""Runs git, on the user's repository (reading only) or in a scratch folder of our own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from langchain_sandbox.errors import SandboxConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_TIMEOUT = 120.0
+SCRATCH_PREFIX = "langchain-sandbox-"
+_QUIET = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=true")
+
+
+class GitError(Exception):
+    """A git command failed; the message holds its last words."""
+
+
+def git(folder: Path, *arguments: str, stdin: bytes = b"", check: bool = True) -> bytes:
+    """Run git in a folder and return its standard output.
+
+    Nothing that the repository configures to run is run: no monitor, no hook, no pager, no prompt.
+
+    Raises:
+        GitError: If it fails and `check` is true.
+        SandboxConfigError: If there is no git on this machine.
+    """
+    command = ["git", *_QUIET, *arguments]
+    try:
+        done = subprocess.run(  # noqa: S603 - a fixed program with separate arguments
+            command, cwd=folder, env=environment(), input=stdin, capture_output=True, check=False, timeout=_TIMEOUT
+        )
+    except FileNotFoundError as error:
+        msg = "git is not installed on this machine; install it (Debian: apt-get install git)."
+        raise SandboxConfigError(msg) from error
+    except subprocess.TimeoutExpired as error:
+        msg = f"git {arguments[0]} took longer than {_TIMEOUT:.0f} s"
+        raise GitError(msg) from error
+    if check and done.returncode != 0:
+        msg = f"git {arguments[0]} failed: {done.stderr[-500:].decode('utf-8', 'replace').strip()}"
+        raise GitError(msg)
+    return done.stdout
+
+
+@contextmanager
+def scratch_repository() -> Iterator[Path]:
+    """A bare repository that knows no configuration but ours, for as long as the block lasts."""
+    with tempfile.TemporaryDirectory(prefix=f"{SCRATCH_PREFIX}{os.getpid()}-") as name:
+        folder = Path(name)
+        # What `git init --bare` makes, without a process and without anybody's template.
+        for part in ("objects", "refs", "info"):
+            (folder / part).mkdir()
+        (folder / "HEAD").write_text("ref: refs/heads/none\n", encoding="ascii")
+        (folder / "config").write_text("[core]\n\trepositoryformatversion = 0\n\tbare = true\n", encoding="ascii")
+        yield folder
+
+
+def environment() -> dict[str, str]:
+    """Git's environment: the user's, less everything that steers git, plus what keeps it quiet."""
+    values = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    values |= {
+        "GIT_OPTIONAL_LOCKS": "0",  # looking must not write an index
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "LC_ALL": "C.UTF-8",
+    }
+    return values

@@ -1,0 +1,138 @@
+"""The patch: made by git from two trees of our own, in a scratch repository that no container has written to.
+
+Only the changed paths are in those trees, so the cost goes with the change and not with the repository.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from langchain_sandbox.result import FileChange
+from langchain_sandbox.workspace.git import git, scratch_repository
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from langchain_sandbox.workspace.changes import Change
+    from langchain_sandbox.workspace.snapshot import Snapshot
+
+BASE = "refs/heads/base"
+NEW = "refs/heads/new"
+
+_DIFF = ("-c", "diff.renameLimit=2000", "diff-tree", "-r", "-M", "--no-ext-diff", "--no-textconv")
+_KINDS = {"A": "added", "M": "modified", "D": "deleted", "R": "renamed", "T": "modified"}
+
+Side = tuple[int, bytes]  # mode, content
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """A patch for `git apply`, and what is in it."""
+
+    text: str
+    files: list[FileChange]
+
+
+def build_patch(snapshot: Snapshot, changes: list[Change]) -> Patch:
+    """Tell the changes against the snapshot.
+
+    Raises:
+        GitError: If git fails, which only a full disk should make it do.
+    """
+    if not changes:
+        return Patch("", [])
+    before = {
+        change.path: (entry.mode, snapshot.read(entry))
+        for change in changes
+        if (entry := snapshot.entries.get(change.path)) is not None
+    }
+    after = {change.path: (change.mode, change.content) for change in changes if change.mode is not None}
+    with scratch_repository() as scratch:
+        fill(scratch, before, after)
+        _mark_binary(scratch, before, after)
+        text = git(scratch, *_DIFF, "-p", "--binary", "--full-index", BASE, NEW).decode("utf-8")
+        raw = git(scratch, *_DIFF, "--raw", "--numstat", "-z", BASE, NEW)
+    return Patch(text, _parse_files(raw, before, after))
+
+
+def fill(scratch: Path, before: Mapping[str, Side], after: Mapping[str, Side]) -> None:
+    """Put two trees into a scratch repository, as the refs `BASE` and `NEW`."""
+    stream: list[bytes] = []
+    for ref, tree in ((BASE, before), (NEW, after)):
+        stream.append(b"commit %b\ncommitter s <s> 0 +0000\ndata 0\n" % ref.encode())
+        for path, (mode, content) in tree.items():
+            stream.append(b"M %o inline %b\ndata %d\n" % (mode, _quote(path), len(content)))
+            stream.append(content + b"\n")
+    git(scratch, "-c", "core.compression=0", "fast-import", "--quiet", "--date-format=raw", stdin=b"".join(stream))
+
+
+def _quote(path: str) -> bytes:
+    """A path as fast-import and attribute files take it, whatever bytes it is of."""
+    return b'"' + b"".join(b"\\%03o" % byte if byte < 33 or byte in b'"\\' else bytes((byte,)) for byte in os.fsencode(path)) + b'"'  # noqa: E501, PLR2004
+
+
+def _mark_binary(scratch: Path, *trees: Mapping[str, Side]) -> None:
+    """Have contents that are not UTF-8 go as binary, so that the patch as a whole is text."""
+    lines = []
+    for path in sorted(set().union(*trees)):
+        if not all(_is_text(tree[path][1]) for tree in trees if path in tree):
+            escaped = "".join(f"\\{letter}" if letter in "*?[\\" else letter for letter in path)
+            lines.append(_quote(f"/{escaped}") + b" -diff\n")
+    (scratch / "info" / "attributes").write_bytes(b"".join(lines))
+
+
+def _is_text(content: bytes) -> bool:
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _parse_files(raw: bytes, before: Mapping[str, Side], after: Mapping[str, Side]) -> list[FileChange]:
+    """Read `--raw --numstat -z`: first all raw records, then all counts."""
+    fields = iter(raw.decode("utf-8", "surrogateescape").split("\0"))
+    found: list[tuple[str, str | None, str]] = []
+    counts: dict[str, tuple[int, int] | None] = {}
+    for field in fields:
+        if field.startswith(":"):
+            letter = field.split(" ")[4][0]
+            old = next(fields) if letter == "R" else None
+            found.append((letter, old, next(fields)))
+        elif field:
+            added, removed, path = field.split("\t", 2)
+            if not path:  # a rename: the two names follow
+                next(fields)
+                path = next(fields)
+            counts[path] = None if added == "-" else (int(added), int(removed))
+    return [_build_file(*item, counts.get(item[2]), before, after) for item in found]
+
+
+def _build_file(
+    letter: str,
+    old: str | None,
+    path: str,
+    count: tuple[int, int] | None,
+    before: Mapping[str, Side],
+    after: Mapping[str, Side],
+) -> FileChange:
+    was, now = before.get(old or path), after.get(path)
+    return FileChange(
+        path=_printable(path),
+        kind=_KINDS.get(letter, "modified"),
+        old_path=_printable(old) if old else None,
+        size=len(now[1]) if now else None,
+        old_size=len(was[1]) if was else None,
+        mode=f"{now[0]:o}" if now else None,
+        insertions=count[0] if count else 0,
+        deletions=count[1] if count else 0,
+        binary=count is None,
+    )
+
+
+def _printable(path: str) -> str:
+    """A name in JSON has to be Unicode; bytes that are not are shown as escapes."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,0 +1,41 @@
+"""Which paths go in, and which may come out. Pure."""
+
+from __future__ import annotations
+
+import re
+
+_MAX_PATH = 4096
+_MAX_NAME = 255
+
+# OpenCode would run or obey these, with every switch against it set; they neither go in nor come out.
+_MASKED = re.compile(r"(?:.*/)?(?:\.opencode/(?:plugins?|tools?|agents?)(?:/.*)?|opencode\.jsonc?)", re.DOTALL)
+
+# Names that some file system takes for `.git`: other case, HFS+ ignorable characters, NTFS short names and streams.
+_GIT_LIKE = re.compile(r"\.git|git~\d+", re.IGNORECASE)
+_IGNORABLE = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
+
+
+def is_masked(path: str) -> bool:
+    """Whether a path is left out on the way in and dropped on the way out."""
+    return _MASKED.fullmatch(path) is not None
+
+
+def find_fault(path: str) -> str | None:
+    """Why a path from a container must not be used, or `None` if it may be."""
+    if not path or len(path) > _MAX_PATH:
+        return "empty or too long"
+    if "\0" in path:
+        return "holds a NUL"
+    for part in path.split("/"):
+        if part in {"", ".", ".."} or len(part) > _MAX_NAME:
+            return "not a plain relative path"
+        plain = _IGNORABLE.sub("", part).partition(":")[0].rstrip(". ")
+        if _GIT_LIKE.fullmatch(plain):
+            return "inside a .git"
+    return None
+
+
+def parents(path: str) -> list[str]:
+    """The folders above a path, nearest last."""
+    parts = path.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]

@@ -1,0 +1,169 @@
+"""The link is pure, so it is fuzzed: any split, any garbage, any order of traffic."""
+
+import struct
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from langchain_sandbox.link import (
+    MAX_PAYLOAD,
+    WINDOW,
+    Channel,
+    Data,
+    End,
+    Link,
+    LinkError,
+    LinkEvent,
+    Message,
+    Reset,
+)
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(st.characters()) | st.floats(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+bodies = st.dictionaries(st.text(), json_values, max_size=4)
+channels = st.sampled_from(Channel)
+streams = st.integers(0, 2**32 - 1)
+events = st.one_of(
+    st.builds(Message, channels, streams, bodies),
+    st.builds(Data, channels, streams, st.binary(min_size=1, max_size=200)),
+    st.builds(End, channels, streams),
+    st.builds(Reset, channels, streams, bodies),
+)
+
+
+def say(link: Link, event: LinkEvent) -> None:
+    where = {"channel": event.channel, "stream": event.stream}
+    match event:
+        case Message():
+            link.send_message(event.body, **where)
+        case Data():
+            link.send_data(event.payload, **where)
+        case End():
+            link.send_end(**where)
+        case Reset():
+            link.send_reset(event.body, **where)
+
+
+def drain(link: Link) -> bytes:
+    out = b""
+    while chunk := link.data_to_send():
+        out += chunk
+    return out
+
+
+@given(st.lists(events, max_size=20), st.data())
+def test_round_trip_whatever_way_the_bytes_are_split(said: list[LinkEvent], data: st.DataObject) -> None:
+    sender, receiver = Link(), Link()
+    for event in said:
+        say(sender, event)
+    wire = drain(sender)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(wire)), max_size=10)))
+    heard: list[LinkEvent] = []
+    for start, end in zip([0, *cuts], [*cuts, len(wire)], strict=True):
+        heard += receiver.receive(wire[start:end])
+    # Channels are reordered by urgency, but each keeps its own order.
+    for channel in Channel:
+        assert [e for e in heard if e.channel is channel] == [e for e in said if e.channel is channel]
+
+
+@given(st.lists(st.binary(max_size=300), max_size=10))
+def test_garbage_is_a_link_error_and_nothing_else(chunks: list[bytes]) -> None:
+    link = Link()
+    try:
+        for chunk in chunks:
+            link.receive(chunk)
+    except LinkError:
+        pass
+
+
+@given(st.integers(0, 6), st.integers(0, 4), st.binary(max_size=40), st.lists(events, max_size=5))
+def test_a_well_formed_header_with_any_payload(kind: int, channel: int, payload: bytes, said: list) -> None:
+    sender, receiver = Link(), Link()
+    for event in said:
+        say(sender, event)
+    wire = drain(sender) + struct.pack(">IBBI", len(payload), kind, channel, 7) + payload
+    try:
+        heard = receiver.receive(wire)
+    except LinkError:
+        return
+    assert len(heard) >= len(said)
+
+
+@settings(max_examples=30)
+@given(st.lists(st.integers(1, 300_000), min_size=1, max_size=25), st.randoms(use_true_random=False))
+def test_credit_stops_a_sender_and_lets_it_go_on(sizes: list[int], random: object) -> None:
+    sender, receiver = Link(), Link()
+    for size in sizes:
+        sender.send_data(bytes(size), channel=Channel.FILES, stream=1)
+    unconsumed, arrived = 0, 0
+    while arrived < sum(sizes):
+        for event in receiver.receive(sender.data_to_send()):
+            assert isinstance(event, Data)
+            unconsumed += len(event.payload)
+            arrived += len(event.payload)
+        assert unconsumed <= WINDOW
+        if not sender.wants_write or random.random() < 0.3:
+            receiver.acknowledge(Channel.FILES, unconsumed)
+            unconsumed = 0
+            sender.receive(drain(receiver))
+    assert sender.queued(Channel.FILES) == 0
+
+
+def test_urgent_channels_overtake_a_repository_in_transfer() -> None:
+    sender, receiver = Link(), Link()
+    sender.send_data(bytes(WINDOW), channel=Channel.FILES, stream=1)
+    receiver.receive(sender.data_to_send())
+    sender.send_data(b"token", channel=Channel.MODEL, stream=2)
+    sender.send_message({"type": "abort"})
+    heard = receiver.receive(sender.data_to_send(limit=1)) + receiver.receive(sender.data_to_send(limit=1))
+    assert [e.channel for e in heard] == [Channel.CONTROL, Channel.MODEL]
+
+
+def test_a_blocked_channel_does_not_block_another() -> None:
+    sender, receiver = Link(), Link()
+    sender.send_data(bytes(WINDOW + 1), channel=Channel.FILES, stream=1)
+    receiver.receive(drain(sender))
+    assert sender.queued(Channel.FILES) > 0
+    assert not sender.wants_write
+    sender.send_data(b"x", channel=Channel.MODEL, stream=1)
+    assert receiver.receive(drain(sender)) == [Data(Channel.MODEL, 1, b"x")]
+
+
+def test_a_message_longer_than_frames_and_window() -> None:
+    sender, receiver = Link(), Link()
+    body = {"text": "ü" * WINDOW}
+    sender.send_message(body, channel=Channel.EVENTS)
+    heard: list[LinkEvent] = []
+    while sender.queued(Channel.EVENTS):
+        heard += receiver.receive(sender.data_to_send())
+        sender.receive(drain(receiver))
+    assert heard == [Message(Channel.EVENTS, 0, body)]
+
+
+def test_lone_surrogates_survive_since_file_names_need_them() -> None:
+    sender, receiver = Link(), Link()
+    sender.send_message({"path": "caf\udce9"})
+    assert receiver.receive(drain(sender)) == [Message(Channel.CONTROL, 0, {"path": "caf\udce9"})]
+
+
+@pytest.mark.parametrize(
+    ("wire", "what"),
+    [
+        (struct.pack(">IBBI", MAX_PAYLOAD + 1, 2, 4, 0), "longer"),
+        (struct.pack(">IBBI", 0, 99, 0, 0), "99"),
+        (struct.pack(">IBBI", 0, 0, 99, 0), "99"),
+        (struct.pack(">IBBI", 2, 0, 0, 0) + b"[]", "object"),
+        (struct.pack(">IBBI", 4000, 0, 0, 0) + b"[" * 4000, "JSON"),
+        (struct.pack(">IBBI", 4, 5, 1, 0) + struct.pack(">I", 1), "credit"),
+        (struct.pack(">IBBI", 1, 5, 1, 0) + b"x", "CREDIT"),
+        ((struct.pack(">IBBI", MAX_PAYLOAD, 2, 4, 0) + bytes(MAX_PAYLOAD)) * 17, "unacknowledged"),
+        ((struct.pack(">IBBI", MAX_PAYLOAD, 1, 0, 0) + bytes(MAX_PAYLOAD)) * 257, "messages"),
+    ],
+)
+def test_broken_rules_are_named(wire: bytes, what: str) -> None:
+    with pytest.raises(LinkError, match=what):
+        Link().receive(wire)
