@@ -14,7 +14,8 @@ IMAGE_INPUTS := Dockerfile langchain_sandbox/_version.py langchain_sandbox/link.
     $(wildcard langchain_sandbox/agent/*.py langchain_sandbox/engine/*image.py)
 
 # Run a command with an engine and the image there; an engine that was started for it is stopped again.
-WITH_IMAGE = $(ENGINE) with sh -c '$(MAKE) --no-print-directory image-on-engine && exec "$$@"' sh
+# MAKEFLAGS is emptied because the jobserver of a `make -j` does not reach through a script.
+WITH_IMAGE = $(ENGINE) with sh -c 'MAKEFLAGS= $(MAKE) -s image-on-engine && exec "$$@"' sh
 
 .DEFAULT_GOAL := help
 .PHONY: help setup image demo test test-unit lint bench engine-stop clean image-on-engine
@@ -24,7 +25,7 @@ help: ## list these targets
 
 setup: $(READY) ## install everything: .venv, a running engine, the sandbox image
 	@$(ENGINE) ensure
-	@$(MAKE) --no-print-directory image-on-engine
+	@$(MAKE) -s image-on-engine
 	@echo "Ready. Next: make demo"
 
 image: $(READY) ## build the sandbox image, where the engine does not have it
@@ -61,7 +62,7 @@ $(READY): pyproject.toml
 	    echo "There is no $(PYTHON). Install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3"; \
 	    exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	    echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) -V). Name another: make PYTHON=python3.12"; \
+	    echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another: make PYTHON=python3.12"; \
 	    exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	    package=$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'); \
@@ -77,11 +78,12 @@ $(READY): pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
+# Not `python -m`: it warns when importing the package has imported the module already.
 $(IMAGE): $(READY) $(IMAGE_INPUTS)
-	@$(BIN)/python -m langchain_sandbox.engine.image >$@.new
+	@$(BIN)/python -c 'import sys; from langchain_sandbox.engine.image import main; sys.exit(main())' >$@.new
 	@mv $@.new $@
 
 # The stamp says that the image was built; only the engine knows that it is still there. Asking it is quick.
 image-on-engine:
 	@docker image inspect "$$(cat $(IMAGE) 2>/dev/null)" >/dev/null 2>&1 || rm -f $(IMAGE)
-	@$(MAKE) --no-print-directory $(IMAGE)
+	@$(MAKE) -s $(IMAGE)

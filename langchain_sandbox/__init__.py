@@ -1,19 +1,29 @@
-"""Hand a coding task to OpenCode in an ephemeral, hardened container, and get one typed result back."""
+"""Hand a coding task to OpenCode in an ephemeral, hardened container, and get one typed result back.
+
+Names are imported when they are first used: `import langchain_sandbox` costs nothing, and who only wants the test
+model does not load LangGraph.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from langchain_sandbox._version import __version__
-from langchain_sandbox.config import Limits, ModelEndpoint
-from langchain_sandbox.errors import (
-    SandboxApplyError,
-    SandboxConfigError,
-    SandboxError,
-    SandboxUnavailableError,
-)
-from langchain_sandbox.events import SandboxEvent
-from langchain_sandbox.handle import RunHandle
-from langchain_sandbox.result import SandboxResult
-from langchain_sandbox.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from langchain_sandbox.config import Limits, ModelEndpoint
+    from langchain_sandbox.errors import (
+        SandboxApplyError,
+        SandboxConfigError,
+        SandboxError,
+        SandboxUnavailableError,
+    )
+    from langchain_sandbox.events import SandboxEvent
+    from langchain_sandbox.handle import RunHandle
+    from langchain_sandbox.result import SandboxResult
+    from langchain_sandbox.sandbox import Sandbox
+    from langchain_sandbox.tools import SandboxTool
 
 __all__ = [
     "Limits",
@@ -25,6 +35,32 @@ __all__ = [
     "SandboxError",
     "SandboxEvent",
     "SandboxResult",
+    "SandboxTool",
     "SandboxUnavailableError",
     "__version__",
 ]
+
+_HOMES = {
+    "Limits": "config",
+    "ModelEndpoint": "config",
+    "RunHandle": "handle",
+    "Sandbox": "sandbox",
+    "SandboxApplyError": "errors",
+    "SandboxConfigError": "errors",
+    "SandboxError": "errors",
+    "SandboxEvent": "events",
+    "SandboxResult": "result",
+    "SandboxTool": "tools",
+    "SandboxUnavailableError": "errors",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

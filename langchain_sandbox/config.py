@@ -80,9 +80,7 @@ class ModelEndpoint:
                 "http://127.0.0.1:8000/v1, or pass Sandbox(model=ModelEndpoint(...))."
             )
             raise SandboxConfigError(msg)
-        return cls(
-            base_url, environ.get("SANDBOX_MODEL_NAME") or None, environ.get("SANDBOX_MODEL_API_KEY") or None
-        )
+        return cls(base_url, environ.get("SANDBOX_MODEL_NAME") or None, environ.get("SANDBOX_MODEL_API_KEY") or None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 
 class _Event(BaseModel):
@@ -99,3 +99,10 @@ SandboxEvent = Annotated[
     Field(discriminator="type"),
 ]
 """Any of the events; tell them apart by class or by `type`."""
+
+_ADAPTER: TypeAdapter[SandboxEvent] = TypeAdapter(SandboxEvent)
+
+
+def build_event(kind: str, **fields: Any) -> SandboxEvent:  # noqa: ANN401 - each event has fields of its own
+    """Make an event from its `type` and its fields."""
+    return _ADAPTER.validate_python({"type": kind, **fields})

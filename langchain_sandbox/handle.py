@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from langchain_sandbox.portal import get_portal
 
@@ -22,12 +22,14 @@ _CANCEL_LIMIT = 5.0
 class RunHandle:
     """One run: wait for it, watch it, cancel it. Made by `Sandbox.start`.
 
+    As a context manager, of either kind, it cancels a run that is not over when the block is left.
+
     Example:
         ```python
-        handle = sandbox.start("Fix the failing test.")
-        for event in handle.events():
-            print(event)
-        result = handle.result()
+        with sandbox.start("Fix the failing test.") as handle:
+            for event in handle.events():
+                print(event)
+            result = handle.result()
         ```
     """
 
@@ -36,6 +38,20 @@ class RunHandle:
         self._run = run
         self._future = future
         self._log = log
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self.done:
+            self._cancel_and_wait()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if not self.done:
+            await self._acancel_and_wait()
 
     @property
     def done(self) -> bool:

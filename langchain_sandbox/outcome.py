@@ -73,7 +73,9 @@ RULES: list[Rule] = [
     (
         "cancelled",
         lambda f: f.cancelled,
-        lambda _: Ending(code="cancelled", message="The run was cancelled.", hint="What was changed until then is kept."),
+        lambda _: Ending(
+            code="cancelled", message="The run was cancelled.", hint="What was changed until then is kept."
+        ),
     ),
     (
         "model_unreachable",
@@ -127,7 +129,9 @@ RULES: list[Rule] = [
         "oom",
         lambda f: f.oom and not f.reported,
         lambda _: Ending(
-            code="oom", message="The container ran out of memory.", hint="Raise Limits.memory, or give a smaller task."
+            code="oom",
+            message="The container ran out of memory.",
+            hint="Raise Limits.memory, or give a smaller task.",
         ),
     ),
     ("out_of_space", lambda f: _errored(f, "workspace") and bool(f.full), _no_space),
@@ -135,7 +139,9 @@ RULES: list[Rule] = [
         "crashed",
         lambda f: not f.reported,
         lambda f: Ending(
-            code="no_result", message=f"The container ended with {f.exit_code} and gave no result.", hint=_SHOW_LOG
+            code="no_result",
+            message=f"The container ended with {f.exit_code} and gave no result.",
+            hint=_SHOW_LOG,
         ),
     ),
     ("out_of_space", lambda f: f.error is not None and bool(f.full), _no_space),
@@ -143,13 +149,21 @@ RULES: list[Rule] = [
         "oom",
         lambda f: f.oom and _errored(f, "opencode_gone"),
         lambda _: Ending(
-            code="oom", message="OpenCode was killed for memory.", hint="Raise Limits.memory, or give a smaller task."
+            code="oom",
+            message="OpenCode was killed for memory.",
+            hint="Raise Limits.memory, or give a smaller task.",
         ),
     ),
     (
         "crashed",
         lambda f: _errored(
-            f, "opencode_gone", "opencode_start", "opencode_version", "opencode_api", "workspace", "protocol_version"
+            f,
+            "opencode_gone",
+            "opencode_start",
+            "opencode_version",
+            "opencode_api",
+            "workspace",
+            "protocol_version",
         ),
         lambda f: _error(f, _SHOW_LOG),
     ),

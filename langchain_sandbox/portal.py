@@ -42,7 +42,7 @@ async def _serve(started: Future[BlockingPortal]) -> None:
 
 def _close() -> None:
     """The process ends: cancel what still runs, and give it the time to remove its containers."""
-    global _portal  # noqa: PLW0603 - as above
+    global _portal
     portal, _portal = _portal, None
     if portal is not None and _thread is not None:
         portal.start_task_soon(portal.stop, True)  # noqa: FBT003 - anyio takes it by position

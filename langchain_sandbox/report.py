@@ -114,7 +114,7 @@ def build_result(
             model_finish_reason=report.facts().model_finish,
             exit_code=report.end.exit_code,
             oom=report.end.oom,
-            refused_requests=gateway.refused[:100] if gateway else [],
+            refused_requests=gateway.refused if gateway else [],
             stderr=(report.stderr + log)[-8000:],
             cleanup_confirmed=report.cleanup_confirmed,
         ),

@@ -116,8 +116,7 @@ class Sandbox:
             SandboxConfigError: If what is asked for cannot work.
             SandboxUnavailableError: If the engine or the image is not there.
         """
-        result = self.start(task, workspace=workspace, timeout=timeout, changes=changes).result()
-        return self._settle(result, changes)
+        return self.start(task, workspace=workspace, timeout=timeout, changes=changes).result()
 
     async def arun(
         self,
@@ -128,9 +127,8 @@ class Sandbox:
         changes: ChangesPolicy | None = None,
     ) -> SandboxResult:
         """As `run`. Cancelling it ends the run and removes its container first."""
-        handle = await asyncio.to_thread(self.start, task, workspace=workspace, timeout=timeout, changes=changes)
-        result = await handle.aresult()
-        return await asyncio.to_thread(self._settle, result, changes)
+        handle = await self.astart(task, workspace=workspace, timeout=timeout, changes=changes)
+        return await handle.aresult()
 
     def stream(
         self,
@@ -146,13 +144,9 @@ class Sandbox:
             SandboxConfigError: If what is asked for cannot work.
             SandboxUnavailableError: If the engine or the image is not there.
         """
-        handle = self.start(task, workspace=workspace, timeout=timeout, changes=changes)
-        try:
+        with self.start(task, workspace=workspace, timeout=timeout, changes=changes) as handle:
             yield from handle.events()
-            self._settle(handle.result(), changes)
-        finally:
-            if not handle.done:
-                handle.cancel()
+            handle.result()
 
     async def astream(
         self,
@@ -163,14 +157,10 @@ class Sandbox:
         changes: ChangesPolicy | None = None,
     ) -> AsyncIterator[SandboxEvent]:
         """As `stream`, in an event loop."""
-        handle = await asyncio.to_thread(self.start, task, workspace=workspace, timeout=timeout, changes=changes)
-        try:
+        async with await self.astart(task, workspace=workspace, timeout=timeout, changes=changes) as handle:
             async for event in handle.aevents():
                 yield event
-            await asyncio.to_thread(self._settle, await handle.aresult(), changes)
-        finally:
-            if not handle.done:
-                await handle.acancel()
+            await handle.aresult()
 
     def start(
         self,
@@ -180,7 +170,7 @@ class Sandbox:
         timeout: float | None = None,
         changes: ChangesPolicy | None = None,
     ) -> RunHandle:
-        """Begin a run and return at once; the handle waits, watches and cancels. It never applies changes by itself.
+        """Begin a run and return at once; the handle waits, watches and cancels.
 
         Raises:
             SandboxConfigError: If what is asked for cannot work.
@@ -201,6 +191,17 @@ class Sandbox:
         log = EventLog()
         run = portal.call(_shared(portal).new_run, request, log)
         return RunHandle(run=run, future=portal.start_task_soon(run.execute), log=log, run_id=request.run_id)
+
+    async def astart(
+        self,
+        task: str,
+        *,
+        workspace: str | os.PathLike[str] | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - as in `arun`
+        changes: ChangesPolicy | None = None,
+    ) -> RunHandle:
+        """As `start`, without blocking the event loop."""
+        return await asyncio.to_thread(self.start, task, workspace=workspace, timeout=timeout, changes=changes)
 
     def apply(self, result: SandboxResult, *, workspace: str | os.PathLike[str] | None = None) -> list[str]:
         """Put a result's changes into the workspace that they were made for.
@@ -231,16 +232,6 @@ class Sandbox:
     async def aapply(self, result: SandboxResult, *, workspace: str | os.PathLike[str] | None = None) -> list[str]:
         """As `apply`, without blocking the event loop."""
         return await asyncio.to_thread(self.apply, result, workspace=workspace)
-
-    def _settle(self, result: SandboxResult, changes: ChangesPolicy | None) -> SandboxResult:
-        """Apply a completed run's changes where that is the policy."""
-        if (changes or self.changes) != "apply" or not result.ok:
-            return result
-        try:
-            self.apply(result)
-        except SandboxApplyError as error:
-            return result.model_copy(update={"warnings": [*result.warnings, str(error)]})
-        return result.model_copy(update={"applied": True})
 
     def __repr__(self) -> str:
         workspace = str(self.workspace) if self.workspace else None
@@ -296,7 +287,9 @@ def check_task(task: str) -> str:
         msg = f"The task holds half of a character (a lone surrogate) at position {error.start}; take it out."
         raise SandboxConfigError(msg) from error
     if size > MAX_TASK:
-        msg = f"The task has {size} bytes; at most {MAX_TASK} are taken. Put long material into a file of the workspace."
+        msg = (
+            f"The task has {size} bytes; at most {MAX_TASK} are taken. Put long material into a file of the workspace."
+        )
         raise SandboxConfigError(msg)
     return task
 

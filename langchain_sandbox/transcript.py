@@ -125,7 +125,10 @@ class Transcript:
                 self._draft.tools.append(tool)
             arguments = state.get("input")
             self._emit(
-                "tool_started", call_id=call_id, tool=tool, input=arguments if isinstance(arguments, dict) else {}
+                "tool_started",
+                call_id=call_id,
+                tool=tool,
+                input=arguments if isinstance(arguments, dict) else {},
             )
         if status != "running":
             output = str(state.get("output") or state.get("error") or "")[:_MAX_OUTPUT]

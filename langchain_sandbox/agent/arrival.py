@@ -82,9 +82,7 @@ class Arrival:
 
     def _pump(self, stream: int, command: Sequence[str]) -> None:
         errors = os.fdopen(os.memfd_create("stderr"), "w+b")
-        child = children.spawn(
-            command, cwd=REPOSITORY, env=tool_environment(), stdin=subprocess.PIPE, stderr=errors
-        )
+        child = children.spawn(command, cwd=REPOSITORY, env=tool_environment(), stdin=subprocess.PIPE, stderr=errors)
         assert child.stdin is not None
         broken = False
         while True:

@@ -44,22 +44,31 @@ def send_changes(wire: Wire, manifest: dict[str, tuple[int, ...]], *, limit: int
         change = _describe(path, manifest.get(path))
         if change is None:
             continue
+        reason = change.get("skipped")
         if change.get("size", 0) > left:
-            change = {"skipped": "over the limit for changes"}
-        stream = next(streams)
-        try:
-            if "skipped" in change:
-                raise OSError(0, change["skipped"])
-            left -= _send(wire, stream, path, change)
-            count += 1
-        except OSError as error:
-            if len(skipped) < _MAX_SKIPPED:
-                skipped.append({"path": path, "reason": error.strerror or "unreadable"})
+            reason = "over the limit for changes"
+        if reason is None:
+            try:
+                left -= _send(wire, next(streams), path, change)
+                count += 1
+            except OSError as error:
+                reason = error.strerror or "unreadable"
+        if reason is not None and len(skipped) < _MAX_SKIPPED:
+            skipped.append({"path": path, "reason": reason})
     return {"count": count, "skipped": skipped}
 
 
 def _candidates(manifest: dict[str, tuple[int, ...]]) -> set[str]:
-    command = ["git", "-c", "core.fsmonitor=false", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    command = [
+        "git",
+        "-c",
+        "core.fsmonitor=false",
+        "ls-files",
+        "-z",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+    ]
     try:
         output = children.run(command, cwd=REPOSITORY, env=tool_environment())
         listed = {os.fsdecode(name) for name in output.split(b"\0") if name}
@@ -84,6 +93,7 @@ def _walk(below: str) -> Iterator[str]:
 def _describe(path: str, before: tuple[int, ...] | None) -> dict[str, Any] | None:
     """What to tell about a path: nothing when it is as it came."""
     full = os.path.join(REPOSITORY, path)
+    deleted = {"path": path, "kind": "deleted"} if before is not None else None
     try:
         now = os.lstat(full)
         if before == fingerprint(now):
@@ -93,14 +103,11 @@ def _describe(path: str, before: tuple[int, ...] | None) -> dict[str, Any] | Non
             return {"path": path, "kind": "file", "executable": executable, "size": now.st_size}
         if stat.S_ISLNK(now.st_mode):
             return {"path": path, "kind": "symlink", "target": os.readlink(full)}
-        if stat.S_ISDIR(now.st_mode):
-            # A folder where a file was, or a submodule's folder: its files are candidates of their own.
-            return {"path": path, "kind": "deleted"} if before is not None else None
     except OSError as error:
-        if error.errno in {errno.ENOENT, errno.ENOTDIR}:
-            return {"path": path, "kind": "deleted"} if before is not None else None
-        return {"path": path, "skipped": error.strerror or "unreadable"}
-    return {"path": path, "skipped": "not a file"}
+        missing = error.errno in {errno.ENOENT, errno.ENOTDIR}
+        return deleted if missing else {"path": path, "skipped": error.strerror or "unreadable"}
+    # A folder where a file was; what is in it are candidates of their own.
+    return deleted if stat.S_ISDIR(now.st_mode) else {"path": path, "skipped": "not a file"}
 
 
 def _send(wire: Wire, stream: int, path: str, change: dict[str, Any]) -> int:
@@ -109,7 +116,7 @@ def _send(wire: Wire, stream: int, path: str, change: dict[str, Any]) -> int:
     Raises:
         OSError: If the file cannot be opened; nothing was sent then.
     """
-    size = change.get("size", 0)
+    size: int = change.get("size", 0)
     descriptor = os.open(os.path.join(REPOSITORY, path), _READ) if change["kind"] == "file" else None
     wire.send_message({"type": "change", **change}, channel=Channel.FILES, stream=stream)
     if descriptor is not None:

@@ -82,11 +82,12 @@ class Endpoint:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     endpoint: Endpoint
+    raw_requestline: bytes
 
     def do_POST(self) -> None:
         self._relay()
 
-    do_GET = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_OPTIONS = do_CONNECT = do_POST
+    do_GET = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_OPTIONS = do_CONNECT = do_POST  # noqa: N815 - the base class names them
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
         """Say nothing: standard output is the link."""

@@ -62,7 +62,14 @@ def harden() -> None:
     Raises:
         OSError: If the kernel refuses the filter, or the processor is not one that it is written for.
     """
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM):
+    for number in (
+        signal.SIGINT,
+        signal.SIGHUP,
+        signal.SIGQUIT,
+        signal.SIGUSR1,
+        signal.SIGUSR2,
+        signal.SIGALRM,
+    ):
         # Python's own SIGINT handler would let any tool in the container end PID 1.
         signal.signal(number, signal.SIG_IGN)
     libc = ctypes.CDLL(None, use_errno=True)

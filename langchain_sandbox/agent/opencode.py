@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http
 import http.client
 import json
 import os
@@ -31,7 +32,7 @@ _KNOWN = "1.18."
 class OpenCodeError(Exception):
     """OpenCode did not do what its interface promises; `code` names the kind for the host."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, message: str, *, code: str) -> None:
         super().__init__(message)
         self.code = code
 
@@ -56,9 +57,17 @@ def build_config(*, context: int, output: int) -> dict[str, Any]:
             "sandbox": {
                 "npm": "@ai-sdk/openai-compatible",
                 "name": "sandbox",
-                "options": {"baseURL": f"http://127.0.0.1:{endpoint.PORT}/v1", "apiKey": "none", "timeout": False},
+                "options": {
+                    "baseURL": f"http://127.0.0.1:{endpoint.PORT}/v1",
+                    "apiKey": "none",
+                    "timeout": False,
+                },
                 "models": {
-                    "model": {"name": "model", "tool_call": True, "limit": {"context": context, "output": output}}
+                    "model": {
+                        "name": "model",
+                        "tool_call": True,
+                        "limit": {"context": context, "output": output},
+                    }
                 },
             }
         },
@@ -71,7 +80,14 @@ def build_config(*, context: int, output: int) -> dict[str, Any]:
 
 def build_environment(*, config: str, password: str) -> dict[str, str]:
     """The environment of OpenCode and of every tool that it starts. It holds nothing worth stealing."""
-    switches = ("AUTOUPDATE", "MODELS_FETCH", "LSP_DOWNLOAD", "DEFAULT_PLUGINS", "PROJECT_CONFIG", "CLAUDE_CODE")
+    switches = (
+        "AUTOUPDATE",
+        "MODELS_FETCH",
+        "LSP_DOWNLOAD",
+        "DEFAULT_PLUGINS",
+        "PROJECT_CONFIG",
+        "CLAUDE_CODE",
+    )
     return {
         **tool_environment(),
         **{f"OPENCODE_DISABLE_{switch}": "1" for switch in switches},
@@ -115,7 +131,17 @@ class OpenCode:
         with open(LOG, "wb") as log:
             # Not started in the work folder: OpenCode would look at it before the files are there, and remember.
             self._process = children.spawn(
-                [BINARY, "serve", "--hostname", "127.0.0.1", "--port", str(PORT), "--print-logs", "--log-level", "WARN"],
+                [
+                    BINARY,
+                    "serve",
+                    "--hostname",
+                    "127.0.0.1",
+                    "--port",
+                    str(PORT),
+                    "--print-logs",
+                    "--log-level",
+                    "WARN",
+                ],
                 cwd="/tmp",
                 env=build_environment(config=path, password=password),
                 stdout=log,
@@ -133,7 +159,7 @@ class OpenCode:
             code = children.wait(self._process, timeout=0.02)
             if code is not None:
                 msg = f"OpenCode ended with {code} while starting"
-                raise OpenCodeError("opencode_start", msg)
+                raise OpenCodeError(msg, code="opencode_start")
             try:
                 health = self.call("GET", "/global/health", timeout=2.0)
             except OSError:
@@ -141,10 +167,10 @@ class OpenCode:
             version = str(health.get("version"))
             if not version.startswith(_KNOWN):
                 msg = f"the image holds OpenCode {version}; this package speaks to {_KNOWN}x"
-                raise OpenCodeError("opencode_version", msg)
+                raise OpenCodeError(msg, code="opencode_version")
             return version
         msg = f"OpenCode did not answer within {_BOOT_LIMIT:.0f} s of its start"
-        raise OpenCodeError("opencode_start", msg)
+        raise OpenCodeError(msg, code="opencode_start")
 
     def create_session(self, *, title: str) -> str:
         """Open a session in the work folder; given a title, OpenCode does not ask the model for one."""
@@ -181,14 +207,14 @@ class OpenCode:
         except http.client.HTTPException as error:
             msg = f"{method} {path}: the answer was cut: {error!r}"
             raise OSError(msg) from error
-        if response.status >= 400:
+        if response.status >= http.HTTPStatus.BAD_REQUEST:
             msg = f"{method} {path} was answered with {response.status}: {text[:500].decode('utf-8', 'replace')}"
-            raise OpenCodeError("opencode_api", msg)
+            raise OpenCodeError(msg, code="opencode_api")
         try:
             answer = json.loads(text)
         except ValueError as error:
             msg = f"{method} {path} was not answered with JSON: {text[:200]!r}"
-            raise OpenCodeError("opencode_api", msg) from error
+            raise OpenCodeError(msg, code="opencode_api") from error
         return answer if isinstance(answer, dict) else {"answer": answer}
 
     def _request(

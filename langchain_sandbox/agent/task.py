@@ -30,6 +30,8 @@ _REPLY_CAP = 4 * 1024 * 1024
 _BACKLOG = 512 * 1024
 _LAST_EVENTS = 2.0
 _LOW_SPACE = 64 * 1024
+_LOW_FILES = 2
+_DEPTH = 8
 
 
 class Task:
@@ -79,14 +81,19 @@ class Task:
 
     def _work(self, task: dict[str, Any]) -> dict[str, Any]:
         if not self._opencode.watch(self._forward).wait(10.0):
-            raise OpenCodeError("opencode_api", "the event stream did not open")
+            msg = "OpenCode's event stream did not open"
+            raise OpenCodeError(msg, code="opencode_api")
         self._session = self._opencode.create_session(title=str(task["title"]))
         self._wire.send_message({"type": "working"})
         reply = self._opencode.prompt(self._session, text=str(task["text"]), agent=str(task["agent"]))
         self._idle.wait(_LAST_EVENTS)
         info = reply["info"]
         texts = [part["text"] for part in reply.get("parts", ()) if part.get("type") == "text"]
-        return {"finish": info.get("finish"), "text": "\n".join(texts)[:_REPLY_CAP], "error": _error(info.get("error"))}
+        return {
+            "finish": info.get("finish"),
+            "text": "\n".join(texts)[:_REPLY_CAP],
+            "error": _error(info.get("error")),
+        }
 
     def _forward(self, event: dict[str, Any]) -> None:
         kind = event.get("type")
@@ -100,19 +107,19 @@ class Task:
         self._wire.send_message({"type": kind, "properties": _cap(properties)}, channel=Channel.EVENTS)
 
 
-def _cap(value: Any, depth: int = 0) -> Any:
+def _cap(value: Any, depth: int = 0) -> Any:  # noqa: ANN401 - any JSON
     """The same with long texts shortened: a tool may print megabytes, and each event repeats them."""
     if isinstance(value, str):
         return value if len(value) <= _TEXT_CAP else value[:_TEXT_CAP] + "… (shortened)"
-    if isinstance(value, dict) and depth < 8:
+    if isinstance(value, dict) and depth < _DEPTH:
         # `metadata` repeats a tool's output as it grows; the output itself follows.
         return {key: _cap(item, depth + 1) for key, item in value.items() if key != "metadata"}
-    if isinstance(value, list) and depth < 8:
+    if isinstance(value, list) and depth < _DEPTH:
         return [_cap(item, depth + 1) for item in value[:200]]
     return value if isinstance(value, int | float | bool | None) else str(value)[:200]
 
 
-def _error(error: Any) -> dict[str, str] | None:
+def _error(error: object) -> dict[str, str] | None:
     if not isinstance(error, dict):
         return None
     data = error.get("data")
@@ -128,7 +135,7 @@ def _full_filesystems() -> list[str]:
             status = os.statvfs(path)
         except OSError:
             continue
-        if status.f_bavail * status.f_frsize < _LOW_SPACE or status.f_favail < 2:
+        if status.f_bavail * status.f_frsize < _LOW_SPACE or status.f_favail < _LOW_FILES:
             full.append(path)
     return full
 

@@ -212,8 +212,9 @@ def _debootstrap(client: docker.DockerClient, architecture: str, report: Callabl
 
 
 def _run(command: list[str], report: Callable[[str], None]) -> str | None:
-    """Run a program and report its lines; `None` when it worked, else its last ones."""
+    """Run debootstrap and report its phases; `None` when it worked, else its last lines."""
     tail: deque[str] = deque(maxlen=_TAIL_LINES)
+    phases: set[str] = set()
     with subprocess.Popen(  # noqa: S603 - our own fixed command, with nothing of a caller's in it
         command,
         stdin=subprocess.DEVNULL,
@@ -226,7 +227,11 @@ def _run(command: list[str], report: Callable[[str], None]) -> str | None:
         try:
             for line in process.stdout or ():
                 tail.append(line.rstrip())
-                report(line.rstrip())
+                # "I: Retrieving bash 5.2" comes once for every package; the first tells enough.
+                _, phase, *_ = f"{line} - -".split()
+                if phase not in phases:
+                    phases.add(phase)
+                    report(line.rstrip())
         except BaseException:
             # Its children (wget, dpkg) would go on writing into the folder that is about to be removed.
             with suppress(ProcessLookupError):

@@ -76,7 +76,7 @@ class DockerEngine:
         """Remove what dead processes of this machine left behind."""
         client = await self._connect()
         listing = partial(client.api.containers, all=True, filters={"label": labels.OWNER})
-        removed = []
+        removed: list[str] = []
         for item in await self._call(listing):
             if is_dead(item["Labels"].get(labels.OWNER, "")):
                 logger.info("removing %s, left by a process that is gone", item["Names"])

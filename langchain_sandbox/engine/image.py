@@ -294,10 +294,7 @@ def _ca_files(environ: Mapping[str, str]) -> dict[str, bytes]:
 def _build_arguments(environ: Mapping[str, str], *, base: str, package: str) -> dict[str, str]:
     """Values for the Dockerfile's ARGs; the engine knows the proxies' and keeps them out of the image."""
     proxies = {
-        name: environ[name]
-        for upper in _PROXY_VARIABLES
-        for name in (upper, upper.lower())
-        if environ.get(name)
+        name: environ[name] for upper in _PROXY_VARIABLES for name in (upper, upper.lower()) if environ.get(name)
     }
     return {
         **proxies,
@@ -347,7 +344,7 @@ def _connected(
         raise SandboxUnavailableError(msg) from error
 
 
-def _build(  # noqa: PLR0913 - the build's own parameters; all but the engine are named at the call
+def _build(
     client: docker.DockerClient,
     *,
     context: bytes,
@@ -381,9 +378,7 @@ def _build(  # noqa: PLR0913 - the build's own parameters; all but the engine ar
         failure = "the engine reported no error, yet the image is not there"
     if failure is not None:
         output = "\n".join(f"  {_shorten(line)}" for line in (*tail, unfinished) if line.strip())
-        msg = (
-            f"Building the sandbox image {tag} failed: {_shorten(failure)}\nThe build's last lines:\n{output}"
-        )
+        msg = f"Building the sandbox image {tag} failed: {_shorten(failure)}\nThe build's last lines:\n{output}"
         raise SandboxUnavailableError(msg)
 
 

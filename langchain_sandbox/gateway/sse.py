@@ -12,7 +12,7 @@ _MAX_LINE = 8 * 1024 * 1024
 class AnswerError(Exception):
     """The stream is not what a chat completion looks like; `code` names how."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, message: str, *, code: str) -> None:
         super().__init__(message)
         self.code = code
 
@@ -47,8 +47,8 @@ class AnswerReader:
         """
         whole, newline, rest = (self._partial + data).rpartition(b"\n")
         if len(rest) > _MAX_LINE:
-            code, msg = "malformed_answer", "the model server sent a line without end"
-            raise AnswerError(code, msg)
+            msg = "the model server sent a line without end"
+            raise AnswerError(msg, code="malformed_answer")
         self._partial = rest
         for line in whole.split(b"\n"):
             self._read(line.rstrip(b"\r"))
@@ -61,8 +61,8 @@ class AnswerReader:
             AnswerError: If it was not complete.
         """
         if not self.done and self.finish_reason is None:
-            code, msg = "answer_cut", "the model server closed its answer before it was complete"
-            raise AnswerError(code, msg)
+            msg = "the model server closed its answer before it was complete"
+            raise AnswerError(msg, code="answer_cut")
 
     def _read(self, line: bytes) -> None:
         if not line.startswith(b"data:"):
@@ -74,14 +74,14 @@ class AnswerReader:
         try:
             chunk = json.loads(payload)
         except (ValueError, RecursionError) as error:
-            code, msg = "malformed_answer", f"the model server sent a chunk that is not JSON: {error}"
-            raise AnswerError(code, msg) from error
+            msg = f"the model server sent a chunk that is not JSON: {error}"
+            raise AnswerError(msg, code="malformed_answer") from error
         if not isinstance(chunk, dict):
-            code, msg = "malformed_answer", "the model server sent a chunk that is not a JSON object"
-            raise AnswerError(code, msg)
+            msg = "the model server sent a chunk that is not a JSON object"
+            raise AnswerError(msg, code="malformed_answer")
         if chunk.get("error"):
-            code, msg = "error_in_answer", f"the model server broke off: {str(chunk['error'])[:500]}"
-            raise AnswerError(code, msg)
+            msg = f"the model server broke off: {str(chunk['error'])[:500]}"
+            raise AnswerError(msg, code="error_in_answer")
         self._read_chunk(chunk)
 
     def _read_chunk(self, chunk: dict[str, Any]) -> None:

@@ -25,7 +25,7 @@ _CLIENT_ERROR = 400
 class UpstreamError(Exception):
     """The model server cannot be used; `code` names how."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, message: str, *, code: str) -> None:
         super().__init__(message)
         self.code = code
 
@@ -97,13 +97,13 @@ async def find_upstream(endpoint: ModelEndpoint, *, allow_remote: bool) -> Upstr
                 response = await client.get(f"{draft.url}/models", extensions=draft.extensions)
     except TimeoutError as error:
         msg = f"the model server {endpoint.base_url} did not answer within {PREFLIGHT_LIMIT:.0f} s"
-        raise UpstreamError("model_unreachable", msg) from error
+        raise UpstreamError(msg, code="model_unreachable") from error
     except (httpx.HTTPError, OSError) as error:
         msg = f"the model server {endpoint.base_url} cannot be reached: {error or type(error).__name__}"
-        raise UpstreamError("model_unreachable", msg) from error
+        raise UpstreamError(msg, code="model_unreachable") from error
     if response.status_code >= _CLIENT_ERROR:
         msg = f"the model server {endpoint.base_url} answered GET /v1/models with HTTP {response.status_code}"
-        raise UpstreamError(f"http_{response.status_code}", msg)
+        raise UpstreamError(msg, code=f"http_{response.status_code}")
     model, context = _parse_models(response, endpoint)
     return Upstream(
         model=model,
@@ -120,7 +120,7 @@ async def _resolve(url: httpx.URL, *, allow_remote: bool) -> str:
     if not allow_remote:
         check_addresses(url.host, addresses)
     # "localhost" is often ::1 first, where few model servers listen.
-    return sorted(addresses, key=lambda address: ":" in address)[0]
+    return min(addresses, key=lambda address: ":" in address)
 
 
 def _parse_models(response: httpx.Response, endpoint: ModelEndpoint) -> tuple[str, int | None]:
@@ -128,7 +128,7 @@ def _parse_models(response: httpx.Response, endpoint: ModelEndpoint) -> tuple[st
         served = [item for item in response.json()["data"] if isinstance(item.get("id"), str)]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         msg = f"{endpoint.base_url}/models did not answer with a list of models: is it an OpenAI-compatible server?"
-        raise UpstreamError("malformed_answer", msg) from error
+        raise UpstreamError(msg, code="malformed_answer") from error
     names = [item["id"] for item in served]
     if endpoint.name is None:
         # vLLM lists adapters beside the model that they belong to, which alone has no parent.

@@ -127,9 +127,7 @@ class ModelHandler(BaseHTTPRequestHandler):
 
     server: ModelServer
     protocol_version = "HTTP/1.1"
-    default_request_version = (
-        "HTTP/1.0"  # with 0.9, the answer to garbage would have no status and no headers
-    )
+    default_request_version = "HTTP/1.0"  # with 0.9, the answer to garbage would have no status and no headers
     disable_nagle_algorithm = True  # chunks are small and each must go out now
 
     def do_GET(self) -> None:
@@ -179,9 +177,7 @@ class ModelHandler(BaseHTTPRequestHandler):
             self._send_error(400, f"The body is not a chat request in JSON: {error!r}")
             return
         if title:
-            turn: Turn = (
-                {"text": TITLE} if self.server.ledger.fault is None else {"fault": self.server.ledger.fault}
-            )
+            turn: Turn = {"text": TITLE} if self.server.ledger.fault is None else {"fault": self.server.ledger.fault}
             self._play(_wire.Reply("title", self.server.name, turn, body))
             return
         headers = {name.lower(): value for name, value in self.headers.items()}

@@ -55,7 +55,7 @@ class ScriptedModel:
         ```
     """
 
-    def __init__(  # noqa: PLR0913 - a server's settings, each named at the call
+    def __init__(
         self,
         script: Script,
         *,

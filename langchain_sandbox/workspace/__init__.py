@@ -1,1 +1,1 @@
-"""The repository's way in, the changes' way out, and applying them. The user's tree is only ever read, but in `apply`."""
+"""The repository's way in, the changes' way out, and applying them. Only `apply` writes to the user's tree."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from langchain_sandbox.errors import SandboxApplyError
@@ -14,6 +13,8 @@ from langchain_sandbox.workspace.paths import find_fault, parents
 from langchain_sandbox.workspace.snapshot import EXECUTABLE, SYMLINK, Snapshot, take_snapshot
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from langchain_sandbox.config import Limits
 
 _GONE = "000000"

@@ -35,7 +35,13 @@ def git(folder: Path, *arguments: str, stdin: bytes = b"", check: bool = True) -
     command = ["git", *_QUIET, *arguments]
     try:
         done = subprocess.run(  # noqa: S603 - a fixed program with separate arguments
-            command, cwd=folder, env=environment(), input=stdin, capture_output=True, check=False, timeout=_TIMEOUT
+            command,
+            cwd=folder,
+            env=environment(),
+            input=stdin,
+            capture_output=True,
+            check=False,
+            timeout=_TIMEOUT,
         )
     except FileNotFoundError as error:
         msg = "git is not installed on this machine; install it (Debian: apt-get install git)."

@@ -13,7 +13,7 @@ from langchain_sandbox.result import FileChange
 from langchain_sandbox.workspace.git import git, scratch_repository
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from langchain_sandbox.workspace.changes import Change
@@ -24,6 +24,8 @@ NEW = "refs/heads/new"
 
 _DIFF = ("-c", "diff.renameLimit=2000", "diff-tree", "-r", "-M", "--no-ext-diff", "--no-textconv")
 _KINDS = {"A": "added", "M": "modified", "D": "deleted", "R": "renamed", "T": "modified"}
+
+_SPACE = 0x20
 
 Side = tuple[int, bytes]  # mode, content
 
@@ -66,12 +68,21 @@ def fill(scratch: Path, before: Mapping[str, Side], after: Mapping[str, Side]) -
         for path, (mode, content) in tree.items():
             stream.append(b"M %o inline %b\ndata %d\n" % (mode, _quote(path), len(content)))
             stream.append(content + b"\n")
-    git(scratch, "-c", "core.compression=0", "fast-import", "--quiet", "--date-format=raw", stdin=b"".join(stream))
+    git(
+        scratch,
+        "-c",
+        "core.compression=0",
+        "fast-import",
+        "--quiet",
+        "--date-format=raw",
+        stdin=b"".join(stream),
+    )
 
 
 def _quote(path: str) -> bytes:
     """A path as fast-import and attribute files take it, whatever bytes it is of."""
-    return b'"' + b"".join(b"\\%03o" % byte if byte < 33 or byte in b'"\\' else bytes((byte,)) for byte in os.fsencode(path)) + b'"'  # noqa: E501, PLR2004
+    plain = (b"\\%03o" % byte if byte <= _SPACE or byte in b'"\\' else bytes((byte,)) for byte in os.fsencode(path))
+    return b'"' + b"".join(plain) + b'"'
 
 
 def _mark_binary(scratch: Path, *trees: Mapping[str, Side]) -> None:

@@ -99,13 +99,13 @@ def take_snapshot(root: Path | None, limits: Limits) -> Snapshot:
     Raises:
         SandboxConfigError: If it is no folder, cannot be read, or is too big; the message names the biggest files.
     """
+    if root is not None and not root.is_dir():
+        msg = f"The workspace {root} is not a folder."
+        raise SandboxConfigError(msg)
     archive = tempfile.TemporaryFile(prefix="langchain-sandbox-")  # noqa: SIM115 - the snapshot owns it
     snapshot = Snapshot(root, {}, archive)
     try:
         if root is not None:
-            if not root.is_dir():
-                msg = f"The workspace {root} is not a folder."
-                raise SandboxConfigError(msg)
             listing, snapshot.repository = _list(root)
             _fill(snapshot, root, listing, limits)
         archive.write(bytes(2 * _BLOCK))
@@ -153,7 +153,7 @@ def _add(snapshot: Snapshot, root: Path, path: str, room: int) -> None:
     try:
         status = full.lstat()
         if stat.S_ISLNK(status.st_mode):
-            _write(snapshot, path, SYMLINK, os.fsencode(os.readlink(full)), status)
+            _write(snapshot, path, SYMLINK, os.fsencode(full.readlink()), status)
         elif stat.S_ISREG(status.st_mode):
             mode = EXECUTABLE if status.st_mode & stat.S_IXUSR else FILE
             if status.st_size > room:

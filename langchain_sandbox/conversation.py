@@ -1,0 +1,248 @@
+"""What host and container say to each other in one run, from hello to bye."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any
+
+import anyio
+
+from langchain_sandbox.engine.connection import Connection
+from langchain_sandbox.gateway.relay import Gateway, GatewayFailure
+from langchain_sandbox.link import PROTOCOL_VERSION, Channel, Data, LinkEvent, Message
+from langchain_sandbox.transcript import Transcript
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from anyio.abc import TaskGroup
+
+    from langchain_sandbox.config import Limits
+    from langchain_sandbox.engine.base import ByteStream
+    from langchain_sandbox.gateway.call import ModelCall
+    from langchain_sandbox.gateway.upstream import Upstream
+    from langchain_sandbox.report import Report
+    from langchain_sandbox.workspace.changes import ChangesReceiver
+    from langchain_sandbox.workspace.history import History
+    from langchain_sandbox.workspace.snapshot import Snapshot
+
+_TAR_STREAM = 1
+_PACK_STREAM = 2
+_RESULT_STREAM = 0
+_CHUNK = 64 * 1024
+
+_READY_LIMIT = 30.0
+_STALL_LIMIT = 60.0
+_ABORT_GRACE = 3.0  # for what was changed until then to come out
+_BYE_LIMIT = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """What a container is to work on.
+
+    Args:
+        container: Its name, for the event that says that it has started.
+        task: What the agent should do.
+        timeout: Seconds from the container's start.
+        limits: The run's limits.
+        upstream: The model server.
+        snapshot: What goes in.
+        history: The commits that go with it.
+        changes: Takes what comes out.
+    """
+
+    container: str
+    task: str
+    timeout: float
+    limits: Limits
+    upstream: Upstream
+    snapshot: Snapshot
+    history: History | None
+    changes: ChangesReceiver
+
+
+class Conversation:
+    """One run's talk with its container.
+
+    Args:
+        report: Filled in with what is seen.
+        emit: Called with an event's type and its fields.
+        on_working: Called when booting is over and OpenCode has its task.
+    """
+
+    def __init__(self, *, report: Report, emit: Callable[..., None], on_working: Callable[[], None]) -> None:
+        self._report = report
+        self._emit = emit
+        self._on_working = on_working
+        self._transcript = Transcript(emit)
+        self._attention = anyio.Event()  # something happened that may end the run
+        self._ready = anyio.Event()
+        self._working = anyio.Event()
+        self._link: Connection
+        self._gateway: Gateway
+        self._assignment: Assignment
+        self.settled = anyio.Event()
+        """Set when nothing more will come from the container."""
+
+    def interrupt(self) -> None:
+        """Have it end soon; the report says why."""
+        self._attention.set()
+
+    async def hold(self, assignment: Assignment, *, stream: ByteStream, start: Callable[[], Awaitable[None]]) -> None:
+        """Talk until there is a result, or until there will be none; the report says which.
+
+        Args:
+            assignment: What the container is to work on.
+            stream: The attached container, not started yet.
+            start: Starts it.
+        """
+        self._assignment = assignment
+        async with anyio.create_task_group() as tasks:
+            self._link = Connection(stream, on_event=self._on_event)
+            self._gateway = self._report.gateway = self._open_gateway(tasks)
+            try:
+                tasks.start_soon(self._serve_link)
+                self._link.send_message(_build_hello(assignment))
+                tasks.start_soon(self._send_workspace)
+                self._link.send_message({"type": "task", "title": "task", "agent": "build", "text": assignment.task})
+                await start()
+                self._report.mark("started")
+                tasks.start_soon(self._watch_boot)
+                with anyio.move_on_after(assignment.timeout) as clock:
+                    await self._attention.wait()
+                if clock.cancelled_caught:
+                    self._report.timed_out = assignment.timeout
+                await self._part()
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await self._gateway.aclose()
+            tasks.cancel_scope.cancel()
+        self._report.steps = self._transcript.steps
+
+    def acknowledge(self, data: Data) -> None:
+        """Say that received bytes have been consumed."""
+        self._link.acknowledge(data)
+
+    def _open_gateway(self, tasks: TaskGroup) -> Gateway:
+        return Gateway(
+            link=self._link,
+            upstream=self._assignment.upstream,
+            limits=self._assignment.limits,
+            tasks=tasks,
+            on_call=self._on_call,
+            on_failure=self._on_failure,
+        )
+
+    async def _part(self) -> None:
+        """Get what is still to be had, and say bye so that the last word is heard."""
+        if not self.settled.is_set():
+            self._link.send_message({"type": "abort"})
+            with anyio.move_on_after(_ABORT_GRACE):
+                await self.settled.wait()
+        self._report.mark("worked")
+        self._link.send_message({"type": "bye"})
+        with anyio.move_on_after(_BYE_LIMIT):
+            await self._link.drain()
+
+    async def _serve_link(self) -> None:
+        await self._link.run()
+        self._report.link_broken = self._link.broken
+        self.settled.set()
+        self._attention.set()
+
+    async def _watch_boot(self) -> None:
+        """See to it that the program answers, and that OpenCode then asks the model, before long."""
+        with anyio.move_on_after(_READY_LIMIT) as clock:
+            await self._ready.wait()
+        if clock.cancelled_caught:
+            self._stall(f"The program in the container did not answer within {_READY_LIMIT:g} s.")
+            return
+        await self._working.wait()
+        self._on_working()
+        await anyio.sleep(_STALL_LIMIT)
+        if not self._gateway.calls:
+            self._stall(f"OpenCode had its task for {_STALL_LIMIT:g} s and did not ask the model.")
+
+    def _stall(self, message: str) -> None:
+        self._report.stalled = message
+        self._attention.set()
+
+    async def _send_workspace(self) -> None:
+        snapshot, history = self._assignment.snapshot, self._assignment.history
+        self._link.send_message({"type": "workspace", "git": history.describe() if history else None})
+        await self._send_file(snapshot.archive, _TAR_STREAM)
+        if history is not None:
+            await self._send_file(history.pack, _PACK_STREAM)
+
+    async def _send_file(self, file: IO[bytes], stream: int) -> None:
+        file.seek(0)
+        # Read in the loop: it was written a moment ago and is in the page cache.
+        while chunk := file.read(_CHUNK):
+            await self._link.send_data(chunk, channel=Channel.FILES, stream=stream)
+        self._link.send_end(channel=Channel.FILES, stream=stream)
+
+    # What the container says. Called by the reader of the link; must not block.
+
+    def _on_event(self, event: LinkEvent) -> None:
+        match event:
+            case Message(channel=Channel.EVENTS, body=body):
+                self._transcript.on_event(body)
+            case Message(channel=Channel.CONTROL, body=body):
+                self._on_control(body)
+            case Message(channel=Channel.FILES, stream=0, body=body):
+                self._on_result(body)
+            case _ if event.channel is Channel.MODEL:
+                self._report.mark("first_model_call")
+                self._gateway.on_event(event)
+            case _ if event.channel is Channel.FILES:
+                self._assignment.changes.on_event(event)
+            case Data():
+                self.acknowledge(event)
+            case _:
+                pass
+
+    def _on_control(self, body: dict[str, Any]) -> None:
+        match body.get("type"):
+            case "ready" if not self._ready.is_set():
+                self._report.mark("ready")
+                self._ready.set()
+                self._emit("started", container=self._assignment.container, model=self._assignment.upstream.model)
+            case "working":
+                self._working.set()
+            case "failed":
+                self._on_result({"error": {"name": body.get("code"), "message": body.get("message")}})
+            case _:
+                pass
+
+    def _on_result(self, body: dict[str, Any]) -> None:
+        if self._report.claim is None:
+            self._report.claim = body
+            self.settled.set()
+            self._attention.set()
+
+    def _on_call(self, call: ModelCall) -> None:
+        self._emit(
+            "model_call",
+            index=call.index,
+            status=call.status,
+            first_byte=call.first_byte,
+            duration=call.duration or 0.0,
+            prompt_tokens=call.usage.prompt_tokens,
+            completion_tokens=call.usage.completion_tokens,
+            error=call.error,
+        )
+
+    def _on_failure(self, failure: GatewayFailure) -> None:
+        self._report.failure = failure
+        self._attention.set()
+
+
+def _build_hello(assignment: Assignment) -> dict[str, Any]:
+    return {
+        "type": "hello",
+        "protocol": PROTOCOL_VERSION,
+        "deadline": assignment.timeout,
+        "model": {"context": assignment.upstream.context, "output": assignment.upstream.output},
+        "changes_limit": assignment.limits.size("changes"),
+    }
