@@ -11,7 +11,7 @@ ENGINE := scripts/engine
 READY := $(VENV)/.ready
 IMAGE := $(VENV)/.image
 IMAGE_INPUTS := Dockerfile langchain_sandbox/_version.py langchain_sandbox/link.py \
-    $(wildcard langchain_sandbox/agent/*.py langchain_sandbox/engine/*image.py)
+    $(wildcard langchain_sandbox/agent/*.py langchain_sandbox/engine/*image.py langchain_sandbox/engine/build.py)
 
 # Run a command with an engine and the image there; an engine that was started for it is stopped again.
 # MAKEFLAGS is emptied because the jobserver of a `make -j` does not reach through a script.
@@ -78,9 +78,8 @@ $(READY): pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
-# Not `python -m`: it warns when importing the package has imported the module already.
 $(IMAGE): $(READY) $(IMAGE_INPUTS)
-	@$(BIN)/python -c 'import sys; from langchain_sandbox.engine.image import main; sys.exit(main())' >$@.new
+	@$(BIN)/python -m langchain_sandbox.engine.build >$@.new
 	@mv $@.new $@
 
 # The stamp says that the image was built; only the engine knows that it is still there. Asking it is quick.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import docker
 from docker.context import ContextAPI
 from docker.errors import DockerException
 from docker.tls import TLSConfig
@@ -17,6 +18,9 @@ from langchain_sandbox.errors import SandboxConfigError, SandboxUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_CALL_TIMEOUT = 60
+_CONNECTIONS = 32
 
 _DEFAULT = "unix:///var/run/docker.sock"
 
@@ -45,13 +49,19 @@ class EngineAddress:
             return "http://engine"
         return f"{'https' if self.certificates else 'http'}://{urlsplit(self.url).netloc}"
 
-    def sdk_tls(self) -> TLSConfig | None:
-        """The TLS settings as the docker SDK takes them."""
-        if self.certificates is None:
-            return None
-        folder = self.certificates
-        pair = (str(folder / "cert.pem"), str(folder / "key.pem"))
-        return TLSConfig(client_cert=pair, ca_cert=str(folder / "ca.pem"), verify=True)
+    def connect(self) -> docker.DockerClient:
+        """A client of the docker SDK for it; blocks until the engine has told its version.
+
+        Raises:
+            docker.errors.DockerException: If it does not answer.
+        """
+        tls: TLSConfig | bool = False
+        if self.certificates is not None:
+            pair = (str(self.certificates / "cert.pem"), str(self.certificates / "key.pem"))
+            tls = TLSConfig(client_cert=pair, ca_cert=str(self.certificates / "ca.pem"), verify=True)
+        return docker.DockerClient(
+            base_url=self.url, tls=tls, version="auto", timeout=_CALL_TIMEOUT, max_pool_size=_CONNECTIONS
+        )
 
     def ssl_context(self) -> ssl.SSLContext | None:
         """The TLS settings as the standard library takes them."""

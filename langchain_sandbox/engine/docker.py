@@ -32,7 +32,6 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 _GONE = {404, 409}  # no such container, or its removal is in progress
-_CALL_TIMEOUT = 60
 _MAKE_PLACES = 16
 _REMOVE_PLACES = 8
 
@@ -130,15 +129,7 @@ class DockerEngine:
     async def _connect(self) -> docker.DockerClient:
         async with self._connecting:
             if self._client is None:
-                connect = partial(
-                    docker.DockerClient,
-                    base_url=self.address.url,
-                    tls=self.address.sdk_tls() or False,
-                    version="auto",
-                    timeout=_CALL_TIMEOUT,
-                    max_pool_size=_MAKE_PLACES + _REMOVE_PLACES,
-                )
-                self._client = await self._call(connect)
+                self._client = await self._call(self.address.connect)
         return self._client
 
     async def _call(self, function: Callable[[], T], *, places: anyio.CapacityLimiter | None = None) -> T:

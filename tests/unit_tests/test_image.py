@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from langchain_sandbox._version import __version__
-from langchain_sandbox.engine import image
+from langchain_sandbox.engine import build, image
 from langchain_sandbox.errors import SandboxUnavailableError
 
 FILES = {
@@ -142,12 +142,12 @@ def test_the_ca_bundle_goes_in_from_the_first_variable_that_can_be_read(tmp_path
     bundle = tmp_path / "bundle.pem"
     bundle.write_bytes(b"certificates")
     environ = {"SSL_CERT_FILE": str(tmp_path / "absent"), "REQUESTS_CA_BUNDLE": str(bundle)}
-    assert image._ca_files(environ) == {"ca/host-ca.crt": b"certificates"}
+    assert build._ca_files(environ) == {"ca/host-ca.crt": b"certificates"}
 
 
 @pytest.mark.parametrize("environ", [{}, {"SSL_CERT_FILE": "/dev/null"}, {"SSL_CERT_FILE": "/"}])
 def test_without_a_ca_bundle_there_is_an_empty_placeholder(environ: dict[str, str]) -> None:
-    assert image._ca_files(environ) == {"ca/host-ca.crt": b""}
+    assert build._ca_files(environ) == {"ca/host-ca.crt": b""}
 
 
 def test_the_ca_bundle_is_no_part_of_what_the_tag_is_made_of(package: Path) -> None:
@@ -156,7 +156,7 @@ def test_the_ca_bundle_is_no_part_of_what_the_tag_is_made_of(package: Path) -> N
 
 def test_build_arguments_carry_the_proxies_that_are_set() -> None:
     environ = {"HTTPS_PROXY": "http://proxy:3128", "no_proxy": "localhost", "HTTP_PROXY": "", "PATH": "/bin"}
-    assert image._build_arguments(environ, base="debian:x", package="opencode-y") == {
+    assert build._build_arguments(environ, base="debian:x", package="opencode-y") == {
         "HTTPS_PROXY": "http://proxy:3128",
         "no_proxy": "localhost",
         "BASE": "debian:x",
@@ -176,18 +176,18 @@ def test_build_arguments_carry_the_proxies_that_are_set() -> None:
     ],
 )
 def test_the_binary_fits_the_engine(architecture: str, package_name: str, *, avx2: bool) -> None:
-    assert image._opencode_package(architecture, avx2=avx2) == package_name
+    assert build._opencode_package(architecture, avx2=avx2) == package_name
 
 
 def test_an_architecture_without_a_binary_is_refused() -> None:
     with pytest.raises(SandboxUnavailableError, match="s390x"):
-        image._opencode_package("s390x", avx2=False)
+        build._opencode_package("s390x", avx2=False)
 
 
 def test_the_archive_is_the_same_every_time_and_readable_for_every_uid(package: Path) -> None:
-    context = image._context(package) | image._ca_files({})
-    archive = image._archive(context)
-    assert archive == image._archive(dict(reversed(context.items())))
+    context = image._context(package) | build._ca_files({})
+    archive = build._archive(context)
+    assert archive == build._archive(dict(reversed(context.items())))
     with tarfile.open(fileobj=io.BytesIO(archive)) as entries:
         members = {member.name: member for member in entries}
     folders = {name for name, member in members.items() if member.isdir()}

@@ -63,10 +63,7 @@ def test_whole_answer(http: httpx.Client) -> None:
     assert json.loads(write["function"]["arguments"]) == {"filePath": "a.txt", "content": "ä"}
     assert (bash["id"], bash["function"]["arguments"]) == ("mine", '{"command": ')
     assert answer["usage"]["prompt_tokens"] > 0
-    assert (
-        answer["usage"]["total_tokens"]
-        == answer["usage"]["prompt_tokens"] + answer["usage"]["completion_tokens"]
-    )
+    assert answer["usage"]["total_tokens"] == answer["usage"]["prompt_tokens"] + answer["usage"]["completion_tokens"]
     assert second["choices"][0]["finish_reason"] == "stop"
     assert second["choices"][0]["message"]["reasoning_content"] == "Hm."
 
@@ -128,9 +125,7 @@ def test_pieces_arrive_one_by_one_and_delays_are_kept(http: httpx.Client) -> Non
 def test_requests_are_recorded_as_a_snapshot(http: httpx.Client) -> None:
     with ScriptedModel([{"text": "1"}, {"text": "2"}]) as model:
         before = time.monotonic()
-        http.post(
-            f"{model.endpoint.base_url}/chat/completions?x=1", json={"messages": HELLO}, headers={"X-A": "b"}
-        )
+        http.post(f"{model.endpoint.base_url}/chat/completions?x=1", json={"messages": HELLO}, headers={"X-A": "b"})
         early = model.requests
         ask(http, model, temperature=0)
         http.get(f"{model.endpoint.base_url}/models")
@@ -184,9 +179,7 @@ def test_anything_else_is_not_found(http: httpx.Client, method: str, path: str) 
         assert http.head(f"{model.endpoint.base_url}/models").status_code == 404
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"{", b"\xff", b"[]", b"{}", b'{"messages": null}', b'{"messages": [1]}']
-)
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]", b"{}", b'{"messages": null}', b'{"messages": [1]}'])
 def test_a_body_that_is_no_chat_request(http: httpx.Client, content: bytes) -> None:
     with ScriptedModel([]) as model:
         response = http.post(f"{model.endpoint.base_url}/chat/completions", content=content)
@@ -365,9 +358,7 @@ def test_refused_turn_is_a_reset(http: httpx.Client) -> None:
     with faulty("refused", "turn") as model:
         with socket.create_connection(address(model), timeout=5) as client:
             body = json.dumps({"messages": HELLO}).encode()
-            client.sendall(
-                b"POST %b HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (CHAT.encode(), len(body)) + body
-            )
+            client.sendall(b"POST %b HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (CHAT.encode(), len(body)) + body)
             with pytest.raises(ConnectionResetError):
                 client.recv(1)
         check_next(http, model, "turn")
@@ -551,9 +542,7 @@ def test_a_client_that_leaves_is_no_news(http: httpx.Client, capfd: pytest.Captu
     with ScriptedModel(turns) as model:
         body = json.dumps({"messages": HELLO, "stream": True}).encode()
         with socket.create_connection(address(model), timeout=5) as client:
-            client.sendall(
-                b"POST %b HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (CHAT.encode(), len(body)) + body
-            )
+            client.sendall(b"POST %b HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (CHAT.encode(), len(body)) + body)
             client.recv(100)
         with socket.create_connection(address(model), timeout=5) as client:
             client.sendall(b"POST / HTTP/1.1\r\nContent-Length: 100\r\n\r\nhalf")
