@@ -1,0 +1,73 @@
+"""Everything here runs on the real engine with the real OpenCode; only the model is scripted."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import docker
+import pytest
+from support import LABELLED, containers, make_repository
+
+from langchain_sandbox.engine.address import find_engine
+from langchain_sandbox.engine.image import require_image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "integration_tests" in str(item.path):
+            item.add_marker(pytest.mark.engine)
+
+
+@pytest.fixture(scope="session")
+def client() -> Iterator[docker.DockerClient]:
+    client = find_engine().connect()
+    require_image(client)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_behind(client: docker.DockerClient) -> Iterator[None]:
+    """At the end of the suite there is nothing of ours that was not there before."""
+    before = _leftovers(client)
+    yield
+    assert _leftovers(client) - before == set()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("scripted")]
+
+
+@pytest.fixture(autouse=True)
+def no_container_left(client: docker.DockerClient) -> Iterator[None]:
+    """Each test cleans up its own containers, so that the one that does not is found."""
+    yield
+    assert containers(client) == []
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in list(os.environ):
+        if name.startswith("SANDBOX_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("SANDBOX_STATE_DIR", str(tmp_path / "state"))
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    return make_repository(
+        tmp_path / "repository",
+        {"calc.py": "def add(a, b):\n    return a - b\n", "README.md": "# calc\n", "data/notes.txt": "one\ntwo\n"},
+    )
+
+
+def _leftovers(client: docker.DockerClient) -> set[str]:
+    found = {f"container {name}" for name in containers(client)}
+    found |= {f"network {item['Name']}" for item in client.api.networks(filters=LABELLED)}
+    found |= {f"volume {item['Name']}" for item in client.api.volumes(filters=LABELLED)["Volumes"] or []}
+    found |= {f"folder {path}" for path in Path(tempfile.gettempdir()).glob("langchain-sandbox-*") if path.is_dir()}
+    return found
