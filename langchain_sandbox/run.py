@@ -24,7 +24,7 @@ from langchain_sandbox.gateway.upstream import Upstream, UpstreamError, find_ups
 from langchain_sandbox.report import Report, build_result
 from langchain_sandbox.workspace.apply import apply_patch
 from langchain_sandbox.workspace.changes import ChangesReceiver
-from langchain_sandbox.workspace.git import GitError
+from langchain_sandbox.workspace.git import GitError, sweep_scratch
 from langchain_sandbox.workspace.history import History, take_history
 from langchain_sandbox.workspace.patch import Patch, build_patch
 from langchain_sandbox.workspace.snapshot import Snapshot, take_snapshot
@@ -199,6 +199,7 @@ class Run:
 
     async def _collect_garbage(self) -> None:
         try:
+            await anyio.to_thread.run_sync(sweep_scratch)
             await self._engine.collect_garbage()
         except SandboxUnavailableError as error:
             self._logger.debug("[%s] collecting garbage: %s", self._request.run_id, error)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
 
+from langchain_sandbox.engine.owner import current_owner, is_dead
 from langchain_sandbox.errors import SandboxConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _TIMEOUT = 120.0
-SCRATCH_PREFIX = "langchain-sandbox-"
+_SCRATCH = "langchain-sandbox-scratch-"
 _QUIET = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=true")
 
 
@@ -58,7 +61,7 @@ def git(folder: Path, *arguments: str, stdin: bytes = b"", check: bool = True) -
 @contextmanager
 def scratch_repository() -> Iterator[Path]:
     """A bare repository that knows no configuration but ours, for as long as the block lasts."""
-    with tempfile.TemporaryDirectory(prefix=f"{SCRATCH_PREFIX}{os.getpid()}-") as name:
+    with tempfile.TemporaryDirectory(prefix=f"{_SCRATCH}{quote(current_owner(), safe='')}-") as name:
         folder = Path(name)
         # What `git init --bare` makes, without a process and without anybody's template.
         for part in ("objects", "refs", "info"):
@@ -66,6 +69,14 @@ def scratch_repository() -> Iterator[Path]:
         (folder / "HEAD").write_text("ref: refs/heads/none\n", encoding="ascii")
         (folder / "config").write_text("[core]\n\trepositoryformatversion = 0\n\tbare = true\n", encoding="ascii")
         yield folder
+
+
+def sweep_scratch() -> None:
+    """Remove the scratch repositories of processes that were killed while they used one."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*-*"):
+        owner = unquote(folder.name.removeprefix(_SCRATCH).rpartition("-")[0])
+        if is_dead(owner):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def environment() -> dict[str, str]:

@@ -7,6 +7,7 @@ import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import docker
 import pytest
@@ -14,6 +15,7 @@ from support import LABELLED, containers, make_repository
 
 from langchain_sandbox.engine.address import find_engine
 from langchain_sandbox.engine.image import require_image
+from langchain_sandbox.engine.owner import current_owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,5 +71,10 @@ def _leftovers(client: docker.DockerClient) -> set[str]:
     found = {f"container {name}" for name in containers(client)}
     found |= {f"network {item['Name']}" for item in client.api.networks(filters=LABELLED)}
     found |= {f"volume {item['Name']}" for item in client.api.volumes(filters=LABELLED)["Volumes"] or []}
-    found |= {f"folder {path}" for path in Path(tempfile.gettempdir()).glob("langchain-sandbox-*") if path.is_dir()}
+    found |= {
+        f"folder {path}"
+        for path in Path(tempfile.gettempdir()).glob("langchain-sandbox-*")
+        # Other living processes may be using theirs.
+        if quote(current_owner(), safe="") in path.name or "scratch" not in path.name
+    }
     return found

@@ -121,7 +121,7 @@ def test_tag_changes_when_a_file_comes_goes_or_is_renamed(package: Path) -> None
     ("setting", "value"),
     [
         ("OPENCODE_VERSION", "9.9.9"),
-        ("_OPENCODE_PACKAGES", {("amd64", True): "another"}),
+        ("OPENCODE_PACKAGES", {("amd64", True): "another"}),
         ("__version__", "9.9.9"),
     ],
 )

@@ -1,0 +1,26 @@
+"""What a figure has to be read with: the machine, without its name or any path on it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from contextlib import closing
+from datetime import UTC, datetime
+
+from langchain_sandbox.engine.address import find_engine
+
+
+def describe_machine() -> dict[str, str]:
+    """Facts by name, in the order in which the page tells them."""
+    with closing(find_engine().connect()) as client:
+        version = client.version()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "date": f"{datetime.now(tz=UTC):%Y-%m-%d}",
+        "cores": f"{os.cpu_count()} ({platform.machine()})",
+        "memory": f"{memory:.0f} GiB",
+        "kernel": f"{platform.system()} {platform.release()}",
+        "engine": f"{version['Version']} (API {version['ApiVersion']})",
+        "Python": platform.python_version(),
+        "load before": f"{os.getloadavg()[0]:.1f} (other work on the machine slows both sides)",
+    }

@@ -1,0 +1,232 @@
+"""A patch is right if git, knowing nothing of us, makes the new tree out of the old one with it, and so do we."""
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from langchain_sandbox.config import Limits
+from langchain_sandbox.workspace.apply import apply_patch
+from langchain_sandbox.workspace.changes import Change
+from langchain_sandbox.workspace.patch import Patch, build_patch
+from langchain_sandbox.workspace.paths import parents
+from langchain_sandbox.workspace.snapshot import EXECUTABLE, FILE, SYMLINK, take_snapshot
+
+Tree = dict[str, tuple[int, bytes]]
+
+NAMES = [
+    *("a", "b", "dir", "with space", " lead", 'quo"te', "it's", "back\\slash", "new\nline", "tab\t", "\x7f"),
+    *(
+        "ünï",
+        "e\u0301",
+        "日本",
+        "caf\udce9",
+        "*",
+        "?",
+        "[a]",
+        "!x",
+        "#x",
+        "-x",
+        ":x",
+        "{a}",
+        ".hidden",
+        "/dev/null"[1:],
+    ),
+    *("a/b", "=>", "--- a", "b => c"),
+]
+LINES = [b"one\n", b"two\n", b"three\r\n", b"\n", b"-- \n", b"+++ b/x\n", b"@@ -1 +1 @@\n", b" \t \n", "ü\n".encode()]
+
+paths = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3).map("/".join)
+contents = st.one_of(
+    st.lists(st.sampled_from(LINES), max_size=8).map(b"".join),
+    st.sampled_from(
+        [b"", b"no end", b"one\ntwo", b"\xff\xfe\n", b"caf\xe9\n", b"a\0b\n", b"\r", b"x\n" * 5000 + b"\0"]
+    ),
+    st.binary(max_size=20),
+)
+targets = st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1, max_size=20).map(str.encode)
+sides = st.one_of(
+    st.tuples(st.sampled_from([FILE, EXECUTABLE]), contents),
+    st.tuples(st.just(SYMLINK), targets),
+)
+
+
+def add(tree: Tree, path: str, side: tuple[int, bytes]) -> None:
+    """Put a path into a tree, if it does not lie below a file nor have files below it."""
+    if not any(parent in tree for parent in parents(path)) and not any(p.startswith(f"{path}/") for p in tree):
+        tree[path] = side
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> tuple[Tree, Tree]:
+    """A tree, and what became of it."""
+    old: Tree = {}
+    for path, side in draw(st.dictionaries(paths, sides, max_size=6)).items():
+        add(old, path, side)
+    new: Tree = {}
+    for path, side in old.items():
+        for new_path, new_side in draw(fates(path, *side)).items():
+            add(new, new_path, new_side)
+    for path, side in draw(st.dictionaries(paths, sides, max_size=3)).items():
+        add(new, path, side)
+    return old, new
+
+
+def fates(path: str, mode: int, content: bytes) -> st.SearchStrategy[Tree]:
+    """What may become of one path."""
+    other = {FILE: EXECUTABLE, EXECUTABLE: FILE, SYMLINK: FILE}[mode]
+    return st.one_of(
+        st.just({path: (mode, content)}),
+        st.just({}),
+        st.just({path: (other, content)}),
+        st.just({path: (SYMLINK, b"elsewhere")}),
+        sides.map(lambda side: {path: side}),
+        sides.map(lambda side: {f"{path}/inside": side}),
+        paths.map(lambda name: {name: (mode, content)}),
+        st.just({path: (mode, content + b"more\n")}),
+    )
+
+
+def put_down(root: Path, tree: Tree) -> None:
+    for path, (mode, content) in tree.items():
+        full = root / path
+        full.parent.mkdir(parents=True, exist_ok=True)
+        if mode == SYMLINK:
+            full.symlink_to(os.fsdecode(content))
+        else:
+            full.write_bytes(content)
+            full.chmod(mode & 0o777)
+
+
+def read(root: Path) -> Tree:
+    """What lies in a folder; empty folders count as nothing, as they do for git."""
+    tree: Tree = {}
+    for folder, folders, names in os.walk(root):
+        for name in [*names, *(name for name in folders if (Path(folder) / name).is_symlink())]:
+            full = Path(folder) / name
+            if full.is_symlink():
+                side = (SYMLINK, os.fsencode(os.readlink(full)))
+            else:
+                side = (EXECUTABLE if full.stat().st_mode & 0o100 else FILE, full.read_bytes())
+            tree[full.relative_to(root).as_posix()] = side
+    return tree
+
+
+def tell_changes(old: Tree, new: Tree) -> list[Change]:
+    changed = [Change(path, mode, content) for path, (mode, content) in new.items() if old.get(path) != (mode, content)]
+    return [*changed, *(Change(path, None) for path in old if path not in new)]
+
+
+def apply_with_git(root: Path, text: str) -> None:
+    subprocess.run(["git", "apply", "--whitespace=nowarn"], cwd=root, input=text.encode(), check=True)
+
+
+def apply_with_ours(root: Path, text: str) -> None:
+    snapshot = take_snapshot(root, Limits())
+    snapshot.close()
+    apply_patch(root, text, digest=snapshot.digest, limits=Limits())
+
+
+def patch_between(root: Path, old: Tree, new: Tree) -> Patch:
+    put_down(root, old)
+    snapshot = take_snapshot(root, Limits())
+    try:
+        return build_patch(snapshot, tell_changes(old, new))
+    finally:
+        snapshot.close()
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(trees())
+@example(({"with space": (FILE, b"")}, {"with space": (EXECUTABLE, b"")}))
+@example(({"a": (FILE, b"1\n2\n3\n")}, {"new\nline/ü": (FILE, b"1\n2\n3\n")}))
+@example(({"a": (SYMLINK, b"x")}, {"a/b": (FILE, b"x\n")}))
+def test_git_and_we_make_exactly_the_new_tree_of_the_old(both: tuple[Tree, Tree]) -> None:
+    old, new = both
+    with tempfile.TemporaryDirectory() as name:
+        ours, gits = Path(name, "ours"), Path(name, "gits")
+        ours.mkdir()
+        gits.mkdir()
+        put_down(gits, old)
+        patch = patch_between(ours, old, new)
+        assert read(ours) == old
+        assert bool(patch.text) == (old != new) == bool(patch.files)
+        patch.text.encode("utf-8")
+        if patch.text:
+            apply_with_git(gits, patch.text)
+            apply_with_ours(ours, patch.text)
+        assert read(gits) == new
+        assert read(ours) == new
+        for file in patch.files:
+            file.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ({}, {"a": (FILE, b"1\n2\n")}, ("a", "added", None, None, 4, "100644", 2, 0, False)),
+        ({"a": (FILE, b"1\n")}, {}, ("a", "deleted", None, 2, None, None, 0, 1, False)),
+        ({"a": (FILE, b"1\n")}, {"a": (FILE, b"2\n")}, ("a", "modified", None, 2, 2, "100644", 1, 1, False)),
+        ({"a": (FILE, b"1\n")}, {"a": (EXECUTABLE, b"1\n")}, ("a", "modified", None, 2, 2, "100755", 0, 0, False)),
+        ({"a": (FILE, b"1\n")}, {"b c": (FILE, b"1\n")}, ("b c", "renamed", "a", 2, 2, "100644", 0, 0, False)),
+        ({"a": (FILE, b"1\n")}, {"a": (SYMLINK, b"x")}, ("a", "modified", None, 2, 1, "120000", 1, 1, False)),
+        ({}, {"a": (FILE, b"\xff\n")}, ("a", "added", None, None, 2, "100644", 0, 0, True)),
+        ({"caf\udce9": (FILE, b"1\n")}, {}, ("caf\\xe9", "deleted", None, 2, None, None, 0, 1, False)),
+        ({}, {"new\nline\t": (FILE, b"1")}, ("new\nline\t", "added", None, None, 1, "100644", 1, 0, False)),
+    ],
+)
+def test_what_is_told_of_a_file_is_what_happened_to_it(tmp_path: Path, old: Tree, new: Tree, expected: tuple) -> None:
+    [file] = patch_between(tmp_path, old, new).files
+    told = (file.path, file.kind, file.old_path, file.old_size, file.size, file.mode)
+    assert (*told, file.insertions, file.deletions, file.binary) == expected
+
+
+@pytest.mark.parametrize("apply", [apply_with_git, apply_with_ours])
+def test_a_file_that_is_not_utf_8_goes_as_binary_among_others_that_stay_readable(
+    tmp_path: Path, apply: Callable[[Path, str], None]
+) -> None:
+    old = {"a.txt": (FILE, b"one\n"), "[b]*.txt": (FILE, b"caf\xe9\n")}
+    new = {"a.txt": (FILE, b"two\n"), "[b]*.txt": (FILE, b"th\xe9\n")}
+    patch = patch_between(tmp_path, old, new)
+    assert {file.path: file.binary for file in patch.files} == {"a.txt": False, "[b]*.txt": True}
+    assert "-one\n+two\n" in patch.text
+    apply(tmp_path, patch.text)
+    assert read(tmp_path) == new
+
+
+def test_the_users_own_git_settings_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = {"a b": (FILE, b"1\r\n2 \n")}, {"c": (FILE, b"1\r\n2 \n"), "d": (FILE, b" x\n")}
+    plain = patch_between(tmp_path, old, new).text
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "attributes").write_text("* text eol=crlf diff=shout\n")
+    (home / ".gitconfig").write_text(
+        "[color]\n\tui = always\n[diff]\n\tnoprefix = true\n\trenames = false\n\tcontext = 0\n\texternal = false\n"
+        f"[core]\n\tautocrlf = true\n\tquotePath = false\n\tattributesFile = {home}/attributes\n"
+        '[diff "shout"]\n\ttextconv = tr a-z A-Z\n[apply]\n\twhitespace = error\n'
+    )
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("GIT_EXTERNAL_DIFF", "false")
+    root = tmp_path / "again"
+    root.mkdir()
+    assert patch_between(root, old, new).text == plain
+    apply_with_ours(root, plain)
+    assert read(root) == new
+
+
+def test_no_changes_are_an_empty_patch(tmp_path: Path) -> None:
+    assert patch_between(tmp_path, {"a": (FILE, b"")}, {"a": (FILE, b"")}) == Patch("", [])
+
+
+def test_the_old_side_is_what_went_in_whatever_the_user_does_meanwhile(tmp_path: Path) -> None:
+    put_down(tmp_path, {"a": (FILE, b"old\n")})
+    snapshot = take_snapshot(tmp_path, Limits())
+    (tmp_path / "a").write_text("the user's\n")
+    text = build_patch(snapshot, [Change("a", FILE, b"new\n")]).text
+    snapshot.close()
+    assert "-old\n+new\n" in text

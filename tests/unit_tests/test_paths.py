@@ -1,0 +1,157 @@
+"""Names that would lead somewhere else are refused, and odd names that lead nowhere else are not."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from langchain_sandbox.workspace.paths import find_fault, is_masked, parents
+
+IGNORABLE = "\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u206a\u206b\u206c\u206d\u206e\u206f\ufeff"
+
+GIT_LIKE = [
+    ".git",
+    ".GIT",
+    ".gIt",
+    ".git ",
+    ".git.",
+    ".git . .",
+    "git~1",
+    "GIT~1",
+    "Git~2",
+    "git~1.",
+    ".git::$INDEX_ALLOCATION",
+    ".git:stream",
+    ".git ::$DATA",
+    *(f".g{letter}it" for letter in IGNORABLE),
+    f"{IGNORABLE}.git{IGNORABLE}",
+]
+
+
+@pytest.mark.parametrize("name", GIT_LIKE)
+@pytest.mark.parametrize("place", ["{}", "{}/config", "sub/{}", "sub/{}/hooks/pre-commit"])
+def test_whatever_some_file_system_takes_for_git_is_refused(name: str, place: str) -> None:
+    assert find_fault(place.format(name)) == "inside a .git"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/etc/passwd", "/", "..", ".", "../x", "a/../b", "a/..", "a/./b", "./a", "a//b", "//a", "a/", "a/b/", "x" * 256],
+)
+def test_what_is_not_a_plain_relative_path_is_refused(path: str) -> None:
+    assert find_fault(path) == "not a plain relative path"
+
+
+@pytest.mark.parametrize("path", ["a\0b", "\0", "a/\0/b", ".git\0", "a\0/../b"])
+def test_a_nul_is_refused(path: str) -> None:
+    assert find_fault(path) == "holds a NUL"
+
+
+@pytest.mark.parametrize("path", ["", "a/" * 2048 + "b", "x" * 5000])
+def test_no_path_and_a_path_that_is_too_long_are_refused(path: str) -> None:
+    assert find_fault(path) == "empty or too long"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "a",
+        "a b",
+        " a",
+        "a ",
+        "a.",
+        "...",
+        "..a",
+        "a..b",
+        "new\nline",
+        "tab\t",
+        'quo"te',
+        "it's",
+        "back\\slash",
+        "*?[x]",
+        "-rf",
+        "~",
+        "$HOME",
+        "%2e%2e",
+        "café",
+        "日本語",
+        "😀",
+        "e\u0301",
+        "caf\udce9",
+        "a:b",
+        "git",
+        "GIT",
+        "git~",
+        "git~x",
+        "agit~1",
+        "x.git",
+        ".git-blame-ignore-revs",
+        ".gitignore",
+        ".gitattributes",
+        ".gitkeep",
+        ".github/workflows/x.yml",
+        ".gitlab-ci.yml",
+        "git/config",
+        "x" * 255,
+        "/".join(["x" * 255] * 15),
+        ".opencode/commands/x.md",
+        "CON",
+    ],
+)
+def test_an_odd_but_ordinary_name_passes(path: str) -> None:
+    assert find_fault(path) is None
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8"), max_size=8), max_size=6).map("/".join))
+def test_a_path_that_passes_stays_below_where_it_is_put(path: str) -> None:
+    if find_fault(path) is None:
+        assert "\0" not in path
+        assert not {"", ".", ".."} & set(path.split("/"))
+        assert not any(part.casefold() == ".git" for part in path.split("/"))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ".opencode/plugin",
+        ".opencode/plugin/x.js",
+        ".opencode/plugins/deep/x.ts",
+        ".opencode/tool/x.ts",
+        ".opencode/tools/x.ts",
+        ".opencode/agent/x.md",
+        ".opencode/agents/x.md",
+        ".opencode/plugin/new\nline.js",
+        "opencode.json",
+        "opencode.jsonc",
+        "sub/opencode.json",
+        "sub/deep/.opencode/plugin/x.js",
+        "new\nline/opencode.json",
+    ],
+)
+def test_what_would_configure_opencode_is_masked(path: str) -> None:
+    assert is_masked(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "AGENTS.md",
+        ".opencode/commands/x.md",
+        ".opencode/skills/x/SKILL.md",
+        ".opencode/pluginx",
+        ".opencode/plugin.md",
+        "plugin/x.js",
+        "agents/x.md",
+        "x.opencode/plugin/x.js",
+        "opencode.json5",
+        "opencode.jsonc.bak",
+        "my-opencode.json",
+        "opencode/json",
+    ],
+)
+def test_what_only_looks_like_it_is_not_masked(path: str) -> None:
+    assert not is_masked(path)
+
+
+def test_the_folders_above_a_path_are_named_from_the_top() -> None:
+    assert parents("a/b/c") == ["a", "a/b"]
+    assert parents("a") == []

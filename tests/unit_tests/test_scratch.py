@@ -1,0 +1,43 @@
+"""Scratch repositories: private, and swept when their process was killed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from langchain_sandbox.workspace.git import git, scratch_repository, sweep_scratch
+
+KILLED = """
+import os, signal
+from langchain_sandbox.workspace.git import scratch_repository
+with scratch_repository() as folder:
+    print(folder, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_scratch_repository_is_one_and_goes_away() -> None:
+    with scratch_repository() as folder:
+        assert git(folder, "rev-parse", "--is-bare-repository") == b"true\n"
+        assert folder.stat().st_mode & 0o077 == 0
+    assert not folder.exists()
+
+
+def test_only_what_killed_processes_left_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    done = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True, check=False)
+    left = Path(done.stdout.strip())
+    other = tmp_path / "langchain-sandbox-scratch-nonsense-x"
+    other.mkdir()
+    assert left.parent == tmp_path
+    assert left.is_dir()
+    with scratch_repository() as mine:
+        sweep_scratch()
+        assert mine.is_dir()
+    assert not left.exists()
+    assert other.is_dir()
