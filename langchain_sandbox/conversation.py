@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 import anyio
+import anyio.to_thread
 
 from langchain_sandbox.engine.connection import Connection
 from langchain_sandbox.gateway.relay import Gateway, GatewayFailure
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _TAR_STREAM = 1
 _PACK_STREAM = 2
 _RESULT_STREAM = 0
-_CHUNK = 64 * 1024
+_CHUNK = 1024 * 1024
 
 _READY_LIMIT = 30.0
 _STALL_LIMIT = 60.0
@@ -105,6 +106,7 @@ class Conversation:
                 tasks.start_soon(self._serve_link)
                 self._link.send_message(_build_hello(assignment))
                 tasks.start_soon(self._send_workspace)
+                tasks.start_soon(assignment.changes.serve)
                 self._link.send_message({"type": "task", "title": "task", "agent": "build", "text": assignment.task})
                 await start()
                 self._report.mark("started")
@@ -177,8 +179,7 @@ class Conversation:
 
     async def _send_file(self, file: IO[bytes], stream: int) -> None:
         file.seek(0)
-        # Read in the loop: it was written a moment ago and is in the page cache.
-        while chunk := file.read(_CHUNK):
+        while chunk := await anyio.to_thread.run_sync(file.read, _CHUNK):
             await self._link.send_data(chunk, channel=Channel.FILES, stream=stream)
         self._link.send_end(channel=Channel.FILES, stream=stream)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Self
 
 from langchain_sandbox.portal import get_portal
@@ -110,6 +111,17 @@ class RunHandle:
             return
 
     async def _acancel_and_wait(self) -> None:
+        """Wait for the end even if the waiting task is cancelled once more, as a closing event loop does to all."""
         self.cancel()
         waiting = asyncio.wrap_future(self._future)
-        await asyncio.wait({asyncio.ensure_future(asyncio.shield(waiting))}, timeout=_CANCEL_LIMIT)
+        deadline = time.monotonic() + _CANCEL_LIMIT
+        cancelled: asyncio.CancelledError | None = None
+        while not waiting.done() and (left := deadline - time.monotonic()) > 0:
+            try:
+                await asyncio.wait({waiting}, timeout=left)
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if waiting.done() and not waiting.cancelled():
+            waiting.exception()  # known; whoever wants it asks for the result
+        if cancelled is not None:
+            raise cancelled

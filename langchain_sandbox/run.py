@@ -153,7 +153,8 @@ class Run:
         if prepared.upstream is None or self._report.cancelled:
             self._report.failure = prepared.failure
             return Patch("", [])
-        changes = ChangesReceiver(self._request.limits, acknowledge=self._conversation.acknowledge)
+        receive = partial(ChangesReceiver, self._request.limits, acknowledge=self._conversation.acknowledge)
+        changes = await anyio.to_thread.run_sync(receive)
         try:
             await self._in_container(prepared, prepared.upstream, changes)
             return await self._take_patch(prepared.snapshot, changes)
@@ -166,7 +167,7 @@ class Run:
             name=f"langchain-sandbox-{request.run_id}",
             image=prepared.image,
             limits=request.limits,
-            labels={labels.OWNER: current_owner(), labels.RUN: request.run_id},
+            labels={labels.OWNER: await anyio.to_thread.run_sync(current_owner), labels.RUN: request.run_id},
         )
         assignment = Assignment(
             container=spec.name,
@@ -252,7 +253,7 @@ class Run:
         return True
 
     async def _take_patch(self, snapshot: Snapshot, changes: ChangesReceiver) -> Patch:
-        settled = changes.settle(snapshot)
+        settled = await anyio.to_thread.run_sync(changes.settle, snapshot)
         for reason in changes.skipped:
             self._warn(f"A change stayed behind: {reason}")
         if self._request.changes == "discard":
@@ -261,7 +262,8 @@ class Run:
 
     async def _finish(self, prepared: _Prepared, patch: Patch) -> SandboxResult:
         status, ending = outcome.decide(self._report.facts())
-        result = build_result(
+        build = partial(
+            build_result,
             self._report,
             run_id=self._request.run_id,
             status=status,
@@ -271,6 +273,7 @@ class Run:
             image=prepared.image,
             model=prepared.upstream.model if prepared.upstream else "",
         )
+        result = await anyio.to_thread.run_sync(build)
         if result.ok and self._request.changes == "apply":
             result = await self._apply(result, patch, prepared.snapshot)
         self._logger.info("[%s] run ended: %s (%s)", result.run_id, result.status, result.ending.code)

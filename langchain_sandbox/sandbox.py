@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import anyio
 
 from langchain_sandbox.config import ChangesPolicy, Limits, ModelEndpoint
+from langchain_sandbox.engine.address import EngineAddress, find_engine
 from langchain_sandbox.engine.docker import DockerEngine
 from langchain_sandbox.errors import SandboxApplyError, SandboxConfigError
 from langchain_sandbox.event_log import EventLog
@@ -174,6 +175,7 @@ class Sandbox:
 
         Raises:
             SandboxConfigError: If what is asked for cannot work.
+            SandboxUnavailableError: If the docker command's context cannot be read.
         """
         request = RunRequest(
             run_id=secrets.token_hex(6),
@@ -189,7 +191,7 @@ class Sandbox:
         )
         portal = get_portal()
         log = EventLog()
-        run = portal.call(_shared(portal).new_run, request, log)
+        run = portal.call(_shared(portal).new_run, request, log, find_engine())
         return RunHandle(run=run, future=portal.start_task_soon(run.execute), log=log, run_id=request.run_id)
 
     async def astart(
@@ -243,17 +245,17 @@ class _Shared:
 
     def __init__(self, portal: BlockingPortal) -> None:
         self.portal = portal
-
-    @cached_property
-    def _engine(self) -> DockerEngine:
-        return DockerEngine()
+        self._engines: dict[EngineAddress, DockerEngine] = {}
 
     @cached_property
     def _places(self) -> anyio.CapacityLimiter:
         return anyio.CapacityLimiter(_BOOTS)
 
-    async def new_run(self, request: RunRequest, log: EventLog) -> Run:
-        return Run(request, engine=self._engine, places=self._places, log=log)
+    async def new_run(self, request: RunRequest, log: EventLog, address: EngineAddress) -> Run:
+        engine = self._engines.get(address)
+        if engine is None:
+            engine = self._engines[address] = DockerEngine(address)
+        return Run(request, engine=engine, places=self._places, log=log)
 
 
 _lock = threading.Lock()

@@ -16,7 +16,6 @@ import httpx
 import requests
 
 from langchain_sandbox.engine import labels
-from langchain_sandbox.engine.address import EngineAddress, find_engine
 from langchain_sandbox.engine.attach import AttachedStream, open_attachment
 from langchain_sandbox.engine.base import ContainerEnd, ContainerSpec
 from langchain_sandbox.engine.hardening import USER, build_host_config
@@ -26,6 +25,8 @@ from langchain_sandbox.errors import SandboxUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+
+    from langchain_sandbox.engine.address import EngineAddress
 
 T = TypeVar("T")
 
@@ -40,11 +41,11 @@ class DockerEngine:
     """An engine of this API at one address.
 
     Args:
-        address: Where it is; found as the docker command finds it by default.
+        address: Where it is; `find_engine` finds it as the docker command does.
     """
 
-    def __init__(self, address: EngineAddress | None = None) -> None:
-        self.address = address or find_engine()
+    def __init__(self, address: EngineAddress) -> None:
+        self.address = address
         self._client: docker.DockerClient | None = None
         self._connecting = anyio.Lock()
         self._places = anyio.CapacityLimiter(_MAKE_PLACES)

@@ -13,8 +13,12 @@ from pathlib import Path
 
 
 def current_owner() -> str:
-    """This process, as text for a label. Not cached: a forked child is somebody else."""
-    pid = os.getpid()
+    """This process, as text for a label. A forked child is somebody else."""
+    return _owner(os.getpid())
+
+
+@cache
+def _owner(pid: int) -> str:
     return f"{_host()}/{pid}/{_start_time(pid)}"
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import socket
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.to_thread
 import httpx
 
 from langchain_sandbox.errors import SandboxConfigError
@@ -40,6 +41,7 @@ class Upstream:
         url: Its base address, by number: the name is not looked up again, so it cannot come to mean another place.
         headers: What each request carries, the key included.
         server_name: What its certificate must say, for TLS.
+        tls: How certificates are checked, for TLS.
     """
 
     model: str
@@ -47,6 +49,7 @@ class Upstream:
     url: str
     headers: dict[str, str] = field(repr=False)
     server_name: str | None = None
+    tls: ssl.SSLContext | None = field(default=None, repr=False)
 
     @property
     def output(self) -> int:
@@ -55,9 +58,8 @@ class Upstream:
 
     def client(self) -> httpx.AsyncClient:
         """A client for it that follows no redirection and asks no proxy."""
-        verify = ssl.create_default_context() if self.server_name else False
         return httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(verify=verify, limits=httpx.Limits(max_connections=None)),
+            transport=httpx.AsyncHTTPTransport(verify=self.tls or False, limits=httpx.Limits(max_connections=None)),
             headers=self.headers,
             trust_env=False,
         )
@@ -92,6 +94,8 @@ async def find_upstream(endpoint: ModelEndpoint, *, allow_remote: bool) -> Upstr
                 url=str(url.copy_with(host=address)).rstrip("/"),
                 headers=headers,
                 server_name=url.host if url.scheme == "https" else None,
+                # In a thread, since it reads the certificates from disk.
+                tls=await anyio.to_thread.run_sync(ssl.create_default_context) if url.scheme == "https" else None,
             )
             async with draft.client() as client:
                 response = await client.get(f"{draft.url}/models", extensions=draft.extensions)
@@ -105,13 +109,7 @@ async def find_upstream(endpoint: ModelEndpoint, *, allow_remote: bool) -> Upstr
         msg = f"the model server {endpoint.base_url} answered GET /v1/models with HTTP {response.status_code}"
         raise UpstreamError(msg, code=f"http_{response.status_code}")
     model, context = _parse_models(response, endpoint)
-    return Upstream(
-        model=model,
-        context=context or _DEFAULT_CONTEXT,
-        url=draft.url,
-        headers=draft.headers,
-        server_name=draft.server_name,
-    )
+    return replace(draft, model=model, context=context or _DEFAULT_CONTEXT)
 
 
 async def _resolve(url: httpx.URL, *, allow_remote: bool) -> str:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
 
 from langchain_sandbox.link import Data, End, LinkEvent, Message
 from langchain_sandbox.workspace.paths import find_fault, is_masked, parents
 from langchain_sandbox.workspace.snapshot import EXECUTABLE, FILE, SYMLINK, Snapshot, blob_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from langchain_sandbox.config import Limits
 
@@ -39,6 +43,9 @@ class _Arriving:
 class ChangesReceiver:
     """Takes the FILES channel and keeps what arrives in an anonymous temporary file.
 
+    `on_event` only puts aside what arrives, and `serve` writes it down in a thread: the loop that reads the link
+    never waits for a disk. The link's window bounds what is put aside, since only `serve` acknowledges.
+
     Args:
         limits: `changes` bounds the bytes that are kept.
         acknowledge: Called for each piece of content once it is kept.
@@ -47,41 +54,32 @@ class ChangesReceiver:
     def __init__(self, limits: Limits, *, acknowledge: Callable[[Data], None]) -> None:
         self._room = limits.size("changes")
         self._acknowledge = acknowledge
+        self._waiting: deque[LinkEvent] = deque()
+        self._arrival = anyio.Event()
         self._spool = tempfile.TemporaryFile(prefix="langchain-sandbox-")  # noqa: SIM115 - closed in `close`
         self._arriving: dict[int, _Arriving] = {}
         self._arrived: dict[str, _Arriving] = {}
         self.skipped: list[str] = []
 
     def on_event(self, event: LinkEvent) -> None:
-        """Take what the container says; never blocks."""
-        match event:
-            case Message(stream=stream, body=body):
-                self._begin(stream, body)
-            case Data(stream=stream, payload=payload):
-                self._acknowledge(event)
-                arriving = self._arriving.get(stream)
-                if arriving is not None and len(payload) <= self._room:
-                    # One file at a time: a stream that is interleaved with another would mix their contents.
-                    self._spool.seek(0, os.SEEK_END)
-                    if self._spool.tell() != arriving.offset + arriving.size:
-                        self._skip(arriving.change.path, "its content came in disorder")
-                        del self._arriving[stream]
-                        return
-                    self._spool.write(payload)
-                    self._room -= len(payload)
-                    arriving.size += len(payload)
-                elif arriving is not None:
-                    self._skip(arriving.change.path, "over the limit for changes (Limits.changes)")
-                    del self._arriving[stream]
-            case End(stream=stream):
-                arriving = self._arriving.pop(stream, None)
-                if arriving is not None:
-                    self._arrived[arriving.change.path] = arriving
-            case _:
-                pass
+        """Put aside what the container says; never blocks."""
+        self._waiting.append(event)
+        self._arrival.set()
+
+    async def serve(self) -> None:
+        """Write down what arrives, until cancelled."""
+        while True:
+            await self._arrival.wait()
+            self._arrival = anyio.Event()
+            batch, self._waiting = self._waiting, deque()
+            await anyio.to_thread.run_sync(self._take_all, batch)
+            for event in batch:
+                if isinstance(event, Data):
+                    self._acknowledge(event)
 
     def settle(self, snapshot: Snapshot) -> list[Change]:
         """The changes that are real and allowed, in order of their paths; the others are in `skipped`."""
+        self._take_all(self._waiting)  # what `serve` did not come to
         self._spool.flush()
         changes = []
         for path, arrived in sorted(self._arrived.items()):
@@ -97,6 +95,38 @@ class ChangesReceiver:
     def close(self) -> None:
         """Let the contents go."""
         self._spool.close()
+
+    def _take_all(self, batch: Iterable[LinkEvent]) -> None:
+        for event in batch:
+            match event:
+                case Message(stream=stream, body=body):
+                    self._begin(stream, body)
+                case Data(stream=stream, payload=payload):
+                    self._keep(stream, payload)
+                case End(stream=stream):
+                    arriving = self._arriving.pop(stream, None)
+                    if arriving is not None:
+                        self._arrived[arriving.change.path] = arriving
+                case _:
+                    pass
+
+    def _keep(self, stream: int, payload: bytes) -> None:
+        arriving = self._arriving.get(stream)
+        if arriving is None:
+            return
+        fault = None
+        if len(payload) > self._room:
+            fault = "over the limit for changes (Limits.changes)"
+        # One file at a time: a stream that is interleaved with another would mix their contents.
+        elif self._spool.seek(0, os.SEEK_END) != arriving.offset + arriving.size:
+            fault = "its content came in disorder"
+        if fault is not None:
+            self._skip(arriving.change.path, fault)
+            del self._arriving[stream]
+            return
+        self._spool.write(payload)
+        self._room -= len(payload)
+        arriving.size += len(payload)
 
     def _begin(self, stream: int, body: dict[str, Any]) -> None:
         if body.get("type") != "change" or stream in self._arriving:

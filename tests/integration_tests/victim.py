@@ -9,6 +9,7 @@ import sys
 
 from langchain_sandbox import Limits, Sandbox
 from langchain_sandbox.engine import labels
+from langchain_sandbox.engine.address import find_engine
 from langchain_sandbox.engine.base import ContainerSpec
 from langchain_sandbox.engine.docker import DockerEngine
 from langchain_sandbox.engine.image import image_tag
@@ -30,7 +31,7 @@ async def die_between_create_and_start() -> None:
         limits=Limits(),
         labels={labels.OWNER: current_owner(), labels.RUN: "orphan"},
     )
-    await DockerEngine().create(spec)
+    await DockerEngine(find_engine()).create(spec)
     print("created", flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 
