@@ -5,36 +5,27 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import threading
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-import anyio
-
 from langchain_sandbox.config import ChangesPolicy, Limits, ModelEndpoint
-from langchain_sandbox.engine.address import EngineAddress, find_engine
-from langchain_sandbox.engine.docker import DockerEngine
+from langchain_sandbox.engine.address import find_engine
 from langchain_sandbox.errors import SandboxApplyError, SandboxConfigError
 from langchain_sandbox.event_log import EventLog
 from langchain_sandbox.handle import RunHandle
 from langchain_sandbox.portal import get_portal
-from langchain_sandbox.run import Run, RunRequest
+from langchain_sandbox.run import RunRequest
+from langchain_sandbox.shared import get_shared
 from langchain_sandbox.workspace.apply import apply_patch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-
-    from anyio.from_thread import BlockingPortal
 
     from langchain_sandbox.events import SandboxEvent
     from langchain_sandbox.result import SandboxResult
 
 MAX_TASK = 4 * 1024 * 1024
 DEFAULT_TIMEOUT = 300.0
-
-# Booting OpenCode takes seconds of a core; more at once only makes each of them slower.
-_BOOTS = max(2, os.cpu_count() or 1)
 
 
 class Sandbox:
@@ -191,7 +182,7 @@ class Sandbox:
         )
         portal = get_portal()
         log = EventLog()
-        run = portal.call(_shared(portal).new_run, request, log, find_engine())
+        run = portal.call(get_shared(portal).new_run, request, log, find_engine())
         return RunHandle(run=run, future=portal.start_task_soon(run.execute), log=log, run_id=request.run_id)
 
     async def astart(
@@ -238,37 +229,6 @@ class Sandbox:
     def __repr__(self) -> str:
         workspace = str(self.workspace) if self.workspace else None
         return f"Sandbox(model={self.model!r}, workspace={workspace!r}, changes={self.changes!r})"
-
-
-class _Shared:
-    """What all runs of a process share, on the portal's loop."""
-
-    def __init__(self, portal: BlockingPortal) -> None:
-        self.portal = portal
-        self._engines: dict[EngineAddress, DockerEngine] = {}
-
-    @cached_property
-    def _places(self) -> anyio.CapacityLimiter:
-        return anyio.CapacityLimiter(_BOOTS)
-
-    async def new_run(self, request: RunRequest, log: EventLog, address: EngineAddress) -> Run:
-        engine = self._engines.get(address)
-        if engine is None:
-            engine = self._engines[address] = DockerEngine(address)
-        return Run(request, engine=engine, places=self._places, log=log)
-
-
-_lock = threading.Lock()
-_state: _Shared | None = None
-
-
-def _shared(portal: BlockingPortal) -> _Shared:
-    """The shared state of this portal; a forked child's portal has one of its own."""
-    global _state  # noqa: PLW0603 - one for each process is the point
-    with _lock:
-        if _state is None or _state.portal is not portal:
-            _state = _Shared(portal)
-        return _state
 
 
 def check_task(task: str) -> str:

@@ -26,6 +26,8 @@ LOG = f"{HOME}/opencode.log"
 
 _MODELS = "/opt/langchain-sandbox/models.json"
 _BOOT_LIMIT = 60.0
+_FIRST_PATIENCE = 0.1
+_LAST_PATIENCE = 2.0
 _KNOWN = "1.18."
 
 
@@ -155,14 +157,18 @@ class OpenCode:
             OpenCodeError: If it ends, stays silent, or is a version that we do not know.
         """
         deadline = time.monotonic() + _BOOT_LIMIT
+        # OpenCode accepts connections before it answers any, and never answers those first ones: a patient request
+        # would be the last to learn that it is up.
+        patience = _FIRST_PATIENCE
         while time.monotonic() < deadline:
             code = children.wait(self._process, timeout=0.02)
             if code is not None:
                 msg = f"OpenCode ended with {code} while starting"
                 raise OpenCodeError(msg, code="opencode_start")
             try:
-                health = self.call("GET", "/global/health", timeout=2.0)
+                health = self.call("GET", "/global/health", timeout=patience)
             except OSError:
+                patience = min(patience * 1.2, _LAST_PATIENCE)
                 continue
             version = str(health.get("version"))
             if not version.startswith(_KNOWN):

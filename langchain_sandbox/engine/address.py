@@ -6,7 +6,7 @@ import os
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import docker
@@ -25,6 +25,17 @@ _CONNECTIONS = 32
 _DEFAULT = "unix:///var/run/docker.sock"
 
 
+class _ApiClient(docker.APIClient):
+    """The SDK's client, but deaf to the environment: a company's CA bundle in it would replace the engine's own."""
+
+    trust_env = property(lambda _self: False, lambda _self, _value: None)
+
+
+class _Client(docker.DockerClient):
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - the SDK's own options
+        self.api = _ApiClient(**options)
+
+
 @dataclass(frozen=True, slots=True)
 class EngineAddress:
     """An engine's address, checked.
@@ -32,15 +43,22 @@ class EngineAddress:
     Args:
         url: Such as `unix:///var/run/docker.sock` or `tcp://10.0.0.2:2376`.
         certificates: Folder with `ca.pem`, `cert.pem` and `key.pem`, for TLS.
+        origin: What the user configured, if `url` is only our way there.
     """
 
     url: str
     certificates: Path | None = None
+    origin: str | None = None
 
     @property
     def socket(self) -> str | None:
         """Path of the unix socket, if it is one."""
         return urlsplit(self.url).path if self.url.startswith("unix:") else None
+
+    @property
+    def uses_ssh(self) -> bool:
+        """Whether it is reached through ssh, see `dial`."""
+        return self.url.startswith("ssh:")
 
     @property
     def base_url(self) -> str:
@@ -59,8 +77,13 @@ class EngineAddress:
         if self.certificates is not None:
             pair = (str(self.certificates / "cert.pem"), str(self.certificates / "key.pem"))
             tls = TLSConfig(client_cert=pair, ca_cert=str(self.certificates / "ca.pem"), verify=True)
-        return docker.DockerClient(
-            base_url=self.url, tls=tls, version="auto", timeout=_CALL_TIMEOUT, max_pool_size=_CONNECTIONS
+        return _Client(
+            base_url=self.url,
+            tls=tls,
+            version="auto",
+            timeout=_CALL_TIMEOUT,
+            max_pool_size=_CONNECTIONS,
+            use_ssh_client=self.uses_ssh,  # the user's own ssh and its configuration, not a library's
         )
 
     def ssl_context(self) -> ssl.SSLContext | None:
@@ -88,14 +111,8 @@ def find_engine(environ: Mapping[str, str] | None = None) -> EngineAddress:
     if scheme == "npipe":
         msg = "The engine's address is a Windows pipe. Run Python inside WSL2, where Docker offers a unix socket."
         raise SandboxConfigError(msg)
-    if scheme == "ssh":
-        msg = (
-            f"The engine's address {url} uses ssh, which is not supported yet. Forward its socket instead: "
-            "ssh -N -L /tmp/engine.sock:/var/run/docker.sock HOST, and DOCKER_HOST=unix:///tmp/engine.sock."
-        )
-        raise SandboxConfigError(msg)
-    if scheme not in {"unix", "tcp"}:
-        msg = f"The engine's address must begin with unix:// or tcp://, not {url!r}. Look at DOCKER_HOST."
+    if scheme not in {"unix", "tcp", "ssh"}:
+        msg = f"The engine's address must begin with unix://, tcp:// or ssh://, not {url!r}. Look at DOCKER_HOST."
         raise SandboxConfigError(msg)
     secure = bool(environ.get("DOCKER_TLS_VERIFY")) and scheme == "tcp"
     folder = Path(environ.get("DOCKER_CERT_PATH") or Path.home() / ".docker") if secure else None

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import struct
-import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpcore
 import httpx
@@ -28,7 +27,7 @@ _SWITCHING = 101
 # httpx translates the exceptions of requests, but not those of the stream that an upgrade hands out.
 _STREAM_ERRORS = (httpcore.NetworkError, OSError)
 
-_sockets: weakref.WeakSet[Any] = weakref.WeakSet()
+_descriptors: set[int] = set()
 
 
 class Demultiplexer:
@@ -78,7 +77,8 @@ class AttachedStream:
         self._network = response.extensions["network_stream"]
         self._demultiplexer = Demultiplexer()
         self._closed = False
-        _sockets.add(self._network.get_extra_info("socket"))
+        self._descriptor: int = self._network.get_extra_info("socket").fileno()
+        _descriptors.add(self._descriptor)
 
     async def receive(self) -> bytes:
         """The next bytes of standard output; empty at its end."""
@@ -109,6 +109,7 @@ class AttachedStream:
         """End the stream; the container sees the end of its input."""
         if not self._closed:
             self._closed = True
+            _descriptors.discard(self._descriptor)
             await self._exchange.__aexit__(None, None, None)
 
     @property
@@ -135,11 +136,13 @@ async def open_attachment(client: httpx.AsyncClient, path: str) -> AttachedStrea
 
 def _close_in_child() -> None:
     """A forked child must not hold a run's stream open: its end is how the container learns that we are gone."""
-    for socket in list(_sockets):
+    for descriptor in _descriptors:
         try:
-            os.close(socket.fileno())
+            os.close(descriptor)
         except OSError:
             continue
+    _descriptors.clear()
 
 
-os.register_at_fork(after_in_child=_close_in_child)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_in_child)

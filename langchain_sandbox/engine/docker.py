@@ -146,8 +146,9 @@ class DockerEngine:
             raise self._unreachable(error) from error
 
     def _unreachable(self, error: Exception) -> SandboxUnavailableError:
+        place = self.address.origin or self.address.url
         msg = (
-            f"No container engine answers at {self.address.url} ({error}). Start Docker (for example "
+            f"No container engine answers at {place} ({error}). Start Docker (for example "
             "`sudo systemctl start docker`), or set DOCKER_HOST to where it is; your user must be allowed to use it."
         )
         return SandboxUnavailableError(msg)

@@ -61,7 +61,7 @@ def git(folder: Path, *arguments: str, stdin: bytes = b"", check: bool = True) -
 @contextmanager
 def scratch_repository() -> Iterator[Path]:
     """A bare repository that knows no configuration but ours, for as long as the block lasts."""
-    with tempfile.TemporaryDirectory(prefix=f"{_SCRATCH}{quote(current_owner(), safe='')}-") as name:
+    with tempfile.TemporaryDirectory(prefix=scratch_prefix()) as name:
         folder = Path(name)
         # What `git init --bare` makes, without a process and without anybody's template.
         for part in ("objects", "refs", "info"):
@@ -71,8 +71,13 @@ def scratch_repository() -> Iterator[Path]:
         yield folder
 
 
+def scratch_prefix() -> str:
+    """How temporary folders of this process are named, so that `sweep_scratch` can tell whose they were."""
+    return f"{_SCRATCH}{quote(current_owner(), safe='')}-"
+
+
 def sweep_scratch() -> None:
-    """Remove the scratch repositories of processes that were killed while they used one."""
+    """Remove the temporary folders of processes that were killed while they used one."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*-*"):
         owner = unquote(folder.name.removeprefix(_SCRATCH).rpartition("-")[0])
         if is_dead(owner):

@@ -22,6 +22,7 @@ from machine import describe_machine
 from pairs import BenchmarkError, Setup
 from table import render_page, render_table
 
+from langchain_sandbox.engine.address import find_engine
 from langchain_sandbox.engine.docker import DockerEngine
 from langchain_sandbox.errors import SandboxError
 
@@ -74,7 +75,7 @@ def _positive(text: str) -> int:
 
 
 async def _find_image() -> str:
-    return await DockerEngine().require_image(None)
+    return await DockerEngine(find_engine()).require_image(None)
 
 
 def _measure(name: str, setup: Setup) -> Row:

@@ -16,6 +16,7 @@ from pairs import BenchmarkError, Row, Setup, interleave, judge
 
 from langchain_sandbox.config import Limits
 from langchain_sandbox.engine import labels
+from langchain_sandbox.engine.address import find_engine
 from langchain_sandbox.engine.base import ContainerSpec
 from langchain_sandbox.engine.connection import Connection
 from langchain_sandbox.engine.docker import DockerContainer, DockerEngine
@@ -56,7 +57,7 @@ def measure(setup: Setup) -> Row:
 
 
 async def _open_engine() -> DockerEngine:
-    return DockerEngine()
+    return DockerEngine(find_engine())
 
 
 async def _start_ours(engine: DockerEngine, image: str, limits: Limits) -> float:

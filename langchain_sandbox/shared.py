@@ -1,0 +1,90 @@
+"""What all runs of a process share, on the portal's loop: connections to engines, and the places to boot."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+
+from langchain_sandbox.engine.address import EngineAddress
+from langchain_sandbox.engine.dial import serve_dial
+from langchain_sandbox.engine.docker import DockerEngine
+from langchain_sandbox.run import Run, RunRequest
+from langchain_sandbox.workspace.git import scratch_prefix
+
+if TYPE_CHECKING:
+    from anyio.from_thread import BlockingPortal
+
+    from langchain_sandbox.event_log import EventLog
+
+# Booting OpenCode takes seconds of a core; more at once only makes each of them slower.
+_BOOTS = max(2, os.cpu_count() or 1)
+
+
+class Shared:
+    """One for each portal; get it with `get_shared`."""
+
+    def __init__(self, portal: BlockingPortal) -> None:
+        self.portal = portal
+        self._engines: dict[EngineAddress, DockerEngine] = {}
+        self._dials: list[asyncio.Task[None]] = []
+        self._opening = anyio.Lock()
+        self._places = anyio.CapacityLimiter(_BOOTS)
+
+    async def new_run(self, request: RunRequest, log: EventLog, address: EngineAddress) -> Run:
+        """A run on the engine at an address, ready to be executed."""
+        async with self._opening:
+            engine = self._engines.get(address)
+            if engine is None:
+                local = await self._open_dial(address) if address.uses_ssh else address
+                engine = self._engines[address] = DockerEngine(local)
+        return Run(request, engine=engine, places=self._places, log=log)
+
+    async def _open_dial(self, address: EngineAddress) -> EngineAddress:
+        folder = await anyio.to_thread.run_sync(_make_folder)
+        path = str(folder / "engine.sock")
+        ready = anyio.Event()
+        self._dials.append(asyncio.create_task(serve_dial(address.url, path, ready=ready)))
+        await ready.wait()
+        return EngineAddress(f"unix://{path}", origin=address.url)
+
+
+def _make_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix=scratch_prefix()))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+_lock = threading.Lock()
+_shared: Shared | None = None
+
+
+def get_shared(portal: BlockingPortal) -> Shared:
+    """The shared state of a portal; a forked child's portal has one of its own."""
+    global _shared  # noqa: PLW0603 - one for each process is the point
+    with _lock:
+        if _shared is None or _shared.portal is not portal:
+            _shared = portal.call(_make_shared, portal)
+        return _shared
+
+
+async def _make_shared(portal: BlockingPortal) -> Shared:
+    return Shared(portal)
+
+
+def _forget() -> None:
+    """Another thread may have held the lock at the moment of the fork."""
+    global _lock  # noqa: PLW0603 - as above
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

@@ -1,0 +1,247 @@
+"""A container may say anything on the FILES channel; what comes of it is real, allowed, and told."""
+
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from langchain_sandbox.config import Limits
+from langchain_sandbox.link import Channel, Data, End, LinkEvent, Message, Reset
+from langchain_sandbox.workspace.changes import Change, ChangesReceiver
+from langchain_sandbox.workspace.snapshot import EXECUTABLE, FILE, SYMLINK, Snapshot, take_snapshot
+
+FILES = Channel.FILES
+
+
+def begin(stream: int, path: object, kind: object = "file", **more: object) -> Message:
+    body = {"type": "change", "path": path, "kind": kind, **({"executable": False} if kind == "file" else {}), **more}
+    return Message(FILES, stream, body)
+
+
+def data(stream: int, payload: bytes) -> Data:
+    return Data(FILES, stream, payload)
+
+
+def end(stream: int) -> End:
+    return End(FILES, stream)
+
+
+def whole(stream: int, path: object, payload: bytes = b"new\n") -> list[LinkEvent]:
+    return [begin(stream, path), data(stream, payload), end(stream)]
+
+
+def take(
+    *events: LinkEvent, root: Path | None = None, limits: Limits | None = None
+) -> tuple[list[Change], list[str], Snapshot]:
+    """Feed a receiver and settle; gives the changes and what was skipped."""
+    receiver = ChangesReceiver(limits or Limits(), acknowledge=lambda _: None)
+    snapshot = take_snapshot(root, Limits())
+    try:
+        for event in events:
+            receiver.on_event(event)
+        return receiver.settle(snapshot), receiver.skipped, snapshot
+    finally:
+        receiver.close()
+        snapshot.close()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/file").write_text("old\n")
+    (tmp_path / "file").write_text("old\n")
+    (tmp_path / "run").write_text("old\n")
+    (tmp_path / "run").chmod(0o755)
+    (tmp_path / "link").symlink_to("folder")
+    return tmp_path
+
+
+def test_real_changes_come_out_in_the_order_of_their_paths(root: Path) -> None:
+    changes, skipped, _ = take(
+        *whole(20, "file"),
+        *[begin(21, "run", "deleted"), end(21)],
+        *[begin(22, "new link", "symlink", target="x\udce9"), end(22)],
+        *[begin(23, "a\n", executable=True), data(23, b"1"), data(23, b"2"), end(23)],
+        *[begin(24, "empty"), end(24)],
+        root=root,
+    )
+    assert changes == [
+        Change("a\n", EXECUTABLE, b"12"),
+        Change("empty", FILE, b""),
+        Change("file", FILE, b"new\n"),
+        Change("new link", SYMLINK, b"x\xe9"),
+        Change("run", None),
+    ]
+    assert skipped == []
+
+
+def test_what_is_as_it_was_is_no_change(root: Path) -> None:
+    changes, skipped, _ = take(
+        *whole(1, "file", b"old\n"),
+        *[begin(2, "run", executable=True), data(2, b"old\n"), end(2)],
+        *[begin(3, "link", "symlink", target="folder"), end(3)],
+        *[begin(4, "never was", "deleted"), end(4)],
+        root=root,
+    )
+    assert (changes, skipped) == ([], [])
+
+
+def test_a_mode_alone_is_a_change(root: Path) -> None:
+    changes, _, _ = take(begin(1, "file", executable=True), data(1, b"old\n"), end(1), root=root)
+    assert changes == [Change("file", EXECUTABLE, b"old\n")]
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("../x", "not a plain relative path"),
+        ("/etc/passwd", "not a plain relative path"),
+        ("a//b", "not a plain relative path"),
+        ("", "empty or too long"),
+        ("x/" * 3000 + "x", "empty or too long"),
+        ("a\0b", "holds a NUL"),
+        (".git/hooks/post-checkout", "inside a .git"),
+        ("sub/.GIT/config", "inside a .git"),
+        ("opencode.json", "would configure OpenCode itself"),
+        (".opencode/plugin/x.js", "would configure OpenCode itself"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["file", "deleted"])
+def test_a_path_that_may_not_come_out_is_skipped_and_named(path: str, reason: str, kind: str) -> None:
+    changes, [skipped], _ = take(begin(1, path, kind), data(1, b"x"), end(1), *whole(2, "good"))
+    assert [change.path for change in changes] == ["good"]
+    assert skipped == f"{path[:200]!r}: {reason}"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"kind": "fifo"},
+        {"kind": None},
+        {"kind": "file", "executable": None},
+        {"kind": "file", "executable": 1},
+        {"kind": "file", "executable": "yes"},
+        {"kind": "symlink"},
+        {"kind": "symlink", "target": ""},
+        {"kind": "symlink", "target": "a\0b"},
+        {"kind": "symlink", "target": ["a"]},
+    ],
+)
+def test_a_kind_that_is_not_known_is_skipped_and_named(more: dict[str, Any]) -> None:
+    message = Message(FILES, 1, {"type": "change", "path": "x", **more})
+    changes, skipped, _ = take(message, data(1, b"x"), end(1))
+    assert (changes, skipped) == ([], ["'x': of an unknown kind"])
+
+
+def test_content_without_a_change_that_it_belongs_to_is_let_go_by() -> None:
+    assert take(data(1, b"x"), end(1), end(2), data(0, b"y"))[:2] == ([], [])
+
+
+def test_a_change_that_was_not_finished_is_none() -> None:
+    events = [begin(1, "a"), data(1, b"x"), begin(2, "b"), Reset(FILES, 2, {"reason": "x"})]
+    assert take(*events)[:2] == ([], [])
+
+
+def test_streams_that_are_interleaved_never_mix_their_contents() -> None:
+    events = [begin(1, "a"), begin(2, "b"), data(1, b"aaa"), data(2, b"bbb"), data(1, b"aaa"), end(2), end(1)]
+    changes, skipped, _ = take(*events)
+    assert changes == [Change("a", FILE, b"aaaaaa")]
+    assert skipped == ["'b': its content came in disorder"]
+
+
+def test_the_last_word_about_a_path_counts() -> None:
+    assert take(*whole(1, "a", b"1"), *whole(2, "a", b"2"))[0] == [Change("a", FILE, b"2")]
+
+
+def test_what_goes_over_the_limit_is_skipped_and_named_and_what_fits_is_kept() -> None:
+    events = [begin(1, "big"), *[data(1, bytes(400))] * 4, end(1), *whole(2, "small", b"fits")]
+    changes, skipped, _ = take(*events, limits=Limits(changes=1300))
+    assert changes == [Change("small", FILE, b"fits")]
+    assert skipped == ["'big': over the limit for changes (Limits.changes)"]
+
+
+@pytest.mark.parametrize("above", ["link", "file", "new", "new link"])
+def test_a_file_below_a_link_or_a_file_is_skipped_and_named(root: Path, above: str) -> None:
+    events = [*whole(1, "new"), begin(2, "new link", "symlink", target="/etc"), end(2), *whole(3, f"{above}/x/y")]
+    changes, skipped, _ = take(*events, root=root)
+    assert [change.path for change in changes] == ["new", "new link"]
+    assert skipped == [f"'{above}/x/y': below a path that is a file or a link"]
+
+
+def test_a_folder_may_take_the_place_of_what_was_deleted(root: Path) -> None:
+    changes, skipped, _ = take(begin(1, "link", "deleted"), end(1), *whole(2, "link/x"), root=root)
+    assert changes == [Change("link", None), Change("link/x", FILE, b"new\n")]
+    assert skipped == []
+
+
+def test_what_is_said_of_skipped_changes_is_bounded() -> None:
+    _, skipped, _ = take(*(begin(number, "x" * 4000 + "/../" + "y") for number in range(500)))
+    assert len(skipped) == 100
+    assert max(map(len, skipped)) < 300
+
+
+values = st.none() | st.booleans() | st.integers() | st.lists(st.integers(), max_size=2) | st.just({"a": 1})
+paths = st.sampled_from(["file", "folder/file", "link", "link/x", "run", "../x", ".git/x", "new", "new/x"]) | values
+bodies = st.fixed_dictionaries(
+    {"type": st.just("change") | values, "path": paths},
+    optional={
+        "kind": st.sampled_from(["file", "symlink", "deleted", "folder"]) | values,
+        "executable": st.booleans() | values,
+        "target": st.sampled_from(["x", "/etc", ""]) | values,
+        "size": values,
+    },
+)
+streams = st.integers(0, 3)
+events = st.one_of(
+    st.builds(Message, st.just(FILES), streams, bodies),
+    st.builds(Data, st.just(FILES), streams, st.binary(max_size=5)),
+    st.builds(End, st.just(FILES), streams),
+    st.builds(Reset, st.just(FILES), streams, st.just({})),
+)
+
+
+@given(said=st.lists(events, max_size=30))
+def test_nothing_that_is_said_raises_and_only_real_changes_come_of_it(
+    said: list[LinkEvent], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    root = tmp_path_factory.getbasetemp() / "hostile"
+    if not root.exists():
+        (root / "folder").mkdir(parents=True)
+        (root / "folder/file").write_text("old")
+        (root / "link").symlink_to("folder")
+    changes, _, snapshot = take(*said, root=root)
+    for change in changes:
+        before = snapshot.entries.get(change.path)
+        assert change.path in {"file", "folder/file", "link", "link/x", "run", "new", "new/x"}
+        assert (change.mode is None) <= (before is not None)
+    assert len({change.path for change in changes}) == len(changes)
+
+
+def test_content_is_acknowledged_once_it_is_kept() -> None:
+    acknowledged: list[Data] = []
+
+    async def serve() -> None:
+        all_of_it = anyio.Event()
+
+        def acknowledge(piece: Data) -> None:
+            acknowledged.append(piece)
+            if len(acknowledged) == 2:
+                all_of_it.set()
+
+        receiver = ChangesReceiver(Limits(), acknowledge=acknowledge)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(receiver.serve)
+            for event in [*whole(1, "a", b"xyz"), data(9, b"stray")]:
+                receiver.on_event(event)
+            assert acknowledged == []
+            with anyio.fail_after(5):
+                await all_of_it.wait()
+            tasks.cancel_scope.cancel()
+        assert receiver.settle(take_snapshot(None, Limits())) == [Change("a", FILE, b"xyz")]
+        receiver.close()
+
+    anyio.run(serve)
+    assert acknowledged == [data(1, b"xyz"), data(9, b"stray")]

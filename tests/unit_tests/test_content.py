@@ -1,0 +1,138 @@
+"""What the calling model is told: the ending, what changed, and the agent's words with nothing hidden in them."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import ValidationError
+
+from langchain_sandbox.result import Ending, FileChange, Receipt, SandboxResult
+from langchain_sandbox.sandbox import Sandbox
+from langchain_sandbox.tools import SandboxTool
+from langchain_sandbox.tools.content import TEXT_CAP, clean_text, describe_result
+
+
+def result(*, status: str = "completed", hint: str = "", **fields: object) -> SandboxResult:
+    ending = Ending(code="c", message="It says so.", hint=hint)
+    receipt = Receipt(package="0")
+    ok = status == "completed"
+    return SandboxResult(run_id="r7", status=status, ok=ok, ending=ending, receipt=receipt, **fields)
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("plain", "plain"),
+        ("  around \n", "around"),
+        ("a\tb\nc", "a\tb\nc"),
+        ("a\r\nb\rc", "a\nbc"),
+        ("\x1b[31mred\x1b[0m", "[31mred[0m"),
+        ("\x1b]0;title\x07text", "]0;titletext"),
+        ("\x1b]8;;http://x\x1b\\link", "]8;;http://x\\link"),
+        ("\x9b31m", "31m"),
+        ("a\u202eb", "ab"),
+        ("a\u2066b\u2069", "ab"),
+        ("a\u200bb\u200dc\ufeffd", "abcd"),
+        ("a\0b\bc\x7f", "abc"),
+        ("a\U000e0041b", "ab"),
+        ("a\ud800b\udce9", "ab"),
+        ("ünï 日本 😀", "ünï 日本 😀"),
+        ("", ""),
+    ],
+)
+def test_what_steers_a_terminal_or_hides_an_order_is_taken_out(text: str, cleaned: str) -> None:
+    assert clean_text(text) == cleaned
+
+
+@given(st.text(st.characters(categories=["Cc", "Cf", "Cs", "Lu", "Zs", "So"]), max_size=50))
+def test_no_control_or_format_character_is_left_and_cleaning_again_changes_nothing(text: str) -> None:
+    cleaned = clean_text(text)
+    assert not {unicodedata.category(letter) for letter in cleaned if letter not in "\n\t"} & {"Cc", "Cf", "Cs"}
+    assert clean_text(cleaned) == cleaned
+
+
+def test_a_long_text_is_shortened_and_says_by_how_much() -> None:
+    cleaned = clean_text("x" * (TEXT_CAP + 123))
+    assert cleaned.startswith("x" * TEXT_CAP + "\n…")
+    assert "123 more" in cleaned
+    assert clean_text("x" * TEXT_CAP) == "x" * TEXT_CAP
+
+
+def test_a_completed_run_is_told_with_what_the_agent_says_marked_as_untrusted() -> None:
+    told = describe_result(result(hint="not shown", text="I did \x1b[1mit\u202e."))
+    first, *middle, last = told.splitlines()
+    assert (first, last) == ("Sandbox run r7: completed. It says so.", "No files were changed.")
+    assert "untrusted" in middle[0]
+    assert "I did [1mit." in "\n".join(middle)
+    assert "not shown" not in told
+
+
+def test_a_run_that_failed_is_told_with_what_to_do() -> None:
+    told = describe_result(result(status="timeout", hint="Raise timeout=."))
+    assert told.splitlines() == ["Sandbox run r7: timeout. It says so.", "Raise timeout=.", "No files were changed."]
+
+
+@pytest.mark.parametrize(("applied", "words"), [(True, "(applied to the workspace)"), (False, "(not applied;")])
+def test_it_is_always_said_whether_changes_were_applied(applied: bool, words: str) -> None:  # noqa: FBT001
+    files = [
+        FileChange(path="a.py", kind="modified", insertions=2, deletions=1),
+        FileChange(path="b\u202e.bin", kind="added", binary=True),
+    ]
+    told = describe_result(result(files=files, applied=applied)).splitlines()
+    assert words in told[1]
+    assert told[2:] == ["  modified a.py (+2 -1)", "  added b.bin (binary)"]
+
+
+def test_many_files_and_warnings_are_shortened() -> None:
+    files = [FileChange(path=f"f{number}", kind="added") for number in range(50)]
+    told = describe_result(result(files=files, warnings=["w\x1b" * 9000] * 50))
+    assert "50 files changed" in told
+    assert "… and 30 more" in told
+    assert "f20" not in told
+    assert "\x1b" not in told
+    assert told.count("Warning: ") == 20
+
+
+@pytest.fixture
+def tool() -> SandboxTool:
+    return SandboxTool(sandbox=Sandbox(model="http://127.0.0.1:9/v1"))
+
+
+def test_the_calling_model_may_say_a_task_and_nothing_else(tool: SandboxTool) -> None:
+    function = convert_to_openai_tool(tool)["function"]
+    assert list(function["parameters"]["properties"]) == ["task"]
+    assert function["parameters"]["required"] == ["task"]
+    assert list(tool.args) == ["task"]
+    assert function["name"] == "run_in_sandbox"
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"image": "evil"},
+        {"workspace": "/"},
+        {"limits": {}},
+        {"tool_call_id": "x"},
+        {"timeout": 1},
+        {"changes": "apply"},
+    ],
+)
+def test_extra_arguments_are_refused(tool: SandboxTool, extra: dict) -> None:
+    with pytest.raises(ValidationError, match=next(iter(extra))):
+        tool.invoke({"task": "x", **extra})
+
+
+@pytest.mark.parametrize("arguments", [{}, {"task": None}, {"task": ["x"]}])
+def test_a_task_that_is_missing_or_no_text_is_refused(tool: SandboxTool, arguments: dict) -> None:
+    with pytest.raises(ValidationError, match="task"):
+        tool.invoke(arguments)
+
+
+def test_a_task_that_cannot_arrive_is_an_error_message_and_no_exception(tool: SandboxTool) -> None:
+    call = {"type": "tool_call", "id": "c1", "name": tool.name, "args": {"task": " "}}
+    message = tool.invoke(call)
+    assert (message.status, message.tool_call_id) == ("error", "c1")
+    assert message.artifact["error"] == "SandboxConfigError"
+    assert "empty" in message.content

@@ -1,0 +1,154 @@
+"""PID 1's seccomp filter, run by an interpreter of its own: what it lets through and what it denies."""
+
+import struct
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from langchain_sandbox.agent.harden import build_filter
+
+ALLOW = 0x7FFF0000
+DENIED = 0x00050000
+EPERM, ENOSYS, EAFNOSUPPORT = 1, 38, 97
+ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+I386, ARM = 0x40000003, 0x40000028
+X32 = 0x40000000
+
+SOCKET = {"x86_64": 41, "aarch64": 198}
+# From the kernel's own tables: name, number on x86_64, number on aarch64.
+FORBIDDEN = [
+    ("ptrace", 101, 117),
+    ("add_key", 248, 217),
+    ("request_key", 249, 218),
+    ("keyctl", 250, 219),
+    ("bpf", 321, 280),
+    ("userfaultfd", 323, 282),
+    ("perf_event_open", 298, 241),
+    ("process_vm_readv", 310, 270),
+    ("process_vm_writev", 311, 271),
+    ("io_uring_setup", 425, 425),
+    ("io_uring_enter", 426, 426),
+    ("io_uring_register", 427, 427),
+]
+NEEDED = [
+    ("read", 0, 63),
+    ("openat", 257, 56),
+    ("execve", 59, 221),
+    ("clone", 56, 220),
+    ("clone3", 435, 435),
+    ("connect", 42, 203),
+    ("bind", 49, 200),
+    ("socketpair", 53, 199),
+    ("mmap", 9, 222),
+    ("futex", 202, 98),
+    ("prctl", 157, 167),
+    ("seccomp", 317, 277),
+    ("epoll_create1", 291, 20),
+    ("memfd_create", 319, 279),
+    ("kill", 62, 129),
+]
+MACHINES = pytest.mark.parametrize("machine", list(ARCHITECTURES))
+
+
+def run(program: bytes, *, number: int, arch: int, arguments: tuple[int, ...] = ()) -> int:
+    """Interpret classic BPF over `struct seccomp_data`, as far as a filter like ours goes."""
+    padded = (*arguments, 0, 0, 0, 0, 0, 0)[:6]
+    data = struct.pack("=IIQ6Q", number, arch, 0xDEADBEEF, *padded)
+    steps = list(struct.iter_unpack("=HBBI", program))
+    accumulator, position = 0, 0
+    while True:
+        code, on_true, on_false, operand = steps[position]
+        position += 1
+        match code:
+            case 0x20:  # BPF_LD | BPF_W | BPF_ABS
+                assert operand % 4 == 0
+                accumulator = struct.unpack_from("=I", data, operand)[0]
+            case 0x15:  # BPF_JMP | BPF_JEQ | BPF_K
+                position += on_true if accumulator == operand else on_false
+            case 0x35:  # BPF_JMP | BPF_JGE | BPF_K
+                position += on_true if accumulator >= operand else on_false
+            case 0x06:  # BPF_RET | BPF_K
+                return operand
+            case _:
+                pytest.fail(f"an instruction that the interpreter does not know: {code:#x}")
+
+
+def on(machine: str) -> Callable[..., int]:
+    program = build_filter(machine)
+    return lambda number, *arguments: run(program, number=number, arch=ARCHITECTURES[machine], arguments=arguments)
+
+
+@pytest.mark.parametrize(("name", "x86_64", "aarch64"), FORBIDDEN)
+def test_a_way_into_other_processes_or_the_kernel_is_denied(name: str, x86_64: int, aarch64: int) -> None:
+    assert (on("x86_64")(x86_64), on("aarch64")(aarch64)) == (DENIED | EPERM, DENIED | EPERM), name
+
+
+@pytest.mark.parametrize(("name", "x86_64", "aarch64"), NEEDED)
+def test_what_programs_need_is_allowed(name: str, x86_64: int, aarch64: int) -> None:
+    assert (on("x86_64")(x86_64), on("aarch64")(aarch64)) == (ALLOW, ALLOW), name
+
+
+@MACHINES
+def test_nothing_but_the_table_is_denied(machine: str) -> None:
+    call = on(machine)
+    column = 1 + list(ARCHITECTURES).index(machine)
+    denied = {number for number in range(2000) if call(number) != ALLOW}
+    assert denied == {row[column] for row in FORBIDDEN} | {SOCKET[machine]}  # a socket of family 0 is none
+
+
+@MACHINES
+@pytest.mark.parametrize(("family", "name"), [(1, "UNIX"), (2, "INET"), (10, "INET6"), (16, "NETLINK")])
+def test_an_ordinary_socket_is_allowed(machine: str, family: int, name: str) -> None:
+    assert on(machine)(SOCKET[machine], family, 1, 0) == ALLOW, name
+
+
+@MACHINES
+@pytest.mark.parametrize(
+    ("family", "name"), [(0, "UNSPEC"), (17, "PACKET"), (29, "CAN"), (31, "BLUETOOTH"), (38, "ALG"), (40, "VSOCK")]
+)
+def test_a_socket_that_reaches_past_the_network_mode_is_denied(machine: str, family: int, name: str) -> None:
+    assert on(machine)(SOCKET[machine], family, 1, 0) == DENIED | EAFNOSUPPORT, name
+
+
+@MACHINES
+@given(family=st.integers(0, 2**32 - 1), high=st.integers(0, 2**32 - 1))
+def test_a_socket_is_judged_by_the_half_of_its_family_that_the_kernel_looks_at(
+    machine: str, family: int, high: int
+) -> None:
+    expected = ALLOW if family in {1, 2, 10, 16} else DENIED | EAFNOSUPPORT
+    assert on(machine)(SOCKET[machine], high << 32 | family) == expected
+
+
+@MACHINES
+@given(number=st.integers(0, 2**32 - 1), first=st.integers(0, 2**64 - 1))
+def test_another_architectures_calls_are_all_denied(machine: str, number: int, first: int) -> None:
+    others = {I386, ARM, 0, *ARCHITECTURES.values()} - {ARCHITECTURES[machine]}
+    for arch in others:
+        assert run(build_filter(machine), number=number, arch=arch, arguments=(first,)) == DENIED | EPERM
+
+
+@given(number=st.integers(X32, 2**32 - 1))
+def test_x32_calls_are_all_denied(number: int) -> None:
+    assert on("x86_64")(number, 1) == DENIED | ENOSYS
+
+
+@pytest.mark.parametrize("number", [X32 | 41, X32 | 101, X32 | 0])
+def test_no_denial_is_passed_by_the_x32_bit(number: int) -> None:
+    assert on("x86_64")(number, 2) == DENIED | ENOSYS
+
+
+@MACHINES
+def test_every_way_through_the_program_ends_in_an_answer(machine: str) -> None:
+    steps = list(struct.iter_unpack("=HBBI", build_filter(machine)))
+    assert steps[-1][0] == 0x06
+    for index, (code, on_true, on_false, _) in enumerate(steps):
+        if code in {0x15, 0x35}:
+            assert index + 1 + max(on_true, on_false) < len(steps)
+
+
+@pytest.mark.parametrize("machine", ["i686", "armv7l", "riscv64", ""])
+def test_a_processor_without_a_table_is_an_error_and_not_an_open_door(machine: str) -> None:
+    with pytest.raises(OSError, match="no seccomp table"):
+        build_filter(machine)
