@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -18,7 +20,13 @@ KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
 
-_UNITS = {"k": KIB, "m": MIB, "g": GIB, "t": 1024 * GIB}
+_HOST = re.compile(r"[A-Za-z0-9._:%-]+")
+_KEY = re.compile(r"[!-~]+")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)([kmgt]?)i?b?")
+_SIZES = ("memory", "workspace", "home", "tmp", "changes")
+_WHOLE = {"pids", "workspace_files", "model_calls", "tokens"}
+
+_UNITS = {"": 1, "k": KIB, "m": MIB, "g": GIB, "t": 1024 * GIB}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,12 @@ class ModelEndpoint:
                 f"The model's base_url must look like http://127.0.0.1:8000/v1, not {self.base_url!r}. "
                 "It is the address of an OpenAI-compatible server such as vLLM."
             )
+            raise SandboxConfigError(msg)
+        if not _HOST.fullmatch(host):
+            msg = f"The model's base_url {self.base_url!r} names no host; write international names as xn--…."
+            raise SandboxConfigError(msg)
+        if self.api_key is not None and not _KEY.fullmatch(self.api_key):
+            msg = "The model's api_key must be printable ASCII without spaces; look for a line break at its end."
             raise SandboxConfigError(msg)
         if parts.username or parts.password:
             msg = "Give the model's key as api_key (or SANDBOX_MODEL_API_KEY), not inside base_url."
@@ -127,14 +141,16 @@ class Limits:
     idle: float = 60.0
 
     def __post_init__(self) -> None:
-        for name in ("memory", "workspace", "home", "tmp", "changes"):
+        for name in _SIZES:
             object.__setattr__(self, name, _parse_bytes(name, getattr(self, name)))
         for item in fields(self):
             value = getattr(self, item.name)
             if value is None and item.name in {"model_calls", "tokens"}:
                 continue
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-                msg = f"Limits.{item.name} must be a positive number, not {value!r}."
+            whole = isinstance(value, int) or item.name not in _WHOLE
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf or not whole:
+                kind = "positive whole number" if item.name in _WHOLE else "positive number"
+                msg = f"Limits.{item.name} must be a {kind}, not {value!r}."
                 raise SandboxConfigError(msg)
 
     def size(self, name: Literal["memory", "workspace", "home", "tmp", "changes"]) -> int:
@@ -157,29 +173,26 @@ class Limits:
             variable = f"SANDBOX_LIMIT_{item.name.upper()}"
             text = environ.get(variable, "").strip()
             if text:
-                values[item.name] = _parse_number(variable, text)
+                parse = _parse_bytes if item.name in _SIZES else _parse_number
+                values[item.name] = parse(variable, text)
         return cls(**values)
 
 
-def _parse_number(variable: str, text: str) -> int | float | str | None:
+def _parse_number(variable: str, text: str) -> int | float | None:
     if text.lower() == "none":
         return None
-    if text[-1:].lower() in _UNITS:
-        return _parse_bytes(variable, text)
     try:
         return float(text) if "." in text else int(text)
     except ValueError as error:
-        msg = f"{variable} must be a number, or a size such as 2g; it is {text!r}."
+        msg = f"{variable} must be a number, or none for no limit; it is {text!r}."
         raise SandboxConfigError(msg) from error
 
 
 def _parse_bytes(name: str, value: int | str) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    text = str(value).strip().lower().removesuffix("b").removesuffix("i")
-    unit = _UNITS.get(text[-1:], 1)
-    try:
-        return int(float(text.rstrip("kmgt")) * unit)
-    except (ValueError, OverflowError) as error:
+    found = _SIZE.fullmatch(value.strip().lower()) if isinstance(value, str) else None
+    if found is None:
         msg = f"{name} must be a size in bytes or text such as '512m' or '2g', not {value!r}."
-        raise SandboxConfigError(msg) from error
+        raise SandboxConfigError(msg)
+    return int(float(found[1]) * _UNITS[found[2]])

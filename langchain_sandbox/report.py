@@ -13,13 +13,17 @@ from langchain_sandbox import result as r
 from langchain_sandbox._version import __version__
 from langchain_sandbox.engine.base import ContainerEnd
 from langchain_sandbox.outcome import Facts
+from langchain_sandbox.untrusted import clean_text
 
 if TYPE_CHECKING:
     from langchain_sandbox.gateway.relay import Gateway, GatewayFailure
     from langchain_sandbox.workspace.patch import Patch
     from langchain_sandbox.workspace.snapshot import Snapshot
 
-_OK = 200
+_MAX_TEXT = 4 * 1024 * 1024
+_MAX_LOG = 8_000
+_MAX_WORDS = 2_000
+_MAX_PLACES = 10
 
 
 @dataclass(slots=True)
@@ -64,10 +68,10 @@ class Report:
             engine_lost=self.end.lost and self.claim is None,
             oom=self.end.oom,
             exit_code=self.end.exit_code,
-            full=[str(path) for path in full] if isinstance(full, list) else [],
+            full=[clean_text(path, _MAX_WORDS) for path in full[:_MAX_PLACES]] if isinstance(full, list) else [],
             reported=self.claim is not None,
-            error=(str(error.get("name")), str(error.get("message"))) if isinstance(error, dict) else None,
-            finish=_text(claim.get("finish")),
+            error=_error(error) if isinstance(error, dict) else None,
+            finish=clean_text(claim.get("finish"), _MAX_WORDS) or None,
             answered_calls=len(done),
             model_finish=done[-1].finish_reason if done else None,
         )
@@ -86,18 +90,19 @@ def build_result(
 ) -> r.SandboxResult:
     """Put everything together."""
     claim = report.claim or {}
+    facts = report.facts()
     gateway = report.gateway
     content = patch.text.encode()
     digest = hashlib.sha256(content).hexdigest() if content else ""
     long = len(content) > r.PATCH_INLINE_LIMIT
     reference = _store_patch(run_id, content, digest) if long else None
-    log = _text(claim.get("log")) or ""
+    log = clean_text(claim.get("log"), _MAX_LOG)
     return r.SandboxResult(
         run_id=run_id,
         status=status,
         ok=status == "completed",
         ending=ending,
-        text=_text(claim.get("text")) or "",
+        text=clean_text(claim.get("text"), _MAX_TEXT),
         patch=None if long else patch.text,
         patch_reference=reference,
         files=patch.files,
@@ -110,19 +115,19 @@ def build_result(
         timings=r.Timings(**report.marks, total=report.clock()),
         warnings=report.warnings,
         evidence=r.Evidence(
-            finish_reason=_text(claim.get("finish")),
-            model_finish_reason=report.facts().model_finish,
+            finish_reason=facts.finish,
+            model_finish_reason=facts.model_finish,
             exit_code=report.end.exit_code,
             oom=report.end.oom,
             refused_requests=gateway.refused if gateway else [],
-            stderr=(report.stderr + log)[-8000:],
+            stderr=(report.stderr + log)[-_MAX_LOG:],
             cleanup_confirmed=report.cleanup_confirmed,
         ),
         workspace=r.WorkspaceState(root=str(snapshot.root) if snapshot.root else None, digest=snapshot.digest),
         receipt=r.Receipt(
             package=__version__,
             image=image,
-            opencode=(_text(claim.get("opencode")) or "")[:50],
+            opencode=clean_text(claim.get("opencode"), _MAX_WORDS),
             model=model,
             patch_sha256=digest,
         ),
@@ -146,6 +151,5 @@ def _store_patch(run_id: str, content: bytes, digest: str) -> r.PatchReference:
     return r.PatchReference(path=str(path), sha256=digest, size=len(content))
 
 
-def _text(value: object) -> str | None:
-    """A claimed text, if it is one; a lone surrogate in it could not be written as JSON later."""
-    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else None
+def _error(error: dict[str, Any]) -> tuple[str, str]:
+    return clean_text(error.get("name"), _MAX_WORDS), clean_text(error.get("message"), _MAX_WORDS)

@@ -18,13 +18,14 @@ from langchain_sandbox.conversation import Assignment, Conversation
 from langchain_sandbox.engine import labels
 from langchain_sandbox.engine.base import ByteStream, Container, ContainerSpec, Engine
 from langchain_sandbox.engine.owner import current_owner
+from langchain_sandbox.engine.scratch import sweep_scratch
 from langchain_sandbox.errors import SandboxConfigError, SandboxUnavailableError
 from langchain_sandbox.gateway.relay import GatewayFailure
 from langchain_sandbox.gateway.upstream import Upstream, UpstreamError, find_upstream
 from langchain_sandbox.report import Report, build_result
 from langchain_sandbox.workspace.apply import apply_patch
 from langchain_sandbox.workspace.changes import ChangesReceiver
-from langchain_sandbox.workspace.git import GitError, sweep_scratch
+from langchain_sandbox.workspace.git import GitError
 from langchain_sandbox.workspace.history import History, take_history
 from langchain_sandbox.workspace.patch import Patch, build_patch
 from langchain_sandbox.workspace.snapshot import Snapshot, take_snapshot

@@ -75,11 +75,13 @@ class Sandbox:
             model = ModelEndpoint(model)
         self.model = model or ModelEndpoint.from_env()
         chosen = workspace if workspace is not None else environ.get("SANDBOX_WORKSPACE") or None
-        self.workspace = Path(chosen).expanduser().absolute() if chosen is not None else None
+        self.workspace = _check_workspace(chosen)
         self.image = image or environ.get("SANDBOX_IMAGE") or None
         self.limits = limits or Limits.from_env()
         self.changes = _check_changes(changes or environ.get("SANDBOX_CHANGES") or "return")
-        self.timeout = _check_timeout("timeout", timeout or environ.get("SANDBOX_TIMEOUT") or DEFAULT_TIMEOUT)
+        self.timeout = _check_timeout(
+            "timeout", timeout if timeout is not None else environ.get("SANDBOX_TIMEOUT") or DEFAULT_TIMEOUT
+        )
         self.queue_timeout = None if queue_timeout is None else _check_timeout("queue_timeout", queue_timeout)
         if allow_remote_model is None:
             allow_remote_model = environ.get("SANDBOX_ALLOW_REMOTE_MODEL", "").lower() in {"1", "true", "yes"}
@@ -171,12 +173,12 @@ class Sandbox:
         request = RunRequest(
             run_id=secrets.token_hex(6),
             task=check_task(task),
-            workspace=Path(workspace).expanduser().absolute() if workspace is not None else self.workspace,
+            workspace=self.workspace if workspace is None else _check_workspace(workspace),
             endpoint=self.model,
             allow_remote_model=self.allow_remote_model,
             image=self.image,
             limits=self.limits,
-            timeout=_check_timeout("timeout", timeout or self.timeout),
+            timeout=_check_timeout("timeout", self.timeout if timeout is None else timeout),
             queue_timeout=self.queue_timeout,
             changes=_check_changes(changes or self.changes),
         )
@@ -254,6 +256,19 @@ def check_task(task: str) -> str:
         )
         raise SandboxConfigError(msg)
     return task
+
+
+def _check_workspace(value: str | os.PathLike[str] | None) -> Path | None:
+    if value is None:
+        return None
+    if not os.fspath(value):
+        msg = "workspace is empty; leave it out for a run without files, or use '.' for the current folder."
+        raise SandboxConfigError(msg)
+    try:
+        return Path(value).expanduser().absolute()
+    except (TypeError, RuntimeError) as error:
+        msg = f"workspace is the path of a folder, not {value!r}: {error}."
+        raise SandboxConfigError(msg) from error
 
 
 def _check_timeout(name: str, value: Any) -> float:  # noqa: ANN401 - it may come from the environment

@@ -6,9 +6,7 @@ import asyncio
 import atexit
 import os
 import shutil
-import tempfile
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -17,8 +15,8 @@ import anyio.to_thread
 from langchain_sandbox.engine.address import EngineAddress
 from langchain_sandbox.engine.dial import serve_dial
 from langchain_sandbox.engine.docker import DockerEngine
+from langchain_sandbox.engine.scratch import make_scratch
 from langchain_sandbox.run import Run, RunRequest
-from langchain_sandbox.workspace.git import scratch_prefix
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
@@ -49,18 +47,12 @@ class Shared:
         return Run(request, engine=engine, places=self._places, log=log)
 
     async def _open_dial(self, address: EngineAddress) -> EngineAddress:
-        folder = await anyio.to_thread.run_sync(_make_folder)
+        folder = await anyio.to_thread.run_sync(make_scratch)
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
         path = str(folder / "engine.sock")
-        ready = anyio.Event()
-        self._dials.append(asyncio.create_task(serve_dial(address.url, path, ready=ready)))
-        await ready.wait()
+        listener = await anyio.create_unix_listener(path, mode=0o600)
+        self._dials.append(asyncio.create_task(serve_dial(address.url, listener)))
         return EngineAddress(f"unix://{path}", origin=address.url)
-
-
-def _make_folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix=scratch_prefix()))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
 
 
 _lock = threading.Lock()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.result import Step
+from langchain_sandbox.untrusted import clean_json, clean_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,11 +20,13 @@ _MAX_PARTS = 20_000
 _MAX_TOOLS = 200
 _MAX_STEP_TEXT = 16 * 1024
 _MAX_OUTPUT = 32 * 1024
+_MAX_TEXT = 64 * 1024
+_MAX_NAME = 200
 
 
 @dataclass(slots=True)
 class _Draft:
-    text: str = ""
+    texts: dict[str, str] = field(default_factory=dict)
     tools: list[str] = field(default_factory=list)
     reason: str | None = None
 
@@ -40,6 +43,7 @@ class Transcript:
         self._session: str | None = None
         self._assistant: set[str] = set()
         self._texts: dict[str, int] = {}  # text parts, and how much of each has been said
+        self._homes: dict[str, _Draft] = {}  # text parts, and the step that each belongs to
         self._tools: dict[str, str] = {}  # tool parts, and their last status
         self._drafts: list[_Draft] = []
 
@@ -47,7 +51,12 @@ class Transcript:
     def steps(self) -> list[Step]:
         """The steps until now."""
         return [
-            Step(index=index, text=draft.text, tools=draft.tools, reason=draft.reason)
+            Step(
+                index=index,
+                text="\n".join(text for text in draft.texts.values() if text)[:_MAX_STEP_TEXT],
+                tools=draft.tools,
+                reason=draft.reason,
+            )
             for index, draft in enumerate(self._drafts)
         ]
 
@@ -78,44 +87,48 @@ class Transcript:
     def _on_delta(self, properties: dict[str, Any]) -> None:
         part, delta = str(properties.get("partID")), properties.get("delta")
         if part in self._texts and properties.get("field") == "text" and isinstance(delta, str):
-            self._say(part, delta)
+            self._say(part, clean_text(delta, _MAX_TEXT))
 
     def _on_part(self, part: dict[str, Any]) -> None:
-        if part.get("messageID") not in self._assistant:
+        if str(part.get("messageID")) not in self._assistant:
             return
         match part.get("type"):
             case "step-start" if len(self._drafts) < _MAX_STEPS:
                 self._drafts.append(_Draft())
-            case "text":
-                self._on_text(str(part.get("id")), str(part.get("text") or ""))
+            case "text" if isinstance(part.get("text"), str):
+                self._on_text(str(part.get("id")), clean_text(part.get("text"), _MAX_TEXT))
             case "tool":
                 self._on_tool(part)
             case "step-finish":
-                reason = str(part.get("reason"))
+                reason = clean_text(part.get("reason"), _MAX_NAME)
                 self._draft.reason = reason
                 self._emit("step", index=max(0, len(self._drafts) - 1), reason=reason)
             case _:
                 pass
 
     def _on_text(self, part: str, text: str) -> None:
-        if part not in self._texts and len(self._texts) < _MAX_PARTS:
+        if part not in self._texts:
+            if len(self._texts) >= _MAX_PARTS:
+                return
             self._texts[part] = 0
-        said = self._texts.get(part, len(text))
         # The finished part has the whole text: what deltas have not brought follows now.
-        self._say(part, text[said:])
+        self._say(part, text[self._texts[part] :])
+        if part in self._homes:
+            self._homes[part].texts[part] = text[:_MAX_STEP_TEXT]
 
     def _say(self, part: str, text: str) -> None:
         if text:
-            self._texts[part] = self._texts.get(part, 0) + len(text)
-            self._draft.text = (self._draft.text + text)[:_MAX_STEP_TEXT]
+            self._texts[part] += len(text)
+            texts = self._homes.setdefault(part, self._draft).texts
+            texts[part] = (texts.get(part, "") + text)[:_MAX_STEP_TEXT]
             self._emit("text", text=text)
 
     def _on_tool(self, part: dict[str, Any]) -> None:
-        call_id, tool = str(part.get("callID"))[:200], str(part.get("tool"))[:200]
+        call_id, tool = clean_text(part.get("callID"), _MAX_NAME), clean_text(part.get("tool"), _MAX_NAME)
         state = part.get("state")
         if not isinstance(state, dict) or len(self._tools) >= _MAX_PARTS:
             return
-        status = str(state.get("status"))
+        status = clean_text(state.get("status"), _MAX_NAME)
         before = self._tools.get(call_id)
         if status not in {"running", "completed", "error"} or before in {status, "completed", "error"}:
             return
@@ -124,14 +137,10 @@ class Transcript:
             if len(self._draft.tools) < _MAX_TOOLS:
                 self._draft.tools.append(tool)
             arguments = state.get("input")
-            self._emit(
-                "tool_started",
-                call_id=call_id,
-                tool=tool,
-                input=arguments if isinstance(arguments, dict) else {},
-            )
+            given = clean_json(arguments) if isinstance(arguments, dict) else {}
+            self._emit("tool_started", call_id=call_id, tool=tool, input=given)
         if status != "running":
-            output = str(state.get("output") or state.get("error") or "")[:_MAX_OUTPUT]
+            output = clean_text(state.get("output") or state.get("error"), _MAX_OUTPUT)
             self._emit("tool_ended", call_id=call_id, tool=tool, status=status, output=output)
 
     @property

@@ -43,6 +43,7 @@ class Task:
         self._aborted = threading.Event()
         self._idle = threading.Event()
         self._session = ""
+        self._hurried: set[str] = set()
         self.arrival = Arrival(wire)
         self.endpoint = Endpoint(wire)
         self.endpoint.start()
@@ -102,8 +103,13 @@ class Task:
         properties = event.get("properties") or {}
         if kind == "session.idle" and properties.get("sessionID") == self._session:
             self._idle.set()
-        if kind == "message.part.delta" and self._wire.queued(Channel.EVENTS) > _BACKLOG:
-            return  # the finished part follows with the whole text
+        if kind == "message.part.delta":
+            part = str(properties.get("partID"))
+            if part in self._hurried or self._wire.queued(Channel.EVENTS) > _BACKLOG:
+                # None of this part from now on: the finished part follows with the whole text, and the host takes
+                # from it what lies behind the pieces that it had.
+                self._hurried.add(part)
+                return
         self._wire.send_message({"type": kind, "properties": _cap(properties)}, channel=Channel.EVENTS)
 
 

@@ -8,13 +8,14 @@ When this process dies, ssh's input ends, and with it everything on the other si
 from __future__ import annotations
 
 import subprocess
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import anyio
 
 if TYPE_CHECKING:
-    from anyio.abc import ByteReceiveStream, ByteSendStream, SocketStream
+    from anyio.abc import ByteReceiveStream, ByteSendStream, SocketListener, SocketStream
 
 _CHUNK = 256 * 1024
 
@@ -34,35 +35,31 @@ def build_command(url: str) -> list[str]:
     return [*command, "--", parts.hostname or "", "docker", "system", "dial-stdio"]
 
 
-async def serve_dial(url: str, path: str, *, ready: anyio.Event) -> None:
-    """Listen on a unix socket and connect each caller to the engine, until cancelled.
+async def serve_dial(url: str, listener: SocketListener) -> None:
+    """Connect each caller of a listening socket to the engine, until cancelled.
 
     Args:
         url: The engine's address.
-        path: Where to make the socket; its folder must be nobody else's.
-        ready: Set once callers may connect.
+        listener: A unix socket in a folder that is nobody else's.
     """
     command = build_command(url)
 
     async def connect(caller: SocketStream) -> None:
-        async with caller, await anyio.open_process(command, stderr=subprocess.DEVNULL) as process:
-            assert process.stdin is not None  # noqa: S101 - both are pipes by default
-            assert process.stdout is not None  # noqa: S101 - as above
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_pump, caller, process.stdin)
-                await _pump(process.stdout, caller)
-                tasks.cancel_scope.cancel()
-            process.kill()
+        process = await anyio.open_process(command, stderr=subprocess.DEVNULL)
+        assert process.stdin is not None  # noqa: S101 - both are pipes by default
+        assert process.stdout is not None  # noqa: S101 - as above
+        async with caller, process, anyio.create_task_group() as tasks:
+            tasks.start_soon(_pump, caller, process.stdin)
+            await _pump(process.stdout, caller)
+            tasks.cancel_scope.cancel()
 
-    listener = await anyio.create_unix_listener(path, mode=0o600)
     async with listener:
-        ready.set()
         await listener.serve(connect)
 
 
 async def _pump(source: ByteReceiveStream, sink: ByteSendStream) -> None:
-    try:
+    with suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
         while True:
             await sink.send(await source.receive(_CHUNK))
-    except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+    with suppress(anyio.BrokenResourceError, OSError):
         await sink.aclose()

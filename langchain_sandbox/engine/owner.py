@@ -46,7 +46,9 @@ def _start_time(pid: int) -> str:
     if Path("/proc/self/stat").exists():
         try:
             # The name in parentheses may hold spaces and parentheses itself; the 22nd field is counted behind it.
-            return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+            return (
+                Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+            )
         except OSError:
             return ""
     command = ["/bin/ps", "-o", "lstart=", "-p", str(pid)]

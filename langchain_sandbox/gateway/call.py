@@ -220,7 +220,8 @@ class _WholeReader:
         try:
             answer = json.loads(bytes(self._body))
             self.usage = parse_usage(answer.get("usage") or {})
-            self.finish_reason = answer["choices"][0].get("finish_reason")
+            reason = answer["choices"][0].get("finish_reason")
+            self.finish_reason = reason if isinstance(reason, str) else None
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
             msg = "the model server's answer is not a chat completion"
             raise AnswerError(msg, code="malformed_answer") from error

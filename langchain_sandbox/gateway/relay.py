@@ -17,6 +17,7 @@ from langchain_sandbox.gateway.budget import Budget
 from langchain_sandbox.gateway.call import Caller, CallError, ModelCall
 from langchain_sandbox.gateway.rules import MAX_REQUEST, Route, route
 from langchain_sandbox.link import Channel, Data, End, LinkEvent, Message, Reset
+from langchain_sandbox.untrusted import clean_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -157,7 +158,7 @@ class Gateway:
             match route(method, target):
                 case Route.REFUSED:
                     if len(self.refused) < _MAX_REFUSED:
-                        self.refused.append(f"{method} {target}"[:200])
+                        self.refused.append(clean_text(f"{method} {target}", 200))
                     await sink.refuse(403, "the sandbox offers POST /v1/chat/completions and GET /v1/models only")
                 case Route.MODELS:
                     await sink.reply(_OK, {"object": "list", "data": [{"id": "model", "object": "model"}]})

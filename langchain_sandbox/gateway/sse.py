@@ -87,7 +87,8 @@ class AnswerReader:
     def _read_chunk(self, chunk: dict[str, Any]) -> None:
         choices = chunk.get("choices")
         if isinstance(choices, list) and choices and isinstance(choices[0], dict):
-            self.finish_reason = choices[0].get("finish_reason") or self.finish_reason
+            reason = choices[0].get("finish_reason")
+            self.finish_reason = reason if isinstance(reason, str) and reason else self.finish_reason
         usage = chunk.get("usage")
         if isinstance(usage, dict):
             self.usage = parse_usage(usage)
@@ -98,6 +99,6 @@ def parse_usage(usage: dict[str, Any]) -> Usage:
 
     def number(name: str) -> int:
         value = usage.get(name)
-        return value if isinstance(value, int) and value > 0 else 0
+        return value if type(value) is int and value > 0 else 0
 
     return Usage(number("prompt_tokens"), number("completion_tokens"))

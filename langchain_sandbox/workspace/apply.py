@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _GONE = "000000"
 
+State = tuple[int, bytes] | None
+"""Mode and content, or `None` for a path that is not there."""
+
 
 def apply_patch(root: Path, text: str, *, digest: str, limits: Limits) -> list[str]:
     """Apply a patch and return the paths that it changed.
@@ -45,14 +48,14 @@ def apply_patch(root: Path, text: str, *, digest: str, limits: Limits) -> list[s
                 "Commit or stash what you changed since, or apply result.patch yourself with `git apply --3way`."
             )
             raise SandboxApplyError(msg)
-        wanted = _work_out(snapshot, text)
+        wanted = _work_out(root, snapshot, text)
         _write_all(root, snapshot, wanted)
     finally:
         snapshot.close()
     return sorted(wanted)
 
 
-def _work_out(snapshot: Snapshot, text: str) -> dict[str, tuple[int, bytes] | None]:
+def _work_out(root: Path, snapshot: Snapshot, text: str) -> dict[str, State]:
     """What each path will be: mode and content, or `None` for deleted."""
     with scratch_repository() as scratch:
         try:
@@ -69,7 +72,7 @@ def _work_out(snapshot: Snapshot, text: str) -> dict[str, tuple[int, bytes] | No
             tree = git(scratch, "write-tree").decode("ascii").strip()
             raw = git(scratch, "diff-tree", "-r", "-z", "--no-renames", BASE, tree).decode("utf-8", "surrogateescape")
             fields = iter(raw.split("\0"))
-            wanted: dict[str, tuple[int, bytes] | None] = {}
+            wanted: dict[str, State] = {}
             for field in fields:
                 if not field:
                     continue
@@ -79,10 +82,15 @@ def _work_out(snapshot: Snapshot, text: str) -> dict[str, tuple[int, bytes] | No
         except (GitError, ValueError) as error:
             msg = f"The patch does not apply: {error}"
             raise SandboxApplyError(msg) from error
-    for path in wanted:
+    for path, state in wanted.items():
         fault = find_fault(path)
+        # What is there and not in the snapshot is ignored by git: it may be the only copy.
+        full = root / path
+        taken = path not in snapshot.entries and os.path.lexists(full) and (full.is_symlink() or not full.is_dir())
+        if fault is None and state is not None and taken:
+            fault = "there already, ignored by git"
         if fault is not None:
-            msg = f"The patch changes {path!r}, which is {fault}."
+            msg = f"The patch changes {path!r}, which is {fault}; nothing was changed."
             raise SandboxApplyError(msg)
     return wanted
 
@@ -99,22 +107,38 @@ def _touched(scratch: Path, content: bytes) -> set[str]:
     return found
 
 
-def _write_all(root: Path, snapshot: Snapshot, wanted: dict[str, tuple[int, bytes] | None]) -> None:
-    done: list[str] = []
+def _write_all(root: Path, snapshot: Snapshot, wanted: dict[str, State]) -> None:
+    done: list[tuple[str, State, int | None]] = []
+    path = ""
     try:
         # Deletions first: a folder may take a file's place.
         for path in sorted(wanted, key=lambda path: (wanted[path] is not None, path)):
-            done.append(path)
+            entry = snapshot.entries.get(path)
+            before = (entry.mode, snapshot.read(entry)) if entry else None
+            bits = (root / path).lstat().st_mode & 0o777 if entry and entry.mode != SYMLINK else None
+            done.append((path, before, bits))
             _put(root, path, wanted[path])
     except OSError as error:
-        for path in reversed(done):
-            entry = snapshot.entries.get(path)
-            _put(root, path, (entry.mode, snapshot.read(entry)) if entry else None)
-        msg = f"{error.filename or done[-1]} could not be written ({error.strerror}); everything was put back."
+        failed = _put_back(root, done)
+        rest = f"; these could not be put back: {', '.join(failed)}" if failed else "; everything was put back"
+        msg = f"{path} could not be written ({error.strerror}){rest}."
         raise SandboxApplyError(msg) from error
 
 
-def _put(root: Path, path: str, state: tuple[int, bytes] | None) -> None:
+def _put_back(root: Path, done: list[tuple[str, State, int | None]]) -> list[str]:
+    """Undo, last first, and return the paths that would not."""
+    failed = []
+    for path, before, bits in reversed(done):
+        try:
+            _put(root, path, before)
+            if bits is not None:
+                (root / path).chmod(bits)
+        except OSError:
+            failed.append(path)
+    return failed
+
+
+def _put(root: Path, path: str, state: State) -> None:
     """Give one path its new state. No link on the way is followed: it could lead out of the tree."""
     full = root / path
     for parent in parents(path):

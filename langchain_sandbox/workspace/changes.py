@@ -12,7 +12,7 @@ import anyio
 import anyio.to_thread
 
 from langchain_sandbox.link import Data, End, LinkEvent, Message
-from langchain_sandbox.workspace.paths import find_fault, is_masked, parents
+from langchain_sandbox.workspace.paths import find_fault, find_link_fault, is_masked, parents
 from langchain_sandbox.workspace.snapshot import EXECUTABLE, FILE, SYMLINK, Snapshot, blob_name
 
 if TYPE_CHECKING:
@@ -72,7 +72,8 @@ class ChangesReceiver:
             await self._arrival.wait()
             self._arrival = anyio.Event()
             batch, self._waiting = self._waiting, deque()
-            await anyio.to_thread.run_sync(self._take_all, batch)
+            with anyio.CancelScope(shield=True):  # the batch is nowhere else
+                await anyio.to_thread.run_sync(self._take_all, batch)
             for event in batch:
                 if isinstance(event, Data):
                     self._acknowledge(event)
@@ -131,15 +132,18 @@ class ChangesReceiver:
     def _begin(self, stream: int, body: dict[str, Any]) -> None:
         if body.get("type") != "change" or stream in self._arriving:
             return
-        path = body.get("path")
-        if not isinstance(path, str):
+        path = _normal(body.get("path"))
+        if path is None:
+            self._skip(str(body.get("path")), "not a file's name")
             return
         fault = find_fault(path)
         if fault is None and is_masked(path):
             fault = "would configure OpenCode itself"
-        if fault is None and len(self._arrived) >= _MAX_CHANGES:
+        if fault is None and len(self._arrived) + len(self._arriving) >= _MAX_CHANGES:
             fault = f"more than {_MAX_CHANGES} changes"
         change = _parse_change(path, body)
+        if fault is None and change is not None and change.mode == SYMLINK:
+            fault = find_link_fault(path, change.content)
         if fault is not None or change is None:
             self._skip(path, fault or "of an unknown kind")
             return
@@ -161,21 +165,36 @@ class ChangesReceiver:
         for change in changes:
             if change.mode is not None and any(parent in after for parent in parents(change.path)):
                 self._skip(change.path, "below a path that is a file or a link")
+                after.discard(change.path)
             else:
                 kept.append(change)
-        return kept
+        folders = {parent for path in after for parent in parents(path)}
+        blocked = [change for change in kept if change.mode is not None and change.path in folders]
+        for change in blocked:
+            self._skip(change.path, "in the place of a folder that stays")
+        return [change for change in kept if change not in blocked]
 
     def _skip(self, path: str, reason: str) -> None:
         if len(self.skipped) < _MAX_SKIPPED:
             self.skipped.append(f"{path[:200]!r}: {reason}")
 
 
+def _normal(name: object) -> str | None:
+    """A name as this system writes it; `None` if no file can have it."""
+    if not isinstance(name, str):
+        return None
+    try:
+        return os.fsencode(name).decode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return None
+
+
 def _parse_change(path: str, body: dict[str, Any]) -> Change | None:
     match body:
         case {"kind": "file", "executable": bool(executable)}:
             return Change(path, EXECUTABLE if executable else FILE)
-        case {"kind": "symlink", "target": str(target)} if target and "\0" not in target:
-            return Change(path, SYMLINK, os.fsencode(target))
+        case {"kind": "symlink", "target": str(target)} if target and "\0" not in target and (name := _normal(target)):
+            return Change(path, SYMLINK, os.fsencode(name))
         case {"kind": "deleted"}:
             return Change(path, None)
         case _:

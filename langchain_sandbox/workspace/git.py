@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
-import tempfile
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote
 
-from langchain_sandbox.engine.owner import current_owner, is_dead
+from langchain_sandbox.engine.scratch import scratch_folder
 from langchain_sandbox.errors import SandboxConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 _TIMEOUT = 120.0
-_SCRATCH = "langchain-sandbox-scratch-"
 _QUIET = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=true")
 
 
@@ -61,27 +57,13 @@ def git(folder: Path, *arguments: str, stdin: bytes = b"", check: bool = True) -
 @contextmanager
 def scratch_repository() -> Iterator[Path]:
     """A bare repository that knows no configuration but ours, for as long as the block lasts."""
-    with tempfile.TemporaryDirectory(prefix=scratch_prefix()) as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         # What `git init --bare` makes, without a process and without anybody's template.
         for part in ("objects", "refs", "info"):
             (folder / part).mkdir()
         (folder / "HEAD").write_text("ref: refs/heads/none\n", encoding="ascii")
         (folder / "config").write_text("[core]\n\trepositoryformatversion = 0\n\tbare = true\n", encoding="ascii")
         yield folder
-
-
-def scratch_prefix() -> str:
-    """How temporary folders of this process are named, so that `sweep_scratch` can tell whose they were."""
-    return f"{_SCRATCH}{quote(current_owner(), safe='')}-"
-
-
-def sweep_scratch() -> None:
-    """Remove the temporary folders of processes that were killed while they used one."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*-*"):
-        owner = unquote(folder.name.removeprefix(_SCRATCH).rpartition("-")[0])
-        if is_dead(owner):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def environment() -> dict[str, str]:
@@ -91,6 +73,9 @@ def environment() -> dict[str, str]:
         "GIT_OPTIONAL_LOCKS": "0",  # looking must not write an index
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_NO_REPLACE_OBJECTS": "1",
+        # A partial clone would fetch what it lacks, by whatever command it configures.
+        "GIT_NO_LAZY_FETCH": "1",
+        "GIT_ALLOW_PROTOCOL": "none",
         "LC_ALL": "C.UTF-8",
     }
     return values

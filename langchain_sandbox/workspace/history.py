@@ -57,8 +57,10 @@ def take_history(root: Path, *, depth: int = DEPTH) -> History:
         GitError: If git cannot read them.
     """
     head = git(root, "rev-parse", "--verify", "HEAD").decode("ascii").strip()
-    branch = os.fsdecode(git(root, "symbolic-ref", "--quiet", "--short", "HEAD", check=False)).strip()
-    listed = git(root, "rev-list", "--parents", f"--max-count={depth}", "HEAD").decode("ascii")
+    # Not its short form: that is longer where a tag has the same name.
+    ref = os.fsdecode(git(root, "symbolic-ref", "--quiet", "HEAD", check=False)).strip()
+    branch = ref.removeprefix("refs/heads/")
+    listed = git(root, "rev-list", "--parents", f"--max-count={depth}", "HEAD", "--").decode("ascii")
     commits = {words[0]: words[1:] for words in map(str.split, listed.splitlines())}
     shallow = [commit for commit, its_parents in commits.items() if any(p not in commits for p in its_parents)]
     # A repository that is itself shallow shows its oldest commits without parents; they have to be named as well.

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from langchain_sandbox.result import FileChange
+from langchain_sandbox.untrusted import clean_name
 from langchain_sandbox.workspace.git import git, scratch_repository
+from langchain_sandbox.workspace.paths import parents
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,10 +24,11 @@ if TYPE_CHECKING:
 BASE = "refs/heads/base"
 NEW = "refs/heads/new"
 
-_DIFF = ("-c", "diff.renameLimit=2000", "diff-tree", "-r", "-M", "--no-ext-diff", "--no-textconv")
+_DIFF = ("-c", "diff.renameLimit=2000", "diff-tree", "-r", "--no-ext-diff", "--no-textconv")
 _KINDS = {"A": "added", "M": "modified", "D": "deleted", "R": "renamed", "T": "modified"}
 
 _SPACE = 0x20
+_MAX_ATTRIBUTE = 2000
 
 Side = tuple[int, bytes]  # mode, content
 
@@ -55,8 +58,9 @@ def build_patch(snapshot: Snapshot, changes: list[Change]) -> Patch:
     with scratch_repository() as scratch:
         fill(scratch, before, after)
         _mark_binary(scratch, before, after)
-        text = git(scratch, *_DIFF, "-p", "--binary", "--full-index", BASE, NEW).decode("utf-8")
-        raw = git(scratch, *_DIFF, "--raw", "--numstat", "-z", BASE, NEW)
+        diff = (*_DIFF, "-M" if _may_rename(before, after) else "--no-renames")
+        text = git(scratch, *diff, "-p", "--binary", "--full-index", BASE, NEW).decode("utf-8")
+        raw = git(scratch, *diff, "--raw", "--numstat", "-z", BASE, NEW)
     return Patch(text, _parse_files(raw, before, after))
 
 
@@ -85,6 +89,11 @@ def _quote(path: str) -> bytes:
     return b'"' + b"".join(plain) + b'"'
 
 
+def _may_rename(before: Mapping[str, Side], after: Mapping[str, Side]) -> bool:
+    """Not where a file or link makes room for a folder: git cannot apply its own patch of that as a rename."""
+    return not any(parent in before and parent not in after for path in after for parent in parents(path))
+
+
 def _mark_binary(scratch: Path, *trees: Mapping[str, Side]) -> None:
     """Have contents that are not UTF-8 go as binary, so that the patch as a whole is text."""
     lines = []
@@ -92,6 +101,8 @@ def _mark_binary(scratch: Path, *trees: Mapping[str, Side]) -> None:
         if not all(_is_text(tree[path][1]) for tree in trees if path in tree):
             escaped = "".join(f"\\{letter}" if letter in "*?[\\" else letter for letter in path)
             lines.append(_quote(f"/{escaped}") + b" -diff\n")
+    if any(len(line) > _MAX_ATTRIBUTE for line in lines):
+        lines = [b"* -diff\n"]  # git passes over longer lines
     (scratch / "info" / "attributes").write_bytes(b"".join(lines))
 
 
@@ -132,9 +143,9 @@ def _build_file(
 ) -> FileChange:
     was, now = before.get(old or path), after.get(path)
     return FileChange(
-        path=_printable(path),
+        path=clean_name(path),
         kind=_KINDS.get(letter, "modified"),
-        old_path=_printable(old) if old else None,
+        old_path=clean_name(old) if old else None,
         size=len(now[1]) if now else None,
         old_size=len(was[1]) if was else None,
         mode=f"{now[0]:o}" if now else None,
@@ -142,8 +153,3 @@ def _build_file(
         deletions=count[1] if count else 0,
         binary=count is None,
     )
-
-
-def _printable(path: str) -> str:
-    """A name in JSON has to be Unicode; bytes that are not are shown as escapes."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 _MAX_PATH = 4096
@@ -22,16 +23,30 @@ def is_masked(path: str) -> bool:
 
 def find_fault(path: str) -> str | None:
     """Why a path from a container must not be used, or `None` if it may be."""
-    if not path or len(path) > _MAX_PATH:
+    if not path or len(os.fsencode(path)) > _MAX_PATH:
         return "empty or too long"
     if "\0" in path:
         return "holds a NUL"
     for part in path.split("/"):
-        if part in {"", ".", ".."} or len(part) > _MAX_NAME:
+        if part in {"", ".", ".."} or len(os.fsencode(part)) > _MAX_NAME:
             return "not a plain relative path"
-        plain = _IGNORABLE.sub("", part).partition(":")[0].rstrip(". ")
-        if _GIT_LIKE.fullmatch(plain):
-            return "inside a .git"
+        for name in part.split("\\"):  # a separator elsewhere
+            plain = _IGNORABLE.sub("", name).partition(":")[0].rstrip(". ")
+            if _GIT_LIKE.fullmatch(plain):
+                return "inside a .git"
+    return None
+
+
+def find_link_fault(path: str, target: bytes) -> str | None:
+    """Why a link from a container must not be made, or `None` if it may be."""
+    if path.rpartition("/")[2].lower() == ".gitmodules":
+        return "a link that git would obey"
+    if len(target) >= _MAX_PATH:
+        return "a link to a place too far"
+    try:
+        target.decode("utf-8")
+    except UnicodeDecodeError:
+        return "a link to a name that is not UTF-8, which no patch can hold"
     return None
 
 

@@ -13,12 +13,14 @@ import stat
 import tarfile
 import tempfile
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from langchain_sandbox.errors import SandboxConfigError
+from langchain_sandbox.untrusted import clean_name
 from langchain_sandbox.workspace.git import GitError, git
-from langchain_sandbox.workspace.paths import is_masked
+from langchain_sandbox.workspace.paths import is_masked, parents
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,8 +124,12 @@ def _list(root: Path) -> tuple[Iterator[str], bool]:
         top = Path(os.fsdecode(git(root, "rev-parse", "--show-toplevel").rstrip(b"\n")))
         names = git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split(b"\0")
         head = git(root, "rev-parse", "--verify", "--quiet", "HEAD", check=False)
-    except GitError:
-        return _walk(root), False
+    except GitError as error:
+        if "not a git repository" in str(error):
+            return _walk(root), False
+        # Not to be taken whole: what git ignores, secrets among it, would go in.
+        msg = f"The workspace {root} is a repository that git cannot read: {error}."
+        raise SandboxConfigError(msg) from error
     # Listed once for each side of a conflict; kept in order.
     paths = dict.fromkeys(os.fsdecode(name) for name in names if name)
     return iter(paths), bool(head) and top == root.resolve()
@@ -133,17 +139,19 @@ def _walk(root: Path) -> Iterator[str]:
     for folder, folders, names in os.walk(root):
         links = [name for name in folders if (Path(folder) / name).is_symlink()]
         folders[:] = sorted(name for name in folders if name != ".git")
-        for name in sorted([*names, *links]):
+        for name in sorted({*names, *links} - {".git"}):
             yield (Path(folder) / name).relative_to(root).as_posix()
 
 
 def _fill(snapshot: Snapshot, root: Path, listing: Iterator[str], limits: Limits) -> None:
     room = limits.size("workspace")
+    is_link = cache(lambda parent: (root / parent).is_symlink())
     for path in listing:
         if is_masked(path):
-            snapshot.skipped.append(f"{path}: would configure OpenCode itself")
+            snapshot.skipped.append(f"{clean_name(path)}: would configure OpenCode itself")
             continue
-        _add(snapshot, root, path, room)
+        if not any(is_link(parent) for parent in parents(path)):  # else the tracked file is gone, and another is there
+            _add(snapshot, root, path, room)
         if snapshot.archive.tell() > room or len(snapshot.entries) > limits.workspace_files:
             raise SandboxConfigError(_describe_excess(snapshot, root, limits))
 
@@ -153,7 +161,9 @@ def _add(snapshot: Snapshot, root: Path, path: str, room: int) -> None:
     try:
         status = full.lstat()
         if stat.S_ISLNK(status.st_mode):
-            _write(snapshot, path, SYMLINK, os.fsencode(full.readlink()), status)
+            # Not `Path.readlink`: that one tidies the target up.
+            target = os.readlink(os.fsencode(full))  # noqa: PTH115
+            _write(snapshot, path, SYMLINK, target, status)
         elif stat.S_ISREG(status.st_mode):
             mode = EXECUTABLE if status.st_mode & stat.S_IXUSR else FILE
             if status.st_size > room:
@@ -161,10 +171,10 @@ def _add(snapshot: Snapshot, root: Path, path: str, room: int) -> None:
                 raise SandboxConfigError(msg)
             _write(snapshot, path, mode, full.read_bytes(), status)
         elif stat.S_ISDIR(status.st_mode):
-            snapshot.skipped.append(f"{path}: a repository inside the repository")
+            snapshot.skipped.append(f"{clean_name(path)}: a repository inside the repository")
         else:
-            snapshot.skipped.append(f"{path}: neither a file nor a link")
-    except FileNotFoundError:
+            snapshot.skipped.append(f"{clean_name(path)}: neither a file nor a link")
+    except (FileNotFoundError, NotADirectoryError):
         return  # tracked and deleted, or deleted while we looked
     except PermissionError as error:
         msg = f"The workspace's file {path} cannot be read: {error.strerror}. Make it readable, or have git ignore it."

@@ -7,7 +7,6 @@ import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 import docker
 import pytest
@@ -15,7 +14,7 @@ from support import LABELLED, containers, make_repository
 
 from langchain_sandbox.engine.address import find_engine
 from langchain_sandbox.engine.image import require_image
-from langchain_sandbox.engine.owner import current_owner
+from langchain_sandbox.engine.owner import current_owner, is_dead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,10 +70,13 @@ def _leftovers(client: docker.DockerClient) -> set[str]:
     found = {f"container {name}" for name in containers(client)}
     found |= {f"network {item['Name']}" for item in client.api.networks(filters=LABELLED)}
     found |= {f"volume {item['Name']}" for item in client.api.volumes(filters=LABELLED)["Volumes"] or []}
-    found |= {
-        f"folder {path}"
-        for path in Path(tempfile.gettempdir()).glob("langchain-sandbox-*")
-        # Other living processes may be using theirs.
-        if quote(current_owner(), safe="") in path.name or "scratch" not in path.name
-    }
+    found |= {f"folder {path}" for path in Path(tempfile.gettempdir()).glob("langchain-sandbox-*") if _is_left(path)}
     return found
+
+
+def _is_left(folder: Path) -> bool:
+    try:
+        owner = (folder / ".owner").read_text()
+    except OSError:
+        return False
+    return owner == current_owner() or is_dead(owner)

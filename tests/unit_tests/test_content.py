@@ -82,7 +82,7 @@ def test_it_is_always_said_whether_changes_were_applied(applied: bool, words: st
     ]
     told = describe_result(result(files=files, applied=applied)).splitlines()
     assert words in told[1]
-    assert told[2:] == ["  modified a.py (+2 -1)", "  added b.bin (binary)"]
+    assert told[2:] == ["  modified a.py (+2 -1)", "  added 'b\\u202e.bin' (binary)"]
 
 
 def test_many_files_and_warnings_are_shortened() -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from langchain_sandbox.workspace.git import git, scratch_repository, sweep_scratch
+from langchain_sandbox.engine.scratch import sweep_scratch
+from langchain_sandbox.workspace.git import git, scratch_repository
 
 KILLED = """
 import os, signal
@@ -32,7 +33,7 @@ def test_only_what_killed_processes_left_is_swept(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(tempfile, "tempdir", None)
     done = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True, check=False)
     left = Path(done.stdout.strip())
-    other = tmp_path / "langchain-sandbox-scratch-nonsense-x"
+    other = tmp_path / "langchain-sandbox-somebodys"
     other.mkdir()
     assert left.parent == tmp_path
     assert left.is_dir()

@@ -1,0 +1,46 @@
+"""Words from inside a container, made fit to be kept: valid Unicode, of bounded length and depth. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_DEPTH = 8
+_ITEMS = 200
+_CHARACTERS = 16 * 1024
+
+
+def clean_text(value: object, limit: int) -> str:
+    """A value as text that can be written anywhere; nothing for what is not text.
+
+    Args:
+        value: As it came.
+        limit: Characters to keep.
+    """
+    if not isinstance(value, str):
+        return ""
+    # Half a character is valid in JSON and in Python, and an error in UTF-8.
+    return value[:limit].encode("utf-8", "replace").decode("utf-8")
+
+
+def clean_name(path: str) -> str:
+    """A file's name as text; bytes that are not Unicode are shown as escapes."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def clean_json(value: Any, *, depth: int = _DEPTH, budget: list[int] | None = None) -> Any:  # noqa: ANN401 - any JSON
+    """A JSON value with long texts cut, deep parts left out, and about 16 KiB of text in all."""
+    left = [_CHARACTERS] if budget is None else budget
+    if isinstance(value, str):
+        text = clean_text(value, max(0, left[0]))
+        left[0] -= len(text)
+        return text
+    if isinstance(value, dict):
+        items = list(value.items())[:_ITEMS] if depth else []
+        return {
+            clean_json(str(key), budget=left): clean_json(item, depth=depth - 1, budget=left) for key, item in items
+        }
+    if isinstance(value, list):
+        return [clean_json(item, depth=depth - 1, budget=left) for item in value[:_ITEMS]] if depth else []
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if abs(value) < 2**63 else str(value)[:50]
+    return value if isinstance(value, float | bool | None) else ""
