@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import warnings
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
     from langchain_sandbox.events import SandboxEvent
     from langchain_sandbox.result import SandboxResult
+
+_ARCHIVED = "langchain-sandbox"
 
 MAX_TASK = 4 * 1024 * 1024
 DEFAULT_TIMEOUT = 300.0
@@ -231,6 +235,23 @@ class Sandbox:
     def __repr__(self) -> str:
         workspace = str(self.workspace) if self.workspace else None
         return f"Sandbox(model={self.model!r}, workspace={workspace!r}, changes={self.changes!r})"
+
+
+def _warn_of_name_clash() -> None:
+    """Say so where the archived distribution with the same import name is installed beside this one."""
+    try:
+        version = metadata.version(_ARCHIVED)
+    except metadata.PackageNotFoundError:
+        return
+    msg = (
+        f"{_ARCHIVED} {version}, an archived project, is installed and uses the import name langchain_sandbox too: "
+        f"the files of both are mixed. Run `pip uninstall {_ARCHIVED}`, then "
+        "`pip install --force-reinstall --no-deps langchain-opencode-sandbox`."
+    )
+    warnings.warn(msg, RuntimeWarning, stacklevel=2)
+
+
+_warn_of_name_clash()
 
 
 def check_task(task: str) -> str:

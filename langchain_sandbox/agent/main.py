@@ -97,6 +97,8 @@ def main() -> NoReturn:
     os.dup2(null, 0)
     os.dup2(null, 1)
     threading.excepthook = _broken
+    # A model's words pass through three threads here; the default of 5 ms is for programs that compute.
+    sys.setswitchinterval(0.0005)
     try:
         from langchain_sandbox.agent import children  # noqa: PLC0415 - after the descriptors are safe
 

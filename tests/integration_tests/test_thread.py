@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import subprocess
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import pytest
 from support import bash, containers, git, say, write
 
 from langchain_sandbox import Sandbox, SandboxApplyError, SandboxResult
-from langchain_sandbox.engine.image import OPENCODE_VERSION
+from langchain_sandbox.engine.image import OPENCODE_VERSION, image_tag
 from langchain_sandbox.testing import ScriptedModel
 
 if TYPE_CHECKING:
@@ -203,3 +204,19 @@ def test_without_a_workspace_there_is_an_empty_one() -> None:
     assert result.ok, result.ending
     assert [file.path for file in result.files] == ["hello.py"]
     assert result.workspace.root is None
+
+
+def test_an_image_derived_from_ours_is_used(client: docker.DockerClient) -> None:
+    dockerfile = f"FROM {image_tag()}\nRUN echo tool > /opt/our-own-tool\n".encode()
+    image, _ = client.images.build(fileobj=io.BytesIO(dockerfile), tag="langchain-sandbox-derived:test", rm=True)
+    try:
+        with (
+            ScriptedModel([bash("cat /opt/our-own-tool"), say()]) as model,
+            Sandbox(model=model.endpoint, image="langchain-sandbox-derived:test").start("Look.") as handle,
+        ):
+            (output,) = [event.output for event in handle.events() if event.type == "tool_ended"]
+            result = handle.result()
+    finally:
+        client.images.remove(image.id, force=True)
+    assert output == "tool\n"
+    assert result.receipt.image == image.id
