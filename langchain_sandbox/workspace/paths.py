@@ -13,12 +13,18 @@ _MASKED = re.compile(r"(?:.*/)?(?:\.opencode/(?:plugins?|tools?|agents?)(?:/.*)?
 
 # Names that some file system takes for `.git`: other case, HFS+ ignorable characters, NTFS short names and streams.
 _GIT_LIKE = re.compile(r"\.git|git~\d+", re.IGNORECASE)
+_GITMODULES_LIKE = re.compile(r"\.gitmodules|gitmod~\d|(?:g(?:i(?:7(?:e(?:ba?)?)?)?)?)?~\d+", re.IGNORECASE)
 _IGNORABLE = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
 
 
 def is_masked(path: str) -> bool:
     """Whether a path is left out on the way in and dropped on the way out."""
     return _MASKED.fullmatch(path) is not None
+
+
+def _plain(name: str) -> str:
+    """A name as the laxest of file systems reads it."""
+    return _IGNORABLE.sub("", name).partition(":")[0].rstrip(". ")
 
 
 def find_fault(path: str) -> str | None:
@@ -31,15 +37,14 @@ def find_fault(path: str) -> str | None:
         if part in {"", ".", ".."} or len(os.fsencode(part)) > _MAX_NAME:
             return "not a plain relative path"
         for name in part.split("\\"):  # a separator elsewhere
-            plain = _IGNORABLE.sub("", name).partition(":")[0].rstrip(". ")
-            if _GIT_LIKE.fullmatch(plain):
+            if _GIT_LIKE.fullmatch(_plain(name)):
                 return "inside a .git"
     return None
 
 
 def find_link_fault(path: str, target: bytes) -> str | None:
     """Why a link from a container must not be made, or `None` if it may be."""
-    if path.rpartition("/")[2].lower() == ".gitmodules":
+    if any(_GITMODULES_LIKE.fullmatch(_plain(name)) for part in path.split("/") for name in part.split("\\")):
         return "a link that git would obey"
     if len(target) >= _MAX_PATH:
         return "a link to a place too far"

@@ -79,4 +79,5 @@ def _is_left(folder: Path) -> bool:
         owner = (folder / ".owner").read_text()
     except OSError:
         return False
-    return owner == current_owner() or is_dead(owner)
+    # The way to an engine behind ssh stays open for as long as the process lives, which is this one.
+    return (owner == current_owner() and not (folder / "engine.sock").exists()) or is_dead(owner)

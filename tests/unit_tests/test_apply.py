@@ -190,3 +190,46 @@ def test_line_ends_are_kept_whatever_the_repositorys_attributes_say(root: Path) 
     text, digest = prepare(root, Change("modified", FILE, b"1\n2\r\n"))
     apply_patch(root, text, digest=digest, limits=Limits())
     assert (root / "modified").read_bytes() == b"1\n2\r\n"
+
+
+@pytest.fixture
+def repository(root: Path) -> Path:
+    """The same folder as a repository that ignores what may be the only copy."""
+    (root / ".gitignore").write_text(".env\nbuild\n")
+    (root / ".env").write_text("SECRET")
+    subprocess.run(["git", "init", "--quiet"], cwd=root, check=True)
+    return root
+
+
+def test_a_file_that_git_ignores_is_not_overwritten(repository: Path) -> None:
+    text, digest = prepare(repository, Change(".env", FILE, b"theirs"))
+    with pytest.raises(SandboxApplyError, match=r"'\.env'.*ignored by git"):
+        apply_patch(repository, text, digest=digest, limits=Limits())
+    assert (repository / ".env").read_text() == "SECRET"
+
+
+def test_an_ignored_folder_in_the_way_puts_everything_back(repository: Path) -> None:
+    (repository / "build").mkdir()
+    (repository / "build/out").write_text("")
+    text, digest = prepare(repository, *CHANGES, Change("build", FILE, b"x\n"))
+    before = look(repository)
+    with pytest.raises(SandboxApplyError, match=r"build.*put back"):
+        apply_patch(repository, text, digest=digest, limits=Limits())
+    assert look(repository) == before
+
+
+@pytest.mark.parametrize("ignored", ["link", "file"])
+def test_what_git_ignores_is_not_followed_where_a_folder_should_be(
+    repository: Path, tmp_path: Path, ignored: str
+) -> None:
+    (tmp_path / "outside").mkdir()
+    if ignored == "link":
+        (repository / "build").symlink_to(tmp_path / "outside")
+    else:
+        (repository / "build").write_text("mine\n")
+    text, digest = prepare(repository, *CHANGES, Change("build/x", FILE, b"theirs\n"))
+    before = look(repository)
+    with pytest.raises(SandboxApplyError, match=r"build/x.*put back"):
+        apply_patch(repository, text, digest=digest, limits=Limits())
+    assert look(repository) == before
+    assert not list((tmp_path / "outside").iterdir())

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -103,6 +104,8 @@ def test_a_mode_alone_is_a_change(root: Path) -> None:
         ("", "empty or too long"),
         ("x/" * 3000 + "x", "empty or too long"),
         ("a\0b", "holds a NUL"),
+        ("\ud800", "not a file's name"),
+        ("é" * 200, "not a plain relative path"),
         (".git/hooks/post-checkout", "inside a .git"),
         ("sub/.GIT/config", "inside a .git"),
         ("opencode.json", "would configure OpenCode itself"),
@@ -114,6 +117,12 @@ def test_a_path_that_may_not_come_out_is_skipped_and_named(path: str, reason: st
     changes, [skipped], _ = take(begin(1, path, kind), data(1, b"x"), end(1), *whole(2, "good"))
     assert [change.path for change in changes] == ["good"]
     assert skipped == f"{path[:200]!r}: {reason}"
+
+
+def test_a_path_is_judged_by_its_bytes_however_they_were_written() -> None:
+    changes, skipped, _ = take(*whole(1, ".g\udce2\udc80\udc8cit/config"), *whole(2, "caf\udcc3\udca9"))
+    assert [change.path for change in changes] == ["café"]
+    assert skipped == [f"{'.g' + chr(0x200C) + 'it/config'!r}: inside a .git"]
 
 
 @pytest.mark.parametrize(
@@ -128,12 +137,43 @@ def test_a_path_that_may_not_come_out_is_skipped_and_named(path: str, reason: st
         {"kind": "symlink", "target": ""},
         {"kind": "symlink", "target": "a\0b"},
         {"kind": "symlink", "target": ["a"]},
+        {"kind": "symlink", "target": "\ud800"},
     ],
 )
 def test_a_kind_that_is_not_known_is_skipped_and_named(more: dict[str, Any]) -> None:
     message = Message(FILES, 1, {"type": "change", "path": "x", **more})
     changes, skipped, _ = take(message, data(1, b"x"), end(1))
     assert (changes, skipped) == ([], ["'x': of an unknown kind"])
+
+
+@pytest.mark.parametrize(
+    ("path", "target", "reason"),
+    [
+        ("x", "caf\udce9", "a link to a name that is not UTF-8, which no patch can hold"),
+        ("x", "x" * 4096, "a link to a place too far"),
+        ("x", "x" * 1_000_000, "a link to a place too far"),
+        ("x", "é" * 2048, "a link to a place too far"),
+        (".gitmodules", "x", "a link that git would obey"),
+        ("sub/.GitModules", "x", "a link that git would obey"),
+    ],
+    ids=["not-utf-8", "far", "very-far", "far-in-bytes", "modules", "modules-below"],
+)
+def test_a_link_that_no_patch_can_make_is_skipped_and_named(path: str, target: str, reason: str) -> None:
+    changes, skipped, _ = take(begin(1, path, "symlink", target=target), end(1), *whole(2, "good"))
+    assert changes == [Change("good", FILE, b"new\n")]
+    assert skipped == [f"{path!r}: {reason}"]
+
+
+def test_a_link_as_far_as_the_system_takes_comes_out() -> None:
+    target = "x" * 4095
+    changes, skipped, _ = take(begin(1, "link", "symlink", target=target), end(1))
+    assert (changes, skipped) == ([Change("link", SYMLINK, target.encode())], [])
+
+
+def test_what_is_named_as_skipped_can_be_written() -> None:
+    _, skipped, _ = take(*whole(1, "\ud800"), *whole(2, "a/../caf\udce9"), begin(3, "\udce9", "fifo"))
+    assert len(skipped) == 3
+    "".join(skipped).encode()
 
 
 def test_content_without_a_change_that_it_belongs_to_is_let_go_by() -> None:
@@ -174,6 +214,19 @@ def test_a_file_below_a_link_or_a_file_is_skipped_and_named(root: Path, above: s
 def test_a_folder_may_take_the_place_of_what_was_deleted(root: Path) -> None:
     changes, skipped, _ = take(begin(1, "link", "deleted"), end(1), *whole(2, "link/x"), root=root)
     assert changes == [Change("link", None), Change("link/x", FILE, b"new\n")]
+    assert skipped == []
+
+
+@pytest.mark.parametrize("kind", ["file", "symlink"])
+def test_a_file_or_link_in_the_place_of_a_folder_that_stays_is_skipped_and_named(root: Path, kind: str) -> None:
+    changes, skipped, _ = take(begin(1, "folder", kind, target="x"), end(1), *whole(2, "good"), root=root)
+    assert changes == [Change("good", FILE, b"new\n")]
+    assert skipped == ["'folder': in the place of a folder that stays"]
+
+
+def test_a_file_may_take_the_place_of_a_folder_that_was_emptied(root: Path) -> None:
+    changes, skipped, _ = take(*whole(1, "folder"), begin(2, "folder/file", "deleted"), end(2), root=root)
+    assert changes == [Change("folder", FILE, b"new\n"), Change("folder/file", None)]
     assert skipped == []
 
 
@@ -245,3 +298,23 @@ def test_content_is_acknowledged_once_it_is_kept() -> None:
 
     anyio.run(serve)
     assert acknowledged == [data(1, b"xyz"), data(9, b"stray")]
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2])
+def test_what_had_arrived_is_kept_when_serving_is_cancelled(turns: int) -> None:
+    async def serve() -> list[Change]:
+        receiver = ChangesReceiver(Limits(), acknowledge=lambda _: None)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(receiver.serve)
+            await anyio.wait_all_tasks_blocked()
+            for event in whole(1, "a", b"xyz"):
+                receiver.on_event(event)
+            for _ in range(turns):  # cancelled before it wakes, as it begins to write, or later
+                await anyio.lowlevel.checkpoint()
+            tasks.cancel_scope.cancel()
+        try:
+            return receiver.settle(take_snapshot(None, Limits()))
+        finally:
+            receiver.close()
+
+    assert anyio.run(serve) == [Change("a", FILE, b"xyz")]

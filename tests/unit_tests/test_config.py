@@ -49,6 +49,8 @@ def test_an_address_is_kept_in_one_form(given: str, kept: str) -> None:
         "http://host:port",
         "http://host:99999",
         "http://[::1",
+        "http://a\x01b:8000",
+        "http://xn--\u2764/",
         None,
         b"http://host",
     ],
@@ -63,6 +65,13 @@ def test_what_is_no_address_of_a_server_is_refused_and_shown(address: str) -> No
 def test_a_key_inside_the_address_is_refused_and_not_shown(address: str) -> None:
     with pytest.raises(SandboxConfigError, match="SANDBOX_MODEL_API_KEY") as caught:
         ModelEndpoint(address)
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\n", f"{KEY}é", f"{KEY}\0", f"{KEY} {KEY}", f"{KEY}\ud800", ""])
+def test_a_key_that_cannot_be_sent_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(SandboxConfigError, match="api_key") as caught:
+        ModelEndpoint("http://host", api_key=key)
     assert KEY not in str(caught.value)
 
 
@@ -107,7 +116,7 @@ def test_a_size_is_bytes_or_text(name: str, written: int | str, size: int) -> No
 
 
 @pytest.mark.parametrize(
-    "value", [0, -1, "0", "-1g", "", "much", "g", "2x", "0x10", "nan", "inf", True, None, [], "1g2"]
+    "value", [0, -1, "0", "-1g", "", "much", "g", "2x", "0x10", "nan", "inf", True, None, [], "1g2", "2gg", "2bg"]
 )
 @pytest.mark.parametrize("name", SIZES)
 def test_what_is_no_size_is_refused_by_name(name: str, value: object) -> None:
@@ -115,11 +124,17 @@ def test_what_is_no_size_is_refused_by_name(name: str, value: object) -> None:
         Limits(**{name: value})
 
 
-@pytest.mark.parametrize("value", [0, -1, -0.5, float("nan"), True, False, "2", "", [], b"2"])
+@pytest.mark.parametrize("value", [0, -1, -0.5, float("nan"), float("inf"), True, False, "2", "", [], b"2"])
 @pytest.mark.parametrize("name", [name for name in FIELDS if name not in SIZES])
 def test_what_is_no_positive_number_is_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(SandboxConfigError, match=f"Limits.{name}"):
         Limits(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["pids", "workspace_files", "model_calls", "tokens"])
+def test_what_is_counted_is_a_whole_number(name: str) -> None:
+    with pytest.raises(SandboxConfigError, match=f"Limits.{name} must be a positive whole number, not 1.5"):
+        Limits(**{name: 1.5})
 
 
 @pytest.mark.parametrize("name", FIELDS)
@@ -141,6 +156,8 @@ def test_every_limit_is_read_from_a_variable_of_its_name(name: str) -> None:
     ("variable", "value", "limits"),
     [
         ("SANDBOX_LIMIT_MEMORY", "3g", Limits(memory="3g")),
+        ("SANDBOX_LIMIT_MEMORY", "2gb", Limits(memory="2gb")),
+        ("SANDBOX_LIMIT_MEMORY", "1.5GiB", Limits(memory="1.5GiB")),
         ("SANDBOX_LIMIT_CPUS", "0.5", Limits(cpus=0.5)),
         ("SANDBOX_LIMIT_MODEL_CALLS", "none", Limits(model_calls=None)),
         ("SANDBOX_LIMIT_TOKENS", "None", Limits(tokens=None)),

@@ -148,3 +148,34 @@ def test_a_repository_without_a_commit_is_a_git_error(tmp_path: Path) -> None:
     git(tmp_path, "init", "--quiet")
     with pytest.raises(GitError):
         take_history(tmp_path)
+
+
+def test_a_file_that_is_named_as_head_is_not_taken_for_it(repository: Path, tmp_path: Path) -> None:
+    (repository / "HEAD").write_text("")
+    git(repository, "add", "HEAD")
+    git(repository, "commit", "--quiet", "--message", "HEAD")
+    clone = put_down(take_history(repository), tmp_path / "clone")
+    assert git(clone, "log", "--format=%H") == git(repository, "log", "--format=%H", "HEAD", "--")
+
+
+def test_a_tag_that_is_named_as_the_branch_changes_nothing(repository: Path) -> None:
+    git(repository, "tag", "work/feature")
+    history = take_history(repository)
+    history.close()
+    assert history.branch == "work/feature"
+
+
+def test_what_a_partial_clone_lacks_is_not_fetched_by_its_own_command(repository: Path, tmp_path: Path) -> None:
+    blob = git(repository, "rev-parse", "HEAD:file").strip()
+    (repository / ".git/objects" / blob[:2] / blob[2:]).unlink()
+    for key, value in {
+        "core.repositoryFormatVersion": "1",
+        "extensions.partialClone": "origin",
+        "remote.origin.promisor": "true",
+        "remote.origin.url": "ssh://host/path",
+        "core.sshCommand": f"touch {tmp_path}/ran; false",
+    }.items():
+        git(repository, "config", key, value)
+    with pytest.raises(GitError):
+        take_history(repository)
+    assert not (tmp_path / "ran").exists()

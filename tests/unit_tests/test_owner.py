@@ -8,6 +8,7 @@ import pytest
 
 from langchain_sandbox.engine.owner import current_owner, is_dead
 
+RENAMED = r"open('/proc/self/comm', 'wb').write(b'\xff) ('); "
 TELL = "from langchain_sandbox.engine.owner import current_owner; print(current_owner(), flush=True); input()"
 
 
@@ -33,6 +34,16 @@ def test_another_process_is_alive_until_it_has_ended() -> None:
         child.kill()
         child.wait()
         assert is_dead(owner)
+
+
+def test_a_process_that_gave_itself_a_name_of_any_bytes_is_known_as_well() -> None:
+    command = [sys.executable, "-c", RENAMED + TELL]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        owner = child.stdout.readline().strip()
+        host, pid, started = split(owner)
+        assert not is_dead(owner)
+        assert is_dead(f"{host}/{pid}/{started}1")
+        child.kill()
 
 
 def test_a_forked_child_is_somebody_else() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_sandbox.workspace.paths import find_fault, is_masked, parents
+from langchain_sandbox.workspace.paths import find_fault, find_link_fault, is_masked, parents
 
 IGNORABLE = "\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u206a\u206b\u206c\u206d\u206e\u206f\ufeff"
 
@@ -24,6 +24,9 @@ GIT_LIKE = [
     ".git ::$DATA",
     *(f".g{letter}it" for letter in IGNORABLE),
     f"{IGNORABLE}.git{IGNORABLE}",
+    "a\\.git",
+    ".git\\config",
+    "a\\GIT~1\\x",
 ]
 
 
@@ -35,7 +38,23 @@ def test_whatever_some_file_system_takes_for_git_is_refused(name: str, place: st
 
 @pytest.mark.parametrize(
     "path",
-    ["/etc/passwd", "/", "..", ".", "../x", "a/../b", "a/..", "a/./b", "./a", "a//b", "//a", "a/", "a/b/", "x" * 256],
+    [
+        "/etc/passwd",
+        "/",
+        "..",
+        ".",
+        "../x",
+        "a/../b",
+        "a/..",
+        "a/./b",
+        "./a",
+        "a//b",
+        "//a",
+        "a/",
+        "a/b/",
+        "x" * 256,
+        "é" * 128,
+    ],
 )
 def test_what_is_not_a_plain_relative_path_is_refused(path: str) -> None:
     assert find_fault(path) == "not a plain relative path"
@@ -46,7 +65,7 @@ def test_a_nul_is_refused(path: str) -> None:
     assert find_fault(path) == "holds a NUL"
 
 
-@pytest.mark.parametrize("path", ["", "a/" * 2048 + "b", "x" * 5000])
+@pytest.mark.parametrize("path", ["", "a/" * 2048 + "b", "x" * 5000, "é/" * 1500 + "b"])
 def test_no_path_and_a_path_that_is_too_long_are_refused(path: str) -> None:
     assert find_fault(path) == "empty or too long"
 
@@ -155,3 +174,24 @@ def test_what_only_looks_like_it_is_not_masked(path: str) -> None:
 def test_the_folders_above_a_path_are_named_from_the_top() -> None:
     assert parents("a/b/c") == ["a", "a/b"]
     assert parents("a") == []
+
+
+@pytest.mark.parametrize("path", [".gitmodules", "sub/.gitmodules", ".GitModules"])
+def test_a_link_that_git_would_obey_is_refused(path: str) -> None:
+    assert find_link_fault(path, b"x") == "a link that git would obey"
+
+
+@pytest.mark.parametrize("target", [b"x" * 4096, "é".encode() * 2048])
+def test_a_link_that_is_longer_than_any_path_is_refused(target: bytes) -> None:
+    assert find_link_fault("link", target) == "a link to a place too far"
+
+
+@pytest.mark.parametrize("target", [b"caf\xe9", b"\xff", "\u65e5".encode()[:2]])
+def test_a_link_that_no_patch_can_hold_is_refused(target: bytes) -> None:
+    assert "not UTF-8" in str(find_link_fault("link", target))
+
+
+@pytest.mark.parametrize("path", ["link", "sub/link", ".gitmodules.bak", "gitmodules", ".gitignore"])
+@pytest.mark.parametrize("target", [b"x", b"./x/", b"/etc", b"../..", "日本".encode(), b"new\nline", b"x" * 4095])
+def test_an_ordinary_link_passes_wherever_it_leads(path: str, target: bytes) -> None:
+    assert find_link_fault(path, target) is None

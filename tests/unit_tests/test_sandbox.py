@@ -74,8 +74,9 @@ def test_a_workspace_is_kept_as_an_absolute_path(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        *(("timeout", value) for value in (-1, "soon", float("nan"), float("inf"), [1])),
+        *(("timeout", value) for value in (0, -1, "soon", float("nan"), float("inf"), [1])),
         *(("queue_timeout", value) for value in (0, -1, "soon", float("nan"), float("inf"))),
+        *(("workspace", value) for value in ("", "~nosuchuser/x")),
         *(("changes", value) for value in ("merge", "APPLY", 7, ["apply"])),
         *(("model", value) for value in ("localhost:8000", "ftp://host")),
     ],

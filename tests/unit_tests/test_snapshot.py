@@ -240,3 +240,66 @@ def test_looking_writes_nothing_and_runs_nothing_of_the_repositorys(repository: 
     take(repository)
     assert (repository / ".git/index").read_bytes() == index
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.fixture
+def tracked(repository: Path) -> Path:
+    """A repository whose folder `a` with the tracked file `a/b` is gone, so that something else may be there."""
+    (repository / "a").mkdir()
+    commit(repository, **{"a/b": "old\n"})
+    (repository / "a/b").unlink()
+    (repository / "a").rmdir()
+    return repository
+
+
+def test_a_folder_that_became_a_link_is_not_read_through(tracked: Path, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/b").write_text("the host's secret")
+    (tracked / "a").symlink_to(tmp_path / "outside")
+    assert look(tracked) == {"a": (SYMLINK, os.fsencode(tmp_path / "outside"))}
+
+
+def test_a_folder_that_became_a_file_goes_in_as_the_file(tracked: Path) -> None:
+    (tracked / "a").write_text("x")
+    assert look(tracked) == {"a": (FILE, b"x")}
+
+
+@pytest.fixture
+def guarded(repository: Path) -> Path:
+    """A repository that ignores a secret."""
+    commit(repository, **{".gitignore": ".env\n"})
+    (repository / ".env").write_text("SECRET")
+    return repository
+
+
+def test_a_repository_that_git_cannot_read_is_refused_and_not_taken_whole(guarded: Path) -> None:
+    (guarded / ".git/config").write_text("[oops\n")
+    with pytest.raises(SandboxConfigError, match="git cannot read"):
+        take_snapshot(guarded, Limits())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_repository_of_somebody_else_is_refused_and_not_taken_whole(
+    guarded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))  # no `safe.directory` there
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    for path in (guarded, guarded / ".git"):
+        os.chown(path, 4321, 4321)
+    with pytest.raises(SandboxConfigError, match="dubious ownership"):
+        take_snapshot(guarded, Limits())
+
+
+def test_a_git_file_that_leads_nowhere_stays_out_of_a_plain_folder(tmp_path: Path) -> None:
+    (tmp_path / ".git").write_text("gitdir: /gone\n")
+    (tmp_path / "file").write_text("1")
+    assert look(tmp_path) == {"file": (FILE, b"1")}
+
+
+@pytest.mark.parametrize("kind", ["repository", "folder"])
+@pytest.mark.parametrize("target", ["./x/", "x//y", ".", "./", "/", "../x/."])
+def test_a_links_target_is_kept_as_it_is(repository: Path, tmp_path: Path, kind: str, target: str) -> None:
+    root = repository if kind == "repository" else tmp_path / "plain"
+    root.mkdir(exist_ok=True)
+    (root / "link").symlink_to(target)
+    assert look(root) == {"link": (SYMLINK, target.encode())}

@@ -60,6 +60,13 @@ def test_the_finish_reason_stays_when_later_chunks_have_none(reason: str) -> Non
     assert reader.finish_reason == reason
 
 
+@pytest.mark.parametrize("reason", [{"a": 1}, ["stop"], 7, True])
+def test_a_finish_reason_that_is_no_text_is_none(reason: object) -> None:
+    reader = AnswerReader()
+    reader.feed(line(choices=[{"index": 0, "delta": {}, "finish_reason": reason}]))
+    assert reader.finish_reason is None
+
+
 def test_the_end_mark_alone_makes_an_answer_complete() -> None:
     reader = AnswerReader()
     reader.feed(choice("text") + DONE)
@@ -124,7 +131,7 @@ def test_choices_of_any_shape_are_let_by(choices: object) -> None:
     assert reader.finish_reason == "stop"
 
 
-@pytest.mark.parametrize("count", [None, -1, "12", 1.5, [], {}])
+@pytest.mark.parametrize("count", [None, -1, "12", 1.5, [], {}, True])
 def test_a_count_that_is_no_number_of_tokens_counts_as_nothing(count: object) -> None:
     assert parse_usage({"prompt_tokens": count, "completion_tokens": 3}) == Usage(0, 3)
 

@@ -136,6 +136,11 @@ def test_a_tool_that_was_never_seen_running_is_told_from_start_to_end(status: st
     assert heard.transcript.steps == [Step(index=0, tools=["bash"])]
 
 
+def test_a_delta_that_was_dropped_does_not_garble_the_rest() -> None:
+    heard = begun().hear(part("text", text=""), delta("done"), delta(" now."), part("text", text="All done now."))
+    assert heard.transcript.steps == [Step(index=0, text="All done now.")]  # "All " had not come
+
+
 def test_reasoning_is_not_text() -> None:
     heard = begun().hear(part("reasoning", text="hm"), delta("hm"), delta("x", field="reasoning"))
     assert heard.events == []
