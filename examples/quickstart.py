@@ -33,8 +33,7 @@ def main() -> int:
         caller, agent = choose_models(stack)
         repository = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="shop-")))
         make_repository(repository)
-        print(f"Sample repository: {repository}")
-        print(f"Its tests, before: {run_tests(repository)}\n")
+        print(f"The sample repository's tests, before: {run_tests(repository)}\n")
 
         sandbox = Sandbox(model=agent, workspace=repository)
         result = ask(build_graph(caller, SandboxTool(sandbox=sandbox)))
@@ -42,7 +41,7 @@ def main() -> int:
 
         print(f"\nsandbox.apply(result) changed: {', '.join(sandbox.apply(result))}")
         after = run_tests(repository)
-        print(f"Its tests, after:  {after}")
+        print(f"The sample repository's tests, after: {after}")
         return 0 if result.ok and "failed" not in after else 1
 
 

@@ -19,7 +19,7 @@ def describe_machine() -> dict[str, str]:
         "date": f"{datetime.now(tz=UTC):%Y-%m-%d}",
         "cores": f"{os.cpu_count()} ({platform.machine()})",
         "memory": f"{memory:.0f} GiB",
-        "kernel": f"{platform.system()} {platform.release()}",
+        "kernel": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
         "engine": f"{version['Version']} (API {version['ApiVersion']})",
         "Python": platform.python_version(),
         "load before": f"{os.getloadavg()[0]:.1f} (other work on the machine slows both sides)",
