@@ -35,7 +35,6 @@ BASE_IMAGE = "debian:bookworm-slim"
 LOCAL_BASE = "langchain-opencode-sandbox-base:bookworm"
 
 _SUITE = "bookworm"
-_MIRROR = "http://deb.debian.org"
 _TAIL_LINES = 20
 _CHUNK = 1024 * 1024
 
@@ -46,12 +45,6 @@ path-include /usr/share/doc/*/copyright
 path-exclude /usr/share/info/*
 path-exclude /usr/share/locale/*
 path-exclude /usr/share/man/*
-"""
-# debootstrap writes the release alone, which would leave out every security update since.
-_SOURCES = f"""\
-deb {_MIRROR}/debian {_SUITE} main
-deb {_MIRROR}/debian {_SUITE}-updates main
-deb {_MIRROR}/debian-security {_SUITE}-security main
 """
 _SUPERFLUOUS = (
     "etc/hostname",  # the building machine's name and
@@ -201,7 +194,6 @@ def _debootstrap(client: docker.DockerClient, architecture: str, report: Callabl
             f"--arch={architecture}",
             _SUITE,
             str(root),
-            f"{_MIRROR}/debian",
         ]
         failure = _run(command, report)
         if failure is None:
@@ -254,7 +246,23 @@ def _slim(root: Path) -> None:
         if path.name != "copyright" and (path.is_symlink() or not path.is_dir()):
             path.unlink()
     (root / "etc/dpkg/dpkg.cfg.d/slim").write_text(_DPKG_SLIM)
-    (root / "etc/apt/sources.list").write_text(_SOURCES)
+    sources = root / "etc/apt/sources.list"
+    sources.write_text(_add_updates(sources.read_text()))
+
+
+def _add_updates(sources: str) -> str:
+    """Package sources with what has come since the release; debootstrap writes the release's alone.
+
+    Args:
+        sources: The one line that debootstrap wrote, with the mirror that it chose.
+    """
+    _, mirror, suite, component = sources.split()
+    mirror = mirror.rstrip("/")
+    return (
+        f"deb {mirror} {suite} {component}\n"
+        f"deb {mirror} {suite}-updates {component}\n"
+        f"deb {mirror}-security {suite}-security {component}\n"
+    )
 
 
 def _import(client: docker.DockerClient, root: Path) -> str | None:

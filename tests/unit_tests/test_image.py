@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from langchain_sandbox._version import __version__
-from langchain_sandbox.engine import build, image
+from langchain_sandbox.engine import base_image, build, image
 from langchain_sandbox.errors import SandboxUnavailableError
 
 FILES = {
@@ -211,3 +211,11 @@ def test_the_dockerfile_keeps_its_promises() -> None:
     assert "COPY agent/ " in last_stage
     assert "ca/" not in last_stage
     assert "USER" not in instructions
+
+
+def test_a_base_made_on_the_spot_gets_security_updates_too() -> None:
+    assert base_image._add_updates("deb http://mirror.example/debian bookworm main\n") == (
+        "deb http://mirror.example/debian bookworm main\n"
+        "deb http://mirror.example/debian bookworm-updates main\n"
+        "deb http://mirror.example/debian-security bookworm-security main\n"
+    )
