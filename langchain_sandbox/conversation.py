@@ -210,6 +210,7 @@ class Conversation:
                 self._ready.set()
                 self._emit("started", container=self._assignment.container, model=self._assignment.upstream.model)
             case "working":
+                self._report.mark("booted")
                 self._working.set()
             case "failed":
                 self._on_result({"error": {"name": body.get("code"), "message": body.get("message")}})

@@ -86,6 +86,7 @@ class Timings(_Part):
     created: float | None = Field(default=None, description="The container was made.")
     started: float | None = Field(default=None, description="The container was told to start.")
     ready: float | None = Field(default=None, description="The program in it answered.")
+    booted: float | None = Field(default=None, description="OpenCode was up, the repository in place, the task given.")
     first_model_call: float | None = Field(default=None, description="OpenCode asked the model first.")
     worked: float | None = Field(default=None, description="OpenCode had done with the task and the changes were out.")
     total: float = Field(default=0.0, description="Everything, removal and patch included.")
