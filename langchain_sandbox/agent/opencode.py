@@ -167,9 +167,11 @@ class OpenCode:
                 raise OpenCodeError(msg, code="opencode_start")
             try:
                 health = self.call("GET", "/global/health", timeout=patience)
-            except OSError:
-                patience = min(patience * 1.2, _LAST_PATIENCE)
+            except TimeoutError:
+                patience = min(patience * 1.5, _LAST_PATIENCE)
                 continue
+            except OSError:
+                continue  # it does not listen yet
             version = str(health.get("version"))
             if not version.startswith(_KNOWN):
                 msg = f"the image holds OpenCode {version}; this package speaks to {_KNOWN}x"
