@@ -10,7 +10,7 @@ import anyio.to_thread
 
 from langchain_sandbox.engine.connection import Connection
 from langchain_sandbox.gateway.relay import Gateway, GatewayFailure
-from langchain_sandbox.link import PROTOCOL_VERSION, Channel, Data, LinkEvent, Message
+from langchain_sandbox.link import PROTOCOL_VERSION, Channel, Data, FileStream, LinkEvent, Message
 from langchain_sandbox.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from langchain_sandbox.workspace.history import History
     from langchain_sandbox.workspace.snapshot import Snapshot
 
-_TAR_STREAM = 1
-_PACK_STREAM = 2
-_RESULT_STREAM = 0
 _CHUNK = 1024 * 1024
 
 _READY_LIMIT = 30.0
@@ -173,9 +170,9 @@ class Conversation:
     async def _send_workspace(self) -> None:
         snapshot, history = self._assignment.snapshot, self._assignment.history
         self._link.send_message({"type": "workspace", "git": history.describe() if history else None})
-        await self._send_file(snapshot.archive, _TAR_STREAM)
+        await self._send_file(snapshot.archive, FileStream.TAR)
         if history is not None:
-            await self._send_file(history.pack, _PACK_STREAM)
+            await self._send_file(history.pack, FileStream.PACK)
 
     async def _send_file(self, file: IO[bytes], stream: int) -> None:
         file.seek(0)
@@ -191,7 +188,7 @@ class Conversation:
                 self._transcript.on_event(body)
             case Message(channel=Channel.CONTROL, body=body):
                 self._on_control(body)
-            case Message(channel=Channel.FILES, stream=0, body=body):
+            case Message(channel=Channel.FILES, stream=FileStream.RESULT, body=body):
                 self._on_result(body)
             case _ if event.channel is Channel.MODEL:
                 self._report.mark("first_model_call")

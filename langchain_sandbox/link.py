@@ -56,6 +56,15 @@ class Channel(IntEnum):
     FILES = 4
 
 
+class FileStream(IntEnum):
+    """The streams of the FILES channel that both sides know by number."""
+
+    RESULT = 0
+    TAR = 1
+    PACK = 2
+    FIRST_CHANGE = 16
+
+
 class Kind(IntEnum):
     """What a frame carries; the table is at the top of this file."""
 

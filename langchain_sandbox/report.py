@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_sandbox import result as r
 from langchain_sandbox._version import __version__
 from langchain_sandbox.engine.base import ContainerEnd
-from langchain_sandbox.outcome import Facts
+from langchain_sandbox.outcome import Facts, decide
 from langchain_sandbox.untrusted import clean_text
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ _MAX_TEXT = 4 * 1024 * 1024
 _MAX_LOG = 8_000
 _MAX_WORDS = 2_000
 _MAX_PLACES = 10
+_MAX_SKIPPED = 100
+_MAX_NAME = 200
 
 
 @dataclass(slots=True)
@@ -53,6 +55,13 @@ class Report:
         """Note when something happened first."""
         self.marks.setdefault(moment, self.clock())
 
+    def left_inside(self) -> list[str]:
+        """Changes that the program in the container says it could not send, and why."""
+        changes = (self.claim or {}).get("changes")
+        skipped = changes.get("skipped") if isinstance(changes, dict) else None
+        items = [item for item in skipped[:_MAX_SKIPPED] if isinstance(item, dict)] if isinstance(skipped, list) else []
+        return [f"{clean_text(i.get('path'), _MAX_NAME)!r}: {clean_text(i.get('reason'), _MAX_NAME)}" for i in items]
+
     def facts(self) -> Facts:
         """What the ending is decided by."""
         claim = self.claim or {}
@@ -81,8 +90,6 @@ def build_result(
     report: Report,
     *,
     run_id: str,
-    status: r.Status,
-    ending: r.Ending,
     patch: Patch,
     snapshot: Snapshot,
     image: str,
@@ -91,6 +98,7 @@ def build_result(
     """Put everything together."""
     claim = report.claim or {}
     facts = report.facts()
+    status, ending = decide(facts)
     gateway = report.gateway
     content = patch.text.encode()
     digest = hashlib.sha256(content).hexdigest() if content else ""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 
-from langchain_sandbox import events, outcome
+from langchain_sandbox import events
 from langchain_sandbox.conversation import Assignment, Conversation
 from langchain_sandbox.engine import labels
 from langchain_sandbox.engine.base import ByteStream, Container, ContainerSpec, Engine
@@ -255,20 +255,17 @@ class Run:
 
     async def _take_patch(self, snapshot: Snapshot, changes: ChangesReceiver) -> Patch:
         settled = await anyio.to_thread.run_sync(changes.settle, snapshot)
-        for reason in changes.skipped:
+        for reason in [*self._report.left_inside(), *changes.skipped]:
             self._warn(f"A change stayed behind: {reason}")
         if self._request.changes == "discard":
             return Patch("", [])
         return await anyio.to_thread.run_sync(build_patch, snapshot, settled)
 
     async def _finish(self, prepared: _Prepared, patch: Patch) -> SandboxResult:
-        status, ending = outcome.decide(self._report.facts())
         build = partial(
             build_result,
             self._report,
             run_id=self._request.run_id,
-            status=status,
-            ending=ending,
             patch=patch,
             snapshot=prepared.snapshot,
             image=prepared.image,

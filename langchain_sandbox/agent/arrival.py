@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.agent import children
 from langchain_sandbox.agent.opencode import REPOSITORY, tool_environment
-from langchain_sandbox.link import Data, End, LinkEvent
+from langchain_sandbox.link import Data, End, FileStream, LinkEvent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from langchain_sandbox.agent.wire import Wire
-
-TAR_STREAM = 1
-PACK_STREAM = 2
 
 
 class ArrivalError(Exception):
@@ -31,8 +28,8 @@ class Arrival:
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
         self._streams: dict[int, queue.SimpleQueue[LinkEvent]] = {
-            TAR_STREAM: queue.SimpleQueue(),
-            PACK_STREAM: queue.SimpleQueue(),
+            FileStream.TAR: queue.SimpleQueue(),
+            FileStream.PACK: queue.SimpleQueue(),
         }
         self._done = threading.Event()
         self._error: str | None = None
@@ -70,9 +67,9 @@ class Arrival:
             os.makedirs(REPOSITORY)
             branch = git["branch"] if git and git["branch"] else "main"
             _git("init", "--quiet", "--initial-branch", branch)
-            self._pump(TAR_STREAM, ["tar", "--extract", "--preserve-permissions", "--no-same-owner", "--file=-"])
+            self._pump(FileStream.TAR, ["tar", "--extract", "--preserve-permissions", "--no-same-owner", "--file=-"])
             if git is not None:
-                self._pump(PACK_STREAM, ["git", "index-pack", "--stdin"])
+                self._pump(FileStream.PACK, ["git", "index-pack", "--stdin"])
                 _restore_git(git)
             self.manifest = take_manifest()
         except (OSError, KeyError, TypeError) as error:

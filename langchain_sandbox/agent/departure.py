@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 from langchain_sandbox.agent import children
 from langchain_sandbox.agent.arrival import fingerprint
 from langchain_sandbox.agent.opencode import REPOSITORY, tool_environment
-from langchain_sandbox.link import Channel
+from langchain_sandbox.link import Channel, FileStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from langchain_sandbox.agent.wire import Wire
 
-FIRST_STREAM = 16
 _CHUNK = 64 * 1024
 _MAX_SKIPPED = 100
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a fifo in the file's place must not hold us
@@ -35,9 +34,8 @@ def send_changes(wire: Wire, manifest: dict[str, tuple[int, ...]], *, limit: int
         manifest: How the files looked when they arrived.
         limit: Bytes of content to send at most; what goes beyond is named in the summary instead.
     """
-    streams = itertools.count(FIRST_STREAM)
+    streams = itertools.count(FileStream.FIRST_CHANGE)
     left = limit
-    count = 0
     change: dict[str, Any] | None
     skipped: list[dict[str, str]] = []
     for path in sorted(_candidates(manifest)):
@@ -50,12 +48,11 @@ def send_changes(wire: Wire, manifest: dict[str, tuple[int, ...]], *, limit: int
         if reason is None:
             try:
                 left -= _send(wire, next(streams), path, change)
-                count += 1
             except OSError as error:
                 reason = error.strerror or "unreadable"
         if reason is not None and len(skipped) < _MAX_SKIPPED:
             skipped.append({"path": path, "reason": reason})
-    return {"count": count, "skipped": skipped}
+    return {"skipped": skipped}
 
 
 def _candidates(manifest: dict[str, tuple[int, ...]]) -> set[str]:

@@ -11,7 +11,7 @@ from langchain_sandbox.agent.arrival import Arrival, ArrivalError
 from langchain_sandbox.agent.departure import send_changes
 from langchain_sandbox.agent.endpoint import Endpoint
 from langchain_sandbox.agent.opencode import HOME, LOG, REPOSITORY, OpenCode, OpenCodeError
-from langchain_sandbox.link import Channel
+from langchain_sandbox.link import Channel, FileStream
 
 if TYPE_CHECKING:
     from langchain_sandbox.agent.wire import Wire
@@ -40,7 +40,6 @@ class Task:
     def __init__(self, wire: Wire, hello: dict[str, Any]) -> None:
         self._wire = wire
         self._limit = int(hello["changes_limit"])
-        self._aborted = threading.Event()
         self._idle = threading.Event()
         self._session = ""
         self._hurried: set[str] = set()
@@ -56,7 +55,6 @@ class Task:
 
     def abort(self) -> None:
         """Stop OpenCode and everything that it started; what was changed until now still goes back."""
-        self._aborted.set()
         children.kill_all()
 
     def _run(self, task: dict[str, Any]) -> None:
@@ -71,14 +69,14 @@ class Task:
             result["error"] = {"name": error.code, "message": str(error)}
         except (OSError, KeyError, TypeError) as error:
             result["error"] = {"name": "opencode_gone", "message": f"OpenCode went away: {error}"}
-        result["aborted"] = self._aborted.is_set()
         result["full"] = _full_filesystems()
         if result["error"]:
             result["log"] = _tail(LOG)
         children.kill_all()  # nothing may change the files while they are read
         if self.arrival.complete:
             result["changes"] = send_changes(self._wire, self.arrival.manifest, limit=self._limit)
-        self._wire.send_message(result, channel=Channel.FILES)  # behind the files, which must arrive before it
+        # Behind the files, which must arrive before it.
+        self._wire.send_message(result, channel=Channel.FILES, stream=FileStream.RESULT)
 
     def _work(self, task: dict[str, Any]) -> dict[str, Any]:
         if not self._opencode.watch(self._forward).wait(10.0):

@@ -75,13 +75,16 @@ class DockerEngine:
     async def collect_garbage(self) -> list[str]:
         """Remove what dead processes of this machine left behind."""
         client = await self._connect()
-        listing = partial(client.api.containers, all=True, filters={"label": labels.OWNER})
+
+        def find() -> list[dict[str, Any]]:
+            listed = client.api.containers(all=True, filters={"label": labels.OWNER})
+            return [item for item in listed if is_dead(item["Labels"].get(labels.OWNER, ""))]
+
         removed: list[str] = []
-        for item in await self._call(listing):
-            if is_dead(item["Labels"].get(labels.OWNER, "")):
-                logger.info("removing %s, left by a process that is gone", item["Names"])
-                await self.remove(item["Id"])
-                removed.extend(name.lstrip("/") for name in item["Names"])
+        for item in await self._call(find):
+            logger.info("removing %s, left by a process that is gone", item["Names"])
+            await self.remove(item["Id"])
+            removed.extend(name.lstrip("/") for name in item["Names"])
         return removed
 
     async def start(self, container: str) -> None:

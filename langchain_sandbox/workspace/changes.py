@@ -169,10 +169,13 @@ class ChangesReceiver:
             else:
                 kept.append(change)
         folders = {parent for path in after for parent in parents(path)}
-        blocked = [change for change in kept if change.mode is not None and change.path in folders]
-        for change in blocked:
-            self._skip(change.path, "in the place of a folder that stays")
-        return [change for change in kept if change not in blocked]
+        fitting = []
+        for change in kept:
+            if change.mode is not None and change.path in folders:
+                self._skip(change.path, "in the place of a folder that stays")
+            else:
+                fitting.append(change)
+        return fitting
 
     def _skip(self, path: str, reason: str) -> None:
         if len(self.skipped) < _MAX_SKIPPED:

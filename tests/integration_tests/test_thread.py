@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support import bash, containers, git, say, write
 
-from langchain_sandbox import Sandbox, SandboxApplyError, SandboxResult
+from langchain_sandbox import Limits, Sandbox, SandboxApplyError, SandboxResult
 from langchain_sandbox.engine.image import OPENCODE_VERSION, image_tag
 from langchain_sandbox.testing import ScriptedModel
 
@@ -220,3 +220,11 @@ def test_an_image_derived_from_ours_is_used(client: docker.DockerClient) -> None
         client.images.remove(image.id, force=True)
     assert output == "tool\n"
     assert result.receipt.image == image.id
+
+
+def test_a_change_that_is_too_big_is_named_and_the_others_come_out(repository: Path) -> None:
+    with ScriptedModel([bash("head -c 2000000 /dev/zero > big.bin; echo x > small.txt"), say()]) as model:
+        result = Sandbox(model=model.endpoint, workspace=repository, limits=Limits(changes="1m")).run("Write.")
+    assert result.ok, result.ending
+    assert [file.path for file in result.files] == ["small.txt"]
+    assert result.warnings == ["A change stayed behind: 'big.bin': over the limit for changes"]

@@ -21,7 +21,7 @@ def repository(tmp_path: Path) -> Path:
     """Six commits, a branch merged into them, an uncommitted change and a remote."""
     root = tmp_path / "repository"
     root.mkdir()
-    git(root, "init", "--quiet", "--initial-branch=work/feature")
+    git(root, "init", "--quiet", "--initial-branch=topic/feature")
     for number in range(4):
         with (root / "file").open("a") as file:
             file.write(f"line {number}\n")
@@ -33,7 +33,7 @@ def repository(tmp_path: Path) -> Path:
     (root / "other").write_text("side\n")
     git(root, "add", "other")
     git(root, "commit", "--quiet", "--message", "on the side")
-    git(root, "checkout", "--quiet", "work/feature")
+    git(root, "checkout", "--quiet", "topic/feature")
     git(root, "merge", "--quiet", "--no-edit", "side")
     git(root, "remote", "add", "origin", SECRET)
     git(root, "config", "user.name", "The User")
@@ -91,7 +91,7 @@ def test_what_the_agent_is_told_is_where_the_user_stands(repository: Path) -> No
     history.close()
     assert history.describe() == {
         "head": git(repository, "rev-parse", "HEAD").strip(),
-        "branch": "work/feature",
+        "branch": "topic/feature",
         "shallow": [],
         "user.name": "The User",
         "user.email": "user@example.org",
@@ -130,7 +130,7 @@ def test_neither_remote_nor_other_branches_nor_unsaved_work_travel(repository: P
     git(repository, "add", "private")
     git(repository, "commit", "--quiet", "--message", "private")
     private = git(repository, "rev-parse", "HEAD").strip()
-    git(repository, "checkout", "--quiet", "work/feature")
+    git(repository, "checkout", "--quiet", "topic/feature")
     (repository / "file").write_text("not committed\n")
     history = take_history(repository)
     history.pack.seek(0)
@@ -141,7 +141,7 @@ def test_neither_remote_nor_other_branches_nor_unsaved_work_travel(repository: P
     assert "not committed" not in everything
     objects = git(clone, "cat-file", "--batch-all-objects", "--batch-check")
     assert private not in objects
-    assert git(clone, "for-each-ref", "--format=%(refname)").split() == ["refs/heads/work/feature"]
+    assert git(clone, "for-each-ref", "--format=%(refname)").split() == ["refs/heads/topic/feature"]
 
 
 def test_a_repository_without_a_commit_is_a_git_error(tmp_path: Path) -> None:
@@ -159,10 +159,10 @@ def test_a_file_that_is_named_as_head_is_not_taken_for_it(repository: Path, tmp_
 
 
 def test_a_tag_that_is_named_as_the_branch_changes_nothing(repository: Path) -> None:
-    git(repository, "tag", "work/feature")
+    git(repository, "tag", "topic/feature")
     history = take_history(repository)
     history.close()
-    assert history.branch == "work/feature"
+    assert history.branch == "topic/feature"
 
 
 def test_what_a_partial_clone_lacks_is_not_fetched_by_its_own_command(repository: Path, tmp_path: Path) -> None:
