@@ -68,7 +68,7 @@ def test_files_tokens_and_a_sleeping_reader(tmp_path: Path) -> None:
     def answer(messages: list) -> dict:
         if not messages:  # the client's
             return {"text": ["token "] * 100, "chunk_delay": 0.05}
-        return {"text": ["word "] * 2000}
+        return {"text": ["word "] * 2000, "delay": 10.0}  # longer than the client's tokens take
 
     with ScriptedModel(answer) as model:
         environment = os.environ | {"SANDBOX_MODEL_BASE_URL": model.endpoint.base_url}
