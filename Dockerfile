@@ -2,7 +2,7 @@
 # supervisor, which is PID 1. It holds no secret, no account and no configuration; the host sends all of that
 # over the container's stdin, and picks the uid (so there is no USER line).
 #
-# Build it with `make image`, or `python -m langchain_sandbox.engine.build` where there is no checkout. A plain
+# Build it with `langchain-sandbox build`, or `make image` in a checkout. A plain
 # `docker build .` does not work: langchain_sandbox/engine/image.py puts the build context together, that is
 # agent/ (what runs inside) and ca/ (the host's CA bundle, for networks that re-sign HTTPS; or an empty file).
 #
@@ -20,6 +20,7 @@ RUN apt-get update \
 
 ARG OPENCODE_VERSION
 ARG OPENCODE_PACKAGE
+ARG NPM_CONFIG_REGISTRY
 COPY ca/ /tmp/ca/
 
 # The package is the bare binary. Install scripts stay off: they are somebody else's code, and this one needs none.

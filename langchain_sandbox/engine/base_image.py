@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from docker.errors import DockerException, ImageNotFound
+from docker.utils import parse_repository_tag
 from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
@@ -105,7 +106,7 @@ def ensure_base(client: docker.DockerClient, *, architecture: str, report: Calla
 
     Args:
         client: The engine.
-        architecture: The engine's, in Debian's words: `"amd64"` or `"arm64"`.
+        architecture: The image's, in Debian's words: `"amd64"` or `"arm64"`.
         report: Called with one line of progress at a time.
 
     Returns:
@@ -119,11 +120,11 @@ def ensure_base(client: docker.DockerClient, *, architecture: str, report: Calla
         ensure_base(docker.from_env(), architecture="amd64", report=print)
         ```
     """
-    for name in (BASE_IMAGE, LOCAL_BASE):
-        if is_local(client, name):
-            return name
-    report(f"Base image {BASE_IMAGE} is not on this engine: pulling it")
-    pull_failure = _pull(client, report)
+    local = find_base(client, architecture=architecture)
+    if local is not None:
+        return local
+    report(f"Base image {BASE_IMAGE} for {architecture} is not on this engine: pulling it")
+    pull_failure = pull_image(client, BASE_IMAGE, architecture=architecture, report=report)
     if pull_failure is None:
         return BASE_IMAGE
     report(pull_failure)
@@ -135,7 +136,7 @@ def ensure_base(client: docker.DockerClient, *, architecture: str, report: Calla
         return LOCAL_BASE
     msg = (
         f"The sandbox image needs {BASE_IMAGE} as its base, and it cannot be had. Tried:\n"
-        f"  1. this engine: it has neither {BASE_IMAGE} nor {LOCAL_BASE};\n"
+        f"  1. this engine: it has neither {BASE_IMAGE} nor {LOCAL_BASE} for {architecture};\n"
         f"  2. docker pull {BASE_IMAGE}: {pull_failure}\n"
         f"  3. debootstrap: {debootstrap_failure}\n"
         "Do one of these, then build again:\n"
@@ -146,18 +147,46 @@ def ensure_base(client: docker.DockerClient, *, architecture: str, report: Calla
     raise SandboxUnavailableError(msg)
 
 
-def _pull(client: docker.DockerClient, report: Callable[[str], None]) -> str | None:
-    """Pull the base; `None` when it worked, else why it did not."""
-    repository, tag = BASE_IMAGE.split(":")
+def find_base(client: docker.DockerClient, *, architecture: str) -> str | None:
+    """Name of the base that the engine has already, if it has one for this architecture.
+
+    An engine has one image under a name: it may be another architecture's, from a build for another platform.
+    """
+    for name in (BASE_IMAGE, LOCAL_BASE):
+        try:
+            if client.images.get(name).attrs.get("Architecture") == architecture:
+                return name
+        except ImageNotFound:
+            continue
+    return None
+
+
+def pull_image(
+    client: docker.DockerClient, name: str, *, architecture: str, report: Callable[[str], None]
+) -> str | None:
+    """Pull an image from its registry.
+
+    Args:
+        client: The engine.
+        name: The image's name, with a tag or a digest; without, its `latest`.
+        architecture: Such as `"arm64"`.
+        report: Called with one line of progress at a time.
+
+    Returns:
+        `None` when the engine has it now, else why not.
+    """
+    repository, tag = parse_repository_tag(name)
     try:
         with engine_errors("The pull"):
-            for event in client.api.pull(repository, tag=tag, stream=True, decode=True):
+            for event in client.api.pull(
+                repository, tag=tag or "latest", stream=True, decode=True, platform=f"linux/{architecture}"
+            ):
                 if "error" in event:
                     return str(event["error"]).strip()
                 # Lines with progressDetail repeat many times a second; the others say that something changed.
                 if event.get("status") and not event.get("progressDetail"):
                     report(f"{event.get('id', '')} {event['status']}".strip())
-            if not is_local(client, BASE_IMAGE):
+            if not is_local(client, name):
                 return "the engine reported no error, yet the image is not there."
     except SandboxUnavailableError as error:
         return str(error)

@@ -6,57 +6,126 @@ python -m langchain_sandbox.engine.build
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import re
 import signal
 import sys
-import tarfile
-from collections import deque
-from contextlib import closing, nullcontext
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from docker.errors import ImageNotFound
+
 from langchain_sandbox._version import __version__
-from langchain_sandbox.engine.address import find_engine
-from langchain_sandbox.engine.base_image import engine_errors, ensure_base, is_local
-from langchain_sandbox.engine.image import OPENCODE_PACKAGES, OPENCODE_VERSION, image_context, image_tag
-from langchain_sandbox.errors import SandboxError, SandboxUnavailableError
+from langchain_sandbox.engine import labels
+from langchain_sandbox.engine.base_image import BASE_IMAGE, engine_errors, ensure_base, find_base, is_local
+from langchain_sandbox.engine.builder import connected, run_build
+from langchain_sandbox.engine.host_settings import npm_registry, read_ca, read_proxies
+from langchain_sandbox.engine.image import OPENCODE_PACKAGES, OPENCODE_VERSION, REPOSITORY, image_context, image_tag
+from langchain_sandbox.errors import SandboxConfigError, SandboxError, SandboxUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import docker
 
-_CA_FILE = "ca/host-ca.crt"
-_CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
-_PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+Rebuild = Literal["if-missing", "always"]
+Cpu = Literal["auto", "baseline"]
 
-_TAIL_LINES = 20
-_LINE_WIDTH = 160
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+PLATFORMS = ("linux/amd64", "linux/arm64")
+
+_CA_FILE = "ca/host-ca.crt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagePlan:
+    """What would be built, decided and not yet done.
+
+    Args:
+        tag: The image's name and tag.
+        base: The image it stands on.
+        base_is_local: Whether the engine has the base.
+        package: The npm package with the OpenCode binary.
+        platform: Such as `linux/amd64`.
+        foreign: Whether that is not the engine's own platform.
+    """
+
+    tag: str
+    base: str
+    base_is_local: bool
+    package: str
+    platform: str
+    foreign: bool
+
+    @property
+    def architecture(self) -> str:
+        """The platform's second half, which is Debian's word for it too."""
+        return self.platform.partition("/")[2]
+
+
+def plan_image(client: docker.DockerClient, *, platform: str | None = None, cpu: Cpu = "auto") -> ImagePlan:
+    """Decide what `build_image` builds; changes nothing.
+
+    Args:
+        client: The engine.
+        platform: As for `build_image`.
+        cpu: As for `build_image`.
+
+    Raises:
+        SandboxConfigError: If the platform is none that OpenCode has a binary for.
+        SandboxUnavailableError: If the engine does not answer, or is of such a platform itself.
+    """
+    if platform is not None and platform not in PLATFORMS:
+        msg = f"The platform is one of {', '.join(PLATFORMS)}, not {platform!r}."
+        raise SandboxConfigError(msg)
+    with engine_errors("Asking the engine what it is"):
+        own = str(client.version()["Arch"])
+        architecture = platform.partition("/")[2] if platform else own
+        foreign = architecture != own
+        avx2 = cpu == "auto" and (foreign or _has_avx2(client))
+        package = _opencode_package(architecture, avx2=avx2)
+        base = find_base(client, architecture=architecture)
+    return ImagePlan(
+        # Runs ask for the plain tag, and a foreign image under it would be started.
+        tag=f"{image_tag()}-{architecture}" if foreign else image_tag(),
+        base=base or BASE_IMAGE,
+        base_is_local=base is not None,
+        package=package,
+        platform=f"linux/{architecture}",
+        foreign=foreign,
+    )
 
 
 def build_image(
     *,
     client: docker.DockerClient | None = None,
     progress: Callable[[str], None] | None = None,
-    rebuild: Literal["if-missing", "always"] = "if-missing",
+    rebuild: Rebuild = "if-missing",
+    platform: str | None = None,
+    cpu: Cpu = "auto",
 ) -> str:
     """Build the sandbox image, unless the engine has it already.
 
     A first build takes about a minute and downloads about 200 MB. Later ones reuse the engine's cache: after
-    a change of the program inside only the last two steps run. Images of other versions are left alone.
+    a change of the program inside only the last two steps run. Images of other versions are left alone, and the
+    name `langchain-opencode-sandbox:latest` moves to this one.
 
     Args:
         client: The engine; `None` for the one that the environment names (`DOCKER_HOST`, the docker context).
         progress: Called with one line at a time.
         rebuild: `"always"` builds every step again, such as to take in Debian's security updates.
+        platform: `"linux/amd64"` or `"linux/arm64"`; `None` for the engine's own. Another than that needs an
+            emulator on the engine, and the image's tag ends with the architecture.
+        cpu: `"baseline"` takes the OpenCode for CPUs without AVX2. `"auto"` looks at this machine's CPU, which
+            is right unless the engine is on another machine.
 
     Returns:
         The image's tag, as `image_tag()` gives it.
 
     Raises:
+        SandboxConfigError: If the platform is none that OpenCode has a binary for.
         SandboxUnavailableError: If no engine answers, no base image can be had, or the build fails; then the
             message has the build's last lines.
 
@@ -65,24 +134,37 @@ def build_image(
         build_image(progress=print)
         ```
     """
-    tag = image_tag()
     report = progress or _ignore
-    with _connected(client) as engine, engine_errors(f"Building the sandbox image {tag}"):
-        if rebuild == "if-missing" and is_local(engine, tag):
-            return tag
-        architecture = str(engine.version()["Arch"])
-        package = _opencode_package(architecture, avx2=_has_avx2(engine))
-        base = ensure_base(engine, architecture=architecture, report=report)
-        report(f"Building {tag} on {base}")
-        _build(
-            engine,
-            context=_archive(image_context() | _ca_files(os.environ)),
-            arguments=_build_arguments(os.environ, base=base, package=package),
-            tag=tag,
-            caching="ignore" if rebuild == "always" else "use",
-            report=report,
-        )
-    return tag
+    with connected(client) as engine:
+        plan = plan_image(engine, platform=platform, cpu=cpu)
+        with engine_errors(f"Building the sandbox image {plan.tag}"):
+            if rebuild == "always" or not _is_built(engine, plan, cpu=cpu):
+                carry_out(engine, plan, rebuild=rebuild, report=report)
+            if not plan.foreign:
+                engine.images.get(plan.tag).tag(REPOSITORY, "latest")
+    return plan.tag
+
+
+def carry_out(
+    client: docker.DockerClient, plan: ImagePlan, *, rebuild: Rebuild, report: Callable[[str], None]
+) -> None:
+    """Build what was planned.
+
+    Raises:
+        SandboxUnavailableError: As for `build_image`.
+    """
+    base = ensure_base(client, architecture=plan.architecture, report=report)
+    report(f"Building {plan.tag} on {base}")
+    run_build(
+        client,
+        files=image_context() | ca_files(os.environ),
+        arguments=build_arguments(os.environ, base=base, package=plan.package),
+        labels={labels.PACKAGE: plan.package},
+        tag=plan.tag,
+        platform=plan.platform if plan.foreign else None,
+        caching="ignore" if rebuild == "always" else "use",
+        report=report,
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -103,63 +185,60 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--rebuild", action="store_const", const="always", default="if-missing", help="run every step again"
     )
     options = parser.parse_args(arguments)
-    # By default SIGTERM skips every cleanup; as an exception it ends the build and clears temporary files.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    return run_command(lambda: build_image(progress=print_progress, rebuild=options.rebuild))
+
+
+def run_command(build: Callable[[], str]) -> int:
+    """Run a command that builds: what it returns goes to stdout, errors and progress to stderr.
+
+    Returns:
+        The exit code: 0, 1 after an error of ours, 130 after Ctrl-C.
+    """
     try:
-        tag = build_image(progress=_print_progress, rebuild=options.rebuild)
+        with _sigterm_as_exit():
+            text = build()
     except SandboxError as error:
-        _print_progress(f"error: {error}")
+        print_progress(f"error: {error}")
         return 1
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    sys.stdout.write(f"{tag}\n")
+    sys.stdout.write(f"{text}\n")
     return 0
 
 
-def _archive(files: Mapping[str, bytes]) -> bytes:
-    """A tar of these files, the same bytes every time, readable by whichever uid the container runs as."""
-    folders = {str(folder) for name in files for folder in Path(name).parents} - {"."}
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name in sorted(folders):
-            # Left out, an engine makes them up, and some make them writable for everyone.
-            entry = tarfile.TarInfo(name)
-            entry.type = tarfile.DIRTYPE
-            entry.mode = 0o755
-            archive.addfile(entry)
-        for name, content in sorted(files.items()):
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            entry.mode = 0o644
-            archive.addfile(entry, io.BytesIO(content))
-    return buffer.getvalue()
+def print_progress(line: str) -> None:
+    """Write a line to stderr, at once."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
-def _ca_files(environ: Mapping[str, str]) -> dict[str, bytes]:
+def ca_files(environ: Mapping[str, str]) -> dict[str, bytes]:
     """The CA bundle that this host trusts, for the one build step that speaks HTTPS; else an empty file."""
-    for variable in _CA_VARIABLES:
-        try:
-            content = Path(environ[variable]).read_bytes()
-        except (KeyError, OSError):
-            continue
-        if content:
-            return {_CA_FILE: content}
     # Not no file at all: COPY refuses a folder that the context does not have.
-    return {_CA_FILE: b""}
+    return {_CA_FILE: read_ca(environ)}
 
 
-def _build_arguments(environ: Mapping[str, str], *, base: str, package: str) -> dict[str, str]:
+def build_arguments(environ: Mapping[str, str], *, base: str, package: str) -> dict[str, str]:
     """Values for the Dockerfile's ARGs; the engine knows the proxies' and keeps them out of the image."""
-    proxies = {
-        name: environ[name] for upper in _PROXY_VARIABLES for name in (upper, upper.lower()) if environ.get(name)
-    }
+    registry = npm_registry(environ)
     return {
-        **proxies,
+        **read_proxies(environ),
+        **({"NPM_CONFIG_REGISTRY": registry} if registry else {}),
         "BASE": base,
         "OPENCODE_VERSION": OPENCODE_VERSION,
         "OPENCODE_PACKAGE": package,
         "VERSION": __version__,
     }
+
+
+def _is_built(client: docker.DockerClient, plan: ImagePlan, *, cpu: Cpu) -> bool:
+    """Whether the engine has what was planned. Which binary is in it counts only if somebody chose one."""
+    if cpu == "auto":
+        return is_local(client, plan.tag)
+    try:
+        return client.images.get(plan.tag).labels.get(labels.PACKAGE) == plan.package
+    except ImageNotFound:
+        return False
 
 
 def _opencode_package(architecture: str, *, avx2: bool) -> str:
@@ -174,7 +253,7 @@ def _opencode_package(architecture: str, *, avx2: bool) -> str:
 def _has_avx2(client: docker.DockerClient) -> bool:
     """Whether the engine's CPU has AVX2, as far as one can know: an engine does not tell."""
     # The SDK's name for a unix socket. For any other engine the usual CPU is assumed; if that is wrong, the
-    # build ends where the binary is asked for its version.
+    # build ends where the binary is asked for its version, and `cpu="baseline"` is the way out.
     if not client.api.base_url.startswith(("http+docker://localhost", "http+unix://")):
         return True
     try:
@@ -184,74 +263,21 @@ def _has_avx2(client: docker.DockerClient) -> bool:
     return re.search(r"^flags\s*:.*\bavx2\b", flags, re.MULTILINE) is not None
 
 
-def _connected(
-    client: docker.DockerClient | None,
-) -> closing[docker.DockerClient] | nullcontext[docker.DockerClient]:
-    """The caller's client, which stays open, or one of our own, which is closed at the end."""
-    if client is not None:
-        return nullcontext(client)
+@contextmanager
+def _sigterm_as_exit() -> Iterator[None]:
+    """By default SIGTERM skips every cleanup; as an exception it ends the build and clears temporary files."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        with engine_errors("Connecting to the container engine"):
-            return closing(find_engine().connect())
-    except SandboxUnavailableError as error:
-        msg = (
-            f"No container engine answers. {error}\n"
-            "Start one (in a checkout: `scripts/engine ensure`), or set DOCKER_HOST to the one to use."
-        )
-        raise SandboxUnavailableError(msg) from error
-
-
-def _build(
-    client: docker.DockerClient,
-    *,
-    context: bytes,
-    arguments: dict[str, str],
-    tag: str,
-    caching: Literal["use", "ignore"],
-    report: Callable[[str], None],
-) -> None:
-    tail: deque[str] = deque(maxlen=_TAIL_LINES)
-    unfinished = ""
-    failure = None
-    for event in client.api.build(
-        fileobj=io.BytesIO(context),
-        custom_context=True,
-        tag=tag,
-        buildargs=arguments,
-        nocache=caching == "ignore",
-        # The containers of the steps, also of the one that fails.
-        rm=True,
-        forcerm=True,
-        decode=True,
-    ):
-        failure = event.get("error") or failure
-        # Pieces of output end anywhere; only a step's own line comes whole.
-        *lines, unfinished = (unfinished + _COLOURS.sub("", event.get("stream", ""))).split("\n")
-        tail.extend(line for line in lines if line.strip())
-        for line in lines:
-            if line.startswith("Step "):
-                report(_shorten(line))
-    if failure is None and not is_local(client, tag):
-        failure = "the engine reported no error, yet the image is not there"
-    if failure is not None:
-        output = "\n".join(f"  {_shorten(line)}" for line in (*tail, unfinished) if line.strip())
-        msg = f"Building the sandbox image {tag} failed: {_shorten(failure)}\nThe build's last lines:\n{output}"
-        raise SandboxUnavailableError(msg)
-
-
-def _shorten(line: str) -> str:
-    """A line without its middle: a step is quoted with all its commands, the news is at the end."""
-    half = _LINE_WIDTH // 2
-    return line if len(line) <= _LINE_WIDTH else f"{line[:half]} … {line[-half:]}"
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _ignore(_line: str) -> None:
     """Progress that nobody asked for."""
-
-
-def _print_progress(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from langchain_sandbox._version import __version__
-from langchain_sandbox.engine import base_image, build, image
+from langchain_sandbox.engine import base_image, build, builder, image
 from langchain_sandbox.errors import SandboxUnavailableError
 
 FILES = {
@@ -142,22 +142,25 @@ def test_the_ca_bundle_goes_in_from_the_first_variable_that_can_be_read(tmp_path
     bundle = tmp_path / "bundle.pem"
     bundle.write_bytes(b"certificates")
     environ = {"SSL_CERT_FILE": str(tmp_path / "absent"), "REQUESTS_CA_BUNDLE": str(bundle)}
-    assert build._ca_files(environ) == {"ca/host-ca.crt": b"certificates"}
+    assert build.ca_files(environ) == {"ca/host-ca.crt": b"certificates"}
 
 
 @pytest.mark.parametrize("environ", [{}, {"SSL_CERT_FILE": "/dev/null"}, {"SSL_CERT_FILE": "/"}])
 def test_without_a_ca_bundle_there_is_an_empty_placeholder(environ: dict[str, str]) -> None:
-    assert build._ca_files(environ) == {"ca/host-ca.crt": b""}
+    assert build.ca_files(environ) == {"ca/host-ca.crt": b""}
 
 
 def test_the_ca_bundle_is_no_part_of_what_the_tag_is_made_of(package: Path) -> None:
     assert not any(name.startswith("ca/") for name in image._context(package))
 
 
-def test_build_arguments_carry_the_proxies_that_are_set() -> None:
+def test_build_arguments_carry_the_proxies_that_are_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
     environ = {"HTTPS_PROXY": "http://proxy:3128", "no_proxy": "localhost", "HTTP_PROXY": "", "PATH": "/bin"}
-    assert build._build_arguments(environ, base="debian:x", package="opencode-y") == {
+    assert build.build_arguments(environ, base="debian:x", package="opencode-y") == {
         "HTTPS_PROXY": "http://proxy:3128",
+        "https_proxy": "http://proxy:3128",
+        "NO_PROXY": "localhost",
         "no_proxy": "localhost",
         "BASE": "debian:x",
         "OPENCODE_VERSION": image.OPENCODE_VERSION,
@@ -185,9 +188,9 @@ def test_an_architecture_without_a_binary_is_refused() -> None:
 
 
 def test_the_archive_is_the_same_every_time_and_readable_for_every_uid(package: Path) -> None:
-    context = image._context(package) | build._ca_files({})
-    archive = build._archive(context)
-    assert archive == build._archive(dict(reversed(context.items())))
+    context = image._context(package) | build.ca_files({})
+    archive = builder.build_archive(context)
+    assert archive == builder.build_archive(dict(reversed(context.items())))
     with tarfile.open(fileobj=io.BytesIO(archive)) as entries:
         members = {member.name: member for member in entries}
     folders = {name for name, member in members.items() if member.isdir()}
