@@ -125,7 +125,7 @@ class Run:
         request = self._request
         found, image, snapshot = await asyncio.gather(
             find_upstream(request.endpoint, allow_remote=request.allow_remote_model),
-            self._engine.require_image(request.image),
+            self._engine.require_image(request.image, workspace=request.workspace),
             anyio.to_thread.run_sync(take_snapshot, request.workspace, request.limits),
             return_exceptions=True,
         )

@@ -40,7 +40,8 @@ class Sandbox:
     Args:
         model: The model server; `SANDBOX_MODEL_BASE_URL`, `_NAME` and `_API_KEY` by default.
         workspace: The folder whose copy tasks work on; `SANDBOX_WORKSPACE`, else an empty one.
-        image: An image derived from ours; `SANDBOX_IMAGE`, else the package's own.
+        image: An image derived from ours; `SANDBOX_IMAGE`, else what `[tool.langchain-sandbox]` in the workspace's
+            `pyproject.toml` picks, else the package's own. See `langchain-sandbox build`.
         limits: What a run may use; `SANDBOX_LIMIT_*` by default.
         changes: What becomes of the changes: `"return"` gives them back as a patch, `"apply"` also puts a completed
             run's into the workspace, `"discard"` drops them; `"review"` gives them back for someone to decide.

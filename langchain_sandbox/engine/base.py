@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from langchain_sandbox.config import Limits
 
@@ -90,10 +91,13 @@ class Container(Protocol):
 class Engine(Protocol):
     """Where containers are made."""
 
-    async def require_image(self, name: str | None) -> str:
-        """The id of the image with that name, or of the package's own.
+    async def require_image(self, name: str | None, *, workspace: Path | None = None) -> str:
+        """The id of the image with that name, else of the one that the workspace picks, else of the package's own.
+
+        The workspace is a stranger's: it picks among sandbox images that are there, nothing is built or pulled.
 
         Raises:
+            SandboxConfigError: If what the workspace picks cannot be used.
             SandboxUnavailableError: If the engine or the image is not there; the message says how to get it.
         """
 

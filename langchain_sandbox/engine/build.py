@@ -145,9 +145,7 @@ def build_image(
     return plan.tag
 
 
-def carry_out(
-    client: docker.DockerClient, plan: ImagePlan, *, rebuild: Rebuild, report: Callable[[str], None]
-) -> None:
+def carry_out(client: docker.DockerClient, plan: ImagePlan, *, rebuild: Rebuild, report: Callable[[str], None]) -> None:
     """Build what was planned.
 
     Raises:

@@ -28,23 +28,20 @@ _LINE_WIDTH = 160
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 # What is known about failures that engines and package managers word badly.
-_ADVICE = (
-    (
-        r"CERTIFICATE_VERIFY_FAILED|UNABLE_TO_GET_ISSUER_CERT|UNABLE_TO_VERIFY_LEAF|SELF_SIGNED_CERT|"
-        r"self.signed certificate|SSL certificate problem",
+_ADVICE = {
+    r"CERTIFICATE_VERIFY_FAILED|UNABLE_TO_GET_ISSUER_CERT|UNABLE_TO_VERIFY_LEAF|SELF_SIGNED_CERT|"
+    r"self.signed certificate|SSL certificate problem": (
         "A server's certificate is signed by a CA that the build does not know. Set SSL_CERT_FILE to a file with your "
-        "network's CA certificates and build again; the build trusts them, the image does not keep them.",
+        "network's CA certificates and build again; the build trusts them, the image does not keep them."
     ),
-    (
-        r"exec format error",
+    r"exec format error": (
         "This engine cannot run programs of that platform. Register an emulator on it (binfmt_misc with QEMU), or "
-        "build on a machine of that kind.",
+        "build on a machine of that kind."
     ),
-    (
-        r"exec: \"/bin/sh\".*no such file",
-        "The base image has no /bin/sh. Take Debian, Ubuntu or an image made from them.",
+    r"exec: \"/bin/sh\".*no such file": (
+        "The base image has no /bin/sh. Take Debian, Ubuntu or an image made from them."
     ),
-)
+}
 
 
 def connected(
@@ -153,7 +150,7 @@ def _explain(tag: str, failure: str, lines: list[str]) -> str:
         if line.startswith(SAYS):
             return f"Building the sandbox image {tag} failed: {line.removeprefix(SAYS)}"
     text = "\n".join([failure, *lines])
-    advice = next((advice for pattern, advice in _ADVICE if re.search(pattern, text, re.IGNORECASE)), None)
+    advice = next((advice for pattern, advice in _ADVICE.items() if re.search(pattern, text, re.IGNORECASE)), None)
     output = "\n".join(f"  {_shorten(line)}" for line in lines if line.strip())
     reason = advice or _shorten(failure)
     return f"Building the sandbox image {tag} failed: {reason}\nThe build's last lines:\n{output}"

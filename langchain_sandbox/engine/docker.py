@@ -18,19 +18,24 @@ import requests
 from langchain_sandbox.engine import labels
 from langchain_sandbox.engine.attach import AttachedStream, open_attachment
 from langchain_sandbox.engine.base import ContainerEnd, ContainerSpec
+from langchain_sandbox.engine.choice import choose_image
 from langchain_sandbox.engine.hardening import USER, build_host_config
-from langchain_sandbox.engine.image import require_image
 from langchain_sandbox.engine.owner import is_dead
 from langchain_sandbox.errors import SandboxUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from langchain_sandbox.engine.address import EngineAddress
 
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
+
+# As in the Dockerfile. -I and -S: neither the environment, nor the working folder, nor site-packages can put code
+# into PID 1.
+ENTRYPOINT = ("/usr/bin/python3", "-I", "-S", "/opt/langchain-sandbox")
 
 _GONE = {404, 409}  # no such container, or its removal is in progress
 _MAKE_PLACES = 16
@@ -58,10 +63,10 @@ class DockerEngine:
         )
         self._http = httpx.AsyncClient(transport=transport, base_url=self.address.base_url, trust_env=False)
 
-    async def require_image(self, name: str | None) -> str:
-        """The id of the image with that name, or of the package's own."""
+    async def require_image(self, name: str | None, *, workspace: Path | None = None) -> str:
+        """The id of the image with that name, else of the one that the workspace picks, else of the package's own."""
         client = await self._connect()
-        return await self._call(partial(require_image, client, name))
+        return await self._call(partial(choose_image, client, name, workspace=workspace))
 
     async def create(self, spec: ContainerSpec) -> DockerContainer:
         """Make a container that does not run yet."""
@@ -207,6 +212,10 @@ def build_container_config(spec: ContainerSpec) -> dict[str, Any]:
     """The body of the engine's create call."""
     return {
         "Image": spec.image,
+        # Nothing of how it starts is left to the image: a derived one may stand on somebody else's.
+        "Entrypoint": list(ENTRYPOINT),
+        "Cmd": [],
+        "Healthcheck": {"Test": ["NONE"]},  # it would run beside PID 1, without PID 1's system call filter
         "Hostname": "sandbox",
         "User": USER,
         "WorkingDir": "/",

@@ -116,7 +116,7 @@ def read_ca(environ: Mapping[str, str]) -> bytes:
 
 def read_proxies(environ: Mapping[str, str]) -> dict[str, str]:
     """The proxies that are set. Under both names each: apt looks for the lower case alone, people set the upper."""
-    found = {}
+    found: dict[str, str] = {}
     for upper in _PROXY_VARIABLES:
         lower = upper.lower()
         value = environ.get(lower) or environ.get(upper)
@@ -151,7 +151,7 @@ def _passwords(address: str) -> set[str]:
 
 
 def _pip_files(environ: Mapping[str, str], home: Path) -> list[Path]:
-    """pip's configuration files, as pip reads them; what a later one says wins."""
+    """The configuration files of pip, as pip reads them; what a later one says wins."""
     if environ.get("PIP_CONFIG_FILE") == os.devnull:
         return []
     shared = environ.get("XDG_CONFIG_DIRS") or "/etc/xdg"

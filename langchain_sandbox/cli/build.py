@@ -1,0 +1,146 @@
+"""`langchain-sandbox build`: the sandbox image, or one derived from it with a project's dependencies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from langchain_sandbox.engine.build import PLATFORMS, build_image, plan_image, print_progress, run_command
+from langchain_sandbox.engine.builder import connected
+from langchain_sandbox.engine.derive import build_recipe, plan_derived
+from langchain_sandbox.engine.image import image_context
+from langchain_sandbox.engine.project_table import FILE, TABLE, read_project_table
+from langchain_sandbox.engine.recipe import Recipe, read_recipe
+from langchain_sandbox.errors import SandboxConfigError
+
+if TYPE_CHECKING:
+    import argparse
+
+    import docker
+
+_DESCRIPTION = """\
+Build the sandbox image where the engine lacks it. With --requirements, --apt, --npm or --from, build one that also
+holds a project's dependencies, so that its tests run in the sandbox, which has no network. Without any of them, do
+what [tool.langchain-sandbox] in the workspace's pyproject.toml says, if it is there.
+The image's tag is all that goes to standard output.
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the parser's."""
+    parser = commands.add_parser("build", help="build the sandbox image", description=_DESCRIPTION)
+    parser.add_argument(
+        "--requirements",
+        action="append",
+        default=[],
+        metavar="FILE",
+        type=Path,
+        help="Python packages from a requirements file; repeatable",
+    )
+    parser.add_argument("--apt", action="append", default=[], metavar="PKG", help="a Debian package; repeatable")
+    parser.add_argument("--npm", action="append", default=[], metavar="PKG", help="an npm package; repeatable")
+    parser.add_argument(
+        "--from",
+        dest="base",
+        metavar="IMAGE",
+        help="stand on this image, made from Debian or Ubuntu, instead of Debian",
+    )
+    parser.add_argument(
+        "--workspace", metavar="DIR", type=Path, help=f"read {TABLE} of DIR/{FILE}; the current folder by default"
+    )
+    parser.add_argument(
+        "--rebuild", action="store_const", const="always", default="if-missing", help="run every step again"
+    )
+    parser.add_argument("--platform", choices=PLATFORMS, help="build for this platform instead of the engine's own")
+    parser.add_argument(
+        "--cpu",
+        choices=("auto", "baseline"),
+        default="auto",
+        help="baseline: the OpenCode for CPUs without AVX2, where the engine's is not this machine's",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="build nothing; print what would be built, with the Dockerfile"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Build, or say what would be built.
+
+    Args:
+        options: What `add_parser` added.
+
+    Returns:
+        The exit code: 0 with the image's tag on stdout (with `--dry-run`: the plan), 1 with an error on stderr,
+        130 after Ctrl-C.
+    """
+    return run_command(lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> str:
+    recipe = _find_recipe(options)
+    with connected(None) as client:
+        if options.dry_run:
+            return _describe(client, recipe, options)
+        if recipe is None:
+            return build_image(
+                client=client,
+                progress=print_progress,
+                rebuild=options.rebuild,
+                platform=options.platform,
+                cpu=options.cpu,
+            )
+        return build_recipe(
+            recipe,
+            client=client,
+            progress=print_progress,
+            rebuild=options.rebuild,
+            platform=options.platform,
+            cpu=options.cpu,
+        )
+
+
+def _find_recipe(options: argparse.Namespace) -> Recipe | None:
+    """What to derive, from the options or the workspace's table; `None` for the package's own image."""
+    given = bool(options.requirements or options.apt or options.npm or options.base)
+    if given:
+        if options.workspace is not None:
+            msg = (
+                "--workspace takes what to build from its table; leave it out, or --requirements, --apt, --npm, --from."
+            )
+            raise SandboxConfigError(msg)
+        return read_recipe(requirements=options.requirements, apt=options.apt, npm=options.npm, base=options.base)
+    workspace = (options.workspace or Path()).expanduser().absolute()
+    if not workspace.is_dir():
+        msg = f"The workspace {workspace} is no folder."
+        raise SandboxConfigError(msg)
+    table = read_project_table(workspace)
+    if table is None:
+        if options.workspace is not None:
+            print_progress(f"{workspace / FILE} has no {TABLE}: building the package's own image.")
+        return None
+    if table.image is not None:
+        print_progress(f"{table.path} names {table.image}, which is yours to build: building the package's own image.")
+        return None
+    print_progress(f"Building what {TABLE} in {table.path} says.")
+    return table.recipe
+
+
+def _describe(client: docker.DockerClient, recipe: Recipe | None, options: argparse.Namespace) -> str:
+    package = plan_image(client, platform=options.platform, cpu=options.cpu)
+    plan = None if recipe is None else plan_derived(client, recipe, package=package)
+    base = package.base if package.base_is_local else f"{package.base} (to be pulled, or made with debootstrap)"
+    if plan is not None:
+        # What the Dockerfile's first FROM says; the package's image is built where it is missing.
+        base = package.tag if plan.recipe.base is None else f"{plan.recipe.base} ({plan.base_id})"
+    foreign = " (another than the engine's own)" if package.foreign else ""
+    lines = [
+        f"tag:      {package.tag if plan is None else plan.tag}",
+        f"platform: {package.platform}{foreign}",
+        f"base:     {base}",
+        f"opencode: {package.package}",
+    ]
+    if plan is not None:
+        lines += [f"label:    {name}={value}" for name, value in sorted(plan.labels().items())]
+    dockerfile = image_context()["Dockerfile"].decode() if plan is None else plan.dockerfile
+    return "\n".join([*lines, "", dockerfile.rstrip("\n")])

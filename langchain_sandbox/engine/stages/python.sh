@@ -1,0 +1,32 @@
+# Python packages into /opt/project/python, from the requirements files that are named.
+set -eu
+. /tmp/host/environment
+. /tmp/stages/starters.sh
+project=/opt/project/python
+
+python3 -m venv --system-site-packages --without-pip "$project"
+
+# Where the base image's Python is a virtual environment itself, a second one would not see its packages.
+python3 -c 'import sys, sysconfig; sys.prefix != sys.base_prefix and print(sysconfig.get_path("purelib"))' \
+    >"$(echo "$project"/lib/python3*/site-packages)/base-image.pth"
+
+cd /tmp/requirements
+for file; do
+    set -- "$@" -r "$file"
+    shift
+done
+python3 -m pip --python "$project/bin/python" install \
+    --no-cache-dir --disable-pip-version-check --no-input --progress-bar off --root-user-action ignore "$@"
+
+cd "$project/bin"
+# Where the requirements bring no pytest, the system's gets the project's packages.
+if [ ! -e pytest ] && ./python -c 'import pytest' 2>/dev/null; then
+    printf '#!/bin/sh\nexec %s/bin/python -m pytest "$@"\n' "$project" >pytest
+    chmod 0755 pytest
+fi
+rm -f activate* Activate*
+starters "$project/bin"
+
+find "$project" -perm /6000 -exec chmod a-s {} +
+mkdir -p /out/opt
+mv /opt/project /out/opt/project
