@@ -215,6 +215,8 @@ def build_container_config(spec: ContainerSpec) -> dict[str, Any]:
         # Nothing of how it starts is left to the image: a derived one may stand on somebody else's.
         "Entrypoint": list(ENTRYPOINT),
         "Cmd": [],
+        # Nor what would load a base image's libraries into PID 1; tools get an environment of their own anyway.
+        "Env": ["LD_PRELOAD=", "LD_LIBRARY_PATH=", "LD_AUDIT="],
         "Healthcheck": {"Test": ["NONE"]},  # it would run beside PID 1, without PID 1's system call filter
         "Hostname": "sandbox",
         "User": USER,

@@ -123,7 +123,8 @@ def _read_recipe(table: dict[str, Any], where: str, workspace: Path) -> Recipe:
         option = {"from": "base"}.get(key, key)
         given = [workspace / item for item in value] if key == "requirements" else value
         # One at a time, so that the message can name the key.
-        part = _explained(f"{where}{key}: ", partial(read_recipe, **{option: given}, within=workspace))
+        arguments: dict[str, Any] = {option: given, "within": workspace}
+        part = _explained(f"{where}{key}: ", partial(read_recipe, **arguments))
         whole = replace(whole, **{option: getattr(part, option)})
     return whole
 

@@ -95,10 +95,10 @@ def _place(path: Path, *, within: Path | None, origin: str) -> Path:
     try:
         real = path.expanduser().resolve(strict=True)
     except (OSError, RuntimeError) as error:
-        msg = f"{origin}the requirements file {path} cannot be read: {getattr(error, 'strerror', None) or error}."
+        msg = f"{origin}The requirements file {path} cannot be read: {getattr(error, 'strerror', None) or error}."
         raise SandboxConfigError(msg) from error
     if within is not None and not real.is_relative_to(within.resolve()):
-        msg = f"{origin}the requirements file {path} is outside of {within}; only the repository's own are read."
+        msg = f"{origin}The requirements file {path} is outside of {within}; only the repository's own are read."
         raise SandboxConfigError(msg)
     return real
 

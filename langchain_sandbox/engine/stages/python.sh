@@ -4,6 +4,10 @@ set -eu
 . /tmp/stages/starters.sh
 project=/opt/project/python
 
+if ! python3 -m pip --version >/dev/null 2>&1; then
+    echo "langchain-sandbox: the python3 of the base image ($(command -v python3)) has no pip to install packages with." >&2
+    exit 1
+fi
 python3 -m venv --system-site-packages --without-pip "$project"
 
 # Where the base image's Python is a virtual environment itself, a second one would not see its packages.
