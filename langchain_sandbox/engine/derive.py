@@ -21,7 +21,7 @@ from langchain_sandbox.engine.build import (
 )
 from langchain_sandbox.engine.builder import connected, run_build
 from langchain_sandbox.engine.derived_dockerfile import build_dockerfile, stage_scripts
-from langchain_sandbox.engine.host_settings import read_host_settings
+from langchain_sandbox.engine.host_settings import find_passwords, read_host_settings
 from langchain_sandbox.engine.image import image_context, image_tag
 from langchain_sandbox.engine.recipe import Recipe, digest, read_recipe
 from langchain_sandbox.errors import SandboxConfigError, SandboxUnavailableError
@@ -183,6 +183,7 @@ def _carry_out(
         report(note)
     files = {**stage_scripts(), **host.files(), "Dockerfile": plan.dockerfile.encode()}
     files |= {f"requirements/{name}": content for name, content in plan.recipe.requirements.items()}
+    hidden = host.secrets() | find_passwords(b" ".join(plan.recipe.requirements.values()).decode())
     if plan.recipe.base is not None:
         files = image_context() | ca_files(os.environ) | files
     report(f"Building {plan.tag}")
@@ -201,7 +202,7 @@ def _carry_out(
             platform=plan.package.platform if plan.package.foreign else None,
             caching="ignore" if rebuild == "always" else "use",
             report=report,
-            secrets=host.secrets(),
+            secrets=hidden,
         )
     finally:
         _remove_stages(client, stage)

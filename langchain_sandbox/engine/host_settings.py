@@ -71,10 +71,9 @@ class HostSettings:
     def secrets(self) -> set[str]:
         """Passwords and tokens among the settings, in every spelling that a program may print."""
         found = set(_NPM_SECRET.findall(self.npmrc))
-        for text in (*self.pip.values(), *self.proxies.values(), *self.npmrc.split("=")):
-            for address in text.split():
-                found |= _passwords(address)
-        return {secret for secret in found if secret}
+        for text in (*self.pip.values(), *self.proxies.values(), self.npmrc):
+            found |= find_passwords(text)
+        return found
 
 
 def read_host_settings(environ: Mapping[str, str] | None = None, *, home: Path | None = None) -> HostSettings:
@@ -130,7 +129,7 @@ def npm_registry(environ: Mapping[str, str] | None = None, *, home: Path | None 
     environ = os.environ if environ is None else environ
     for line in reversed(_npm_lines(environ, Path.home() if home is None else home).splitlines()):
         name, _, value = (part.strip() for part in line.partition("="))
-        if name == "registry" and not _passwords(value):
+        if name == "registry" and not find_passwords(value):
             return value
     return None
 
@@ -142,12 +141,18 @@ def redact(text: str, secrets: Iterable[str]) -> str:
     return text
 
 
-def _passwords(address: str) -> set[str]:
-    try:
-        password = urlsplit(address).password
-    except ValueError:
-        return set()
-    return {password, unquote(password)} if password else set()
+def find_passwords(text: str) -> set[str]:
+    """What logs in, of the addresses in a text, as it is written and as it is meant."""
+    found: set[str] = set()
+    for word in text.split():
+        try:
+            parts = urlsplit(word.rpartition("=")[2] if "=" in word.partition("://")[0] else word)
+            secret = parts.password or parts.username  # a token often stands alone
+        except ValueError:
+            continue
+        if secret:
+            found |= {secret, unquote(secret)}
+    return found
 
 
 def _pip_files(environ: Mapping[str, str], home: Path) -> list[Path]:

@@ -37,23 +37,28 @@ def make_wheel(name: str, version: str, code: str) -> bytes:
     return buffer.getvalue()
 
 
+class _QuietServer(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """Who does not know the CA hangs up: that is one of the tests."""
+
+
 class PackageIndex:
     """The index, where build containers reach it: at this host's address on the engine's bridge."""
 
     def __init__(self, folder: Path, client: docker.DockerClient, *, user: str, password: str) -> None:
         (configuration,) = client.networks.get("bridge").attrs["IPAM"]["Config"]
         network = ipaddress.ip_network(configuration["Subnet"])
-        self._host = configuration.get("Gateway") or str(network[1])
+        self.host = configuration.get("Gateway") or str(network[1])
         self._token = base64.b64encode(f"{user}:{unquote(password)}".encode()).decode()
         self._login = f"{user}:{password}"
         self._files: dict[str, bytes] = {}
         self.ca = folder / "ca.pem"
         self.served: list[str] = []
-        _make_certificates(folder, self._host)
+        _make_certificates(folder, self.host)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(folder / "server.pem", folder / "server.key")
         try:
-            self._server = ThreadingHTTPServer((self._host, 0), self._handler())
+            self._server = _QuietServer((self.host, 0), self._handler())
         except OSError as error:
             pytest.skip(f"the engine's bridge is not on this machine: {error}")
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
@@ -61,7 +66,7 @@ class PackageIndex:
 
     @property
     def url(self) -> str:
-        return f"https://{self._login}@{self._host}:{self._server.server_port}/simple"
+        return f"https://{self._login}@{self.host}:{self._server.server_port}/simple"
 
     def add(self, name: str, content: bytes) -> None:
         project = name.partition("-")[0].replace("_", "-")

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from connect_proxy import ConnectProxy
 from package_index import PackageIndex, make_wheel
 from support import bash, make_repository, outputs, say
 
@@ -19,6 +20,7 @@ from langchain_sandbox.engine.base_image import find_base
 from langchain_sandbox.engine.build import carry_out, plan_image
 from langchain_sandbox.engine.choice import choose_image
 from langchain_sandbox.engine.derive import build_derived
+from langchain_sandbox.engine.host_settings import CA_VARIABLES
 from langchain_sandbox.engine.image import OPENCODE_VERSION, image_tag
 from langchain_sandbox.testing import ScriptedModel
 
@@ -179,31 +181,37 @@ def test_a_base_that_cannot_work_is_refused(
 def test_a_private_index_is_reached_and_leaves_no_trace(
     tmp_path: Path, client: docker.DockerClient, made: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    password = "pass%20word-5f3a"
+    password, proxy_password = "pass%20word-5f3a", "proxy-word-77c1"
     monkeypatch.setattr(derive.secrets, "token_hex", lambda _size: "stage-of-this-test")
-    for variable in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "NODE_EXTRA_CA_CERTS", "PIP_EXTRA_INDEX_URL"):
+    for variable in (*CA_VARIABLES, "PIP_EXTRA_INDEX_URL", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     (tmp_path / "requirements.txt").write_text("tiny-thing==1.0\n")
     lines: list[str] = []
-    with PackageIndex(tmp_path, client, user="ada", password=password) as index:
+    with (
+        PackageIndex(tmp_path, client, user="ada", password=password) as index,
+        ConnectProxy(index.host, user="ada", password=proxy_password) as proxy,
+    ):
         index.add("tiny_thing-1.0-py3-none-any.whl", make_wheel("tiny_thing", "1.0", "ANSWER = 42\n"))
         monkeypatch.setenv("PIP_INDEX_URL", index.url)
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         with pytest.raises(SandboxUnavailableError, match="signed by a CA that the build does not know") as refused:
             build_derived(requirements=[tmp_path / "requirements.txt"], client=client, progress=lines.append)
         monkeypatch.setenv("SSL_CERT_FILE", str(index.ca))
         tag = build_derived(requirements=[tmp_path / "requirements.txt"], client=client, progress=lines.append)
         made.append(tag)
     assert index.served == ["/simple/tiny-thing/", "/files/tiny_thing-1.0-py3-none-any.whl"]
+    assert proxy.served
     assert in_image(client, tag, "python -c 'import tiny_thing; print(tiny_thing.ANSWER)'") == "42\n"
 
     certificate = index.ca.read_text().splitlines()[3]
-    traces = (password, "pass word-5f3a", certificate, index.url, "PIP_INDEX_URL")
+    traces = (password, "pass word-5f3a", certificate, index.url, "PIP_INDEX_URL", proxy_password)
     recorded = json.dumps([client.api.history(tag), client.api.inspect_image(tag)])
     for trace in traces:
         assert trace not in str(refused.value)
         assert trace not in "\n".join(lines)
         assert trace not in recorded
+    assert "https_proxy" not in recorded.lower()
     wanted = " ".join(f"-e '{trace}'" for trace in traces)
     folders = "/etc /home /opt /root /tmp /usr /var"
     # That the search would find something is shown by what it must find.

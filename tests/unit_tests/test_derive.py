@@ -14,7 +14,7 @@ from docker.errors import ImageNotFound
 
 from langchain_sandbox.cli import build as build_command
 from langchain_sandbox.engine import builder, derive, docker, labels
-from langchain_sandbox.engine.build import ImagePlan, plan_image
+from langchain_sandbox.engine.build import ImagePlan, build_image, plan_image
 from langchain_sandbox.engine.choice import choose_image
 from langchain_sandbox.engine.derived_dockerfile import build_dockerfile, stage_scripts
 from langchain_sandbox.engine.image import image_context, image_tag
@@ -52,6 +52,15 @@ class FakeEngine:
 
 def plan(recipe: Recipe, **images: FakeImage) -> derive.DerivedPlan:
     return derive.plan_derived(FakeEngine(**images), recipe)  # type: ignore[arg-type]
+
+
+def test_what_compose_starts_follows_what_was_built() -> None:
+    moved: list[tuple[str, str]] = []
+    image: Any = FakeImage()
+    image.tag = lambda *name: moved.append(name)
+    engine: Any = FakeEngine(**{image_tag(): image})
+    assert build_image(client=engine) == image_tag()
+    assert moved == [("langchain-opencode-sandbox", "latest")]
 
 
 @pytest.mark.parametrize("name", ["jq", "libpq5=15.10-0+deb12u1", "g++", "libc6:amd64", "curl/bookworm-backports"])

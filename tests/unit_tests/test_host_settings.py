@@ -9,6 +9,7 @@ import pytest
 
 from langchain_sandbox.engine.host_settings import (
     HostSettings,
+    find_passwords,
     npm_registry,
     read_host_settings,
     read_proxies,
@@ -103,6 +104,10 @@ def test_secrets_are_taken_out_of_what_is_printed(tmp_path: Path) -> None:
         npm_config_registry="https://ada:npm-pass@npm.example/",
     )
     assert found.secrets() == {"p%40ss", "p@ss", "pr0xy", "npm-pass"}
+    assert find_passwords("--index-url=https://token-1@a.example/simple -i https://u:p@b.example x==1") == {
+        "token-1",
+        "p",
+    }
     assert redact("https://ada:p%40ss@a.example p@ss pr0xy", found.secrets()) == "https://ada:****@a.example **** ****"
 
 
