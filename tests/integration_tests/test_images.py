@@ -233,12 +233,16 @@ def test_a_repository_picks_sandbox_images_only(tmp_path: Path, client: docker.D
         made.append("sandbox-test:picked")
         with pytest.raises(SandboxConfigError, match="that is no sandbox image"):
             sandbox.run("Look.")
-    client.images.get(image_tag()).tag("sandbox-test", "picked")
-    ours = client.images.get(image_tag()).id
-    assert choose_image(client, None, workspace=repository) == ours
+    steps = 'ENTRYPOINT ["/bin/false"]\nCMD ["x"]\nENV LD_PRELOAD=/nowhere LD_LIBRARY_PATH=/nowhere\nUSER nobody\n'
+    dockerfile = io.BytesIO(f"FROM {image_tag()}\n{steps}".encode())
+    picked, _ = client.images.build(fileobj=dockerfile, tag="sandbox-test:picked", rm=True)
+    # It has our label from ours; how it would like to be started does not matter.
+    printed, image = look("id -u", workspace=repository)
+    assert printed == ["1000\n"]
+    assert image == picked.id
     # What the caller names goes first.
     (repository / "pyproject.toml").write_text('[tool.langchain-sandbox]\nimage = "sandbox-test:absent"\n')
-    assert choose_image(client, image_tag(), workspace=repository) == ours
+    assert choose_image(client, image_tag(), workspace=repository) == client.images.get(image_tag()).id
 
 
 def test_the_opencode_for_old_cpus_builds_and_works(client: docker.DockerClient, made: list[str]) -> None:
