@@ -2,7 +2,11 @@
 set -eu
 . /tmp/stages/starters.sh
 
-mkdir -p /out
+# A record, and never nothing: after a COPY that changes nothing the classic builder fails at the next one
+# (https://github.com/moby/moby/issues/37965).
+mkdir -p /out/opt/project
+printf '%s\n' "$PATH" >/out/opt/project/base-path
+
 folders=""
 old_ifs="$IFS"; IFS=":"
 for folder in $PATH; do
