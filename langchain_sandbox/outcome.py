@@ -6,10 +6,22 @@ what OpenCode says about it, and OpenCode's own word comes last, since the conta
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
 
-from langchain_sandbox.result import Ending, Status
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from langchain_sandbox.result import Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """Why a run ended as it did; the result's field of the same name, as plain data."""
+
+    code: str
+    message: str
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +44,7 @@ class Facts:
     model_finish: str | None = None
 
 
-Rule = tuple[Status, Callable[[Facts], bool], Callable[[Facts], Ending]]
+Rule: TypeAlias = "tuple[Status, Callable[[Facts], bool], Callable[[Facts], Ending]]"
 
 _SHOW_LOG = "The container's last words are in result.evidence.stderr; please report it if they say nothing to you."
 _UNREACHABLE = {"model_unreachable"}
