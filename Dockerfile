@@ -55,8 +55,9 @@ LABEL io.langchain-sandbox.image="1" \
       io.langchain-sandbox.opencode="${OPENCODE_VERSION}" \
       io.langchain-sandbox.version="${VERSION}"
 
-# Where the compose files mount the gateway's socket: a new volume takes its mode from here, and the gateway is not root.
-RUN mkdir -m 1777 /run/llm
+# Where the compose files mount the socket of the gateway, which is not root and may be another user each time: a new
+# volume takes its mode from here.
+RUN mkdir -m 0777 /run/llm
 
 WORKDIR /
 # For the compose files, and for whoever starts the image by hand. The library starts the program itself, see
