@@ -51,8 +51,10 @@ who=$puid:$pgid
 
 # --- the workspace --------------------------------------------------------------------------------------------------
 
-# Of links the link itself, never what it leads to.
-find "$workspace" -xdev ! -uid "$puid" -exec chown -h "$who" {} +
+# A .git that is mounted read-only stays as it is. Of links the link itself is given, never what it leads to.
+keep=()
+if [ -e "$workspace/.git" ] && [ ! -w "$workspace/.git" ]; then keep=(-path "$workspace/.git" -prune -o); fi
+find "$workspace" -xdev "${keep[@]}" ! -uid "$puid" -exec chown -h "$who" {} +
 
 # Git wants to walk the path to the folder that it reads, so it has to be open for a while. `private` never is.
 chmod 700 /host/private
@@ -72,6 +74,8 @@ esac
 
 config=$home/.config/opencode
 mkdir -p "$config"
+# A .git that is mounted read-only may be somebody else's; everything in here is in the same hands anyway.
+printf '[safe]\n\tdirectory = *\n' >"$home/.gitconfig"
 
 first() { # print the first of these paths below the project that exists
     local name

@@ -63,10 +63,10 @@ class Checkout:
         """A compose command line."""
         return [*find_compose(), "--project-name", self.name, "--file", file, *arguments]
 
-    def start(self, **environment: str) -> subprocess.Popen[str]:
+    def start(self, *options: str, **environment: str) -> subprocess.Popen[str]:
         """Begin a run of the service, as a user does."""
         return subprocess.Popen(
-            self.command("run", "--rm", "opencode"),
+            self.command("run", "--rm", *options, "opencode"),
             cwd=self.folder,
             env=os.environ | self.environment | environment,
             stdin=subprocess.DEVNULL,

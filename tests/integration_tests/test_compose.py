@@ -187,6 +187,22 @@ def test_in_the_mode_direct_the_agent_works_in_the_folder_itself(checkout: Open)
     assert git(place.workspace, "-c", "safe.directory=*", "log", "--format=%s") == "b\nfirst"
 
 
+def test_in_the_mode_direct_git_can_be_mounted_read_only(checkout: Open) -> None:
+    """As docs/compose.md shows it."""
+    work = "echo x > new.txt; git log --oneline; git config core.fsmonitor evil; mv .git .old; echo x > .git/hooks/x"
+    with ScriptedModel([bash(work), say()]) as model:
+        place = checkout(model.endpoint.base_url)
+        make_repository(place.workspace, {"README.md": "# it\n"})
+        before = fingerprint(place.workspace / ".git")
+        mount = f"{place.workspace}/.git:/host/workspace/.git:ro"
+        done = place.finish(place.start("-v", mount, TASK="Write.", WORKSPACE_MODE="direct"))
+        (output,) = outputs(model)
+    assert done.code == 0
+    assert output.count("Read-only file system") + output.count("Device or resource busy") == 3
+    assert fingerprint(place.workspace / ".git") == before
+    assert (place.workspace / "new.txt").read_text() == "x\n"
+
+
 def test_a_command_runs_with_its_agent_its_shell_and_its_files(checkout: Open) -> None:
     with ScriptedModel([say("Nothing found."), say("Done.")]) as model:
         place = checkout(model.endpoint.base_url)
