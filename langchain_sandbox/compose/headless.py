@@ -6,26 +6,26 @@ root may enter, and no program that is started from here can follow. What comes 
 
 from __future__ import annotations
 
-import fcntl
-import os
 import secrets
 import sys
 import threading
 import time
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.agent import children
 from langchain_sandbox.agent.arrival import Arrival
+from langchain_sandbox.agent.opencode import REPOSITORY, tool_environment
 from langchain_sandbox.agent.task import Task
 from langchain_sandbox.compose.desk import Desk
 from langchain_sandbox.compose.in_place import InPlace
 from langchain_sandbox.compose.line import Failure, Lifeline
+from langchain_sandbox.compose.memory import count_kills
+from langchain_sandbox.compose.mount import WORKSPACE, close_gate, locked
 from langchain_sandbox.compose.settings import ApplyPolicy, WorkspaceMode, read_choice, read_timeout
 from langchain_sandbox.compose.task import assign, read_task
 from langchain_sandbox.config import Limits
-from langchain_sandbox.errors import SandboxConfigError, SandboxError
+from langchain_sandbox.engine.base import ContainerEnd
+from langchain_sandbox.errors import SandboxError
 from langchain_sandbox.link import Channel, FileStream, LinkEvent, Message
 from langchain_sandbox.report import Report, build_fields
 from langchain_sandbox.transcript import Transcript
@@ -37,13 +37,10 @@ from langchain_sandbox.workspace.patch import Patch, build_patch
 from langchain_sandbox.workspace.snapshot import Snapshot, take_snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from langchain_sandbox.compose.task import Assigned
 
-_WORKSPACE = Path()  # the working folder, whatever it is called
-_MOUNT = Path("/host/workspace")
-_GATE_LIMIT = 5.0
 _STALL_LIMIT = 60.0
 _ABORT_GRACE = 3.0
 _KILL_GRACE = 5.0
@@ -65,7 +62,7 @@ class HeadlessRun:
         self._mode = read_choice(environ, "WORKSPACE_MODE", WorkspaceMode)
         self._gate = environ.get("SANDBOX_GATE")
         self._policy = read_choice(environ, "SANDBOX_CHANGES", ApplyPolicy)
-        self._assigned = assign(read_task(environ), workspace=_WORKSPACE)
+        self._assigned = assign(read_task(environ), workspace=WORKSPACE)
         self._attention = threading.Event()
         self._settled = threading.Event()
         self._transcript = Transcript(self._say)
@@ -84,7 +81,7 @@ class HeadlessRun:
             SandboxError: If what was asked for cannot work; nothing was changed.
         """
         usable = self._lifeline.open()
-        snapshot = take_snapshot(_WORKSPACE, self._limits)
+        snapshot = take_snapshot(WORKSPACE, self._limits)
         patch = Patch("", [])
         try:
             if usable and not self._report.cancelled:
@@ -98,7 +95,7 @@ class HeadlessRun:
     def _work(self, snapshot: Snapshot) -> Patch:
         history = self._take_history(snapshot)
         if self._mode == "copy":
-            _close_gate(self._gate)
+            close_gate(self._gate)
         for reason in snapshot.skipped:
             self._warn(f"Left out on the way in: {reason}")
         children.start_reaper()
@@ -132,7 +129,7 @@ class HeadlessRun:
         if not snapshot.repository or self._mode == "direct":
             return None
         try:
-            return take_history(_WORKSPACE)
+            return take_history(WORKSPACE)
         except GitError as error:
             self._warn(f"The repository's history stayed behind: {error}")
             return None
@@ -158,7 +155,7 @@ class HeadlessRun:
             return
         try:
             command = ["git", "rev-list", "--count", f"{history.head}..HEAD"]
-            count = children.run(command, cwd="/run/ws/repo", env={"PATH": os.defpath, "HOME": "/nonexistent"})
+            count = children.run(command, cwd=REPOSITORY, env=tool_environment())
         except OSError:
             return
         if count.strip() not in {b"", b"0"}:
@@ -169,6 +166,7 @@ class HeadlessRun:
 
     def _finish(self, snapshot: Snapshot, patch: Patch) -> dict[str, Any]:
         self._report.gateway = self._lifeline.record
+        self._report.end = ContainerEnd(oom=count_kills() > 0)
         model = str((self._lifeline.model or {}).get("name") or "")
         kept = Patch("", []) if self._policy == "discard" and self._mode == "copy" else patch
         fields = build_fields(
@@ -189,8 +187,8 @@ class HeadlessRun:
         if not fields["ok"] or self._policy != "apply":
             return False
         try:
-            with _locked(_WORKSPACE):
-                apply_to_snapshot(_WORKSPACE, patch.text, snapshot)
+            with locked():
+                apply_to_snapshot(WORKSPACE, patch.text, snapshot)
         except SandboxError as error:
             self._warn(f"The changes were not applied: {error}")
             return False
@@ -268,34 +266,3 @@ def _feed(desk: Desk, arrival: Arrival, snapshot: Snapshot, history: History | N
     desk.feed(arrival, snapshot.archive, FileStream.TAR)
     if history is not None:
         desk.feed(arrival, history.pack, FileStream.PACK)
-
-
-def _close_gate(descriptor: str | None) -> None:
-    """Have what is left of root close the way to the workspace, and see that it is closed.
-
-    Raises:
-        SandboxConfigError: If it stays open: then the agent could go there.
-    """
-    if descriptor is not None and descriptor.isdecimal():
-        os.write(int(descriptor), b"\n")
-        os.close(int(descriptor))
-        deadline = time.monotonic() + _GATE_LIMIT
-        while time.monotonic() < deadline:
-            try:
-                _MOUNT.stat()
-            except PermissionError:
-                return
-            time.sleep(0.005)
-    msg = f"{_MOUNT} is open to the agent; start this image by the compose file, which mounts it below a closed folder."
-    raise SandboxConfigError(msg)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Only one of the containers that share a workspace changes it at a time."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

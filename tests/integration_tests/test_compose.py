@@ -360,6 +360,15 @@ def test_a_time_limit_ends_the_run_and_what_was_done_is_told(checkout: Open) -> 
     assert list(place.workspace.iterdir()) == []
 
 
+def test_what_the_kernel_kills_for_memory_is_told(checkout: Open) -> None:
+    with ScriptedModel([bash("python3 -c \"print(len('x' * 1500000000))\"; echo after"), say()]) as model:
+        place = checkout(model.endpoint.base_url)
+        done = place.run("Use it.", CONTAINER_MEMORY="1g")
+        assert "after" in outputs(model)[0]
+    assert done.result.ok  # only a child died
+    assert done.result.evidence.oom
+
+
 def test_an_interrupted_run_says_what_it_has(checkout: Open, client: docker.DockerClient) -> None:
     with ScriptedModel([bash("echo half > half.txt; sleep 60"), say()]) as model:
         place = checkout(model.endpoint.base_url)

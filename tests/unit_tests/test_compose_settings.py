@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from langchain_sandbox.compose.memory import count_kills
 from langchain_sandbox.compose.settings import (
     ApplyPolicy,
     adapt_config,
@@ -107,3 +108,20 @@ def test_a_choice_is_one_of_its_words() -> None:
     assert read_choice({"SANDBOX_CHANGES": "return"}, "SANDBOX_CHANGES", ApplyPolicy) == "return"
     with pytest.raises(SandboxConfigError, match="SANDBOX_CHANGES is one of apply, return, discard, not 'Apply'"):
         read_choice({"SANDBOX_CHANGES": "Apply"}, "SANDBOX_CHANGES", ApplyPolicy)
+
+
+@pytest.mark.parametrize(
+    ("place", "content", "kills"),
+    [
+        ("memory.events", "low 0\nhigh 0\nmax 3\noom 1\noom_kill 2\noom_group_kill 0\n", 2),
+        ("memory/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n", 1),
+        ("memory/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\n", 0),
+        ("memory.events", "oom_kill many\n", 0),
+        ("elsewhere", "oom_kill 1\n", 0),
+    ],
+)
+def test_kills_for_memory_are_counted_with_either_kind_of_control_groups(
+    tmp_path: Path, place: str, content: str, kills: int
+) -> None:
+    write(tmp_path, place, content)
+    assert count_kills(tmp_path) == kills
