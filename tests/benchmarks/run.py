@@ -18,6 +18,7 @@ sys.path.append(str(Path(__file__).parents[1]))  # what tests and benchmarks sha
 
 import anyio
 import cold_task
+import compose_task
 import gateway
 import seed_task
 import startup
@@ -39,6 +40,7 @@ BENCHMARKS = {
     "gateway": gateway.measure,
     "cold-task": cold_task.measure,
     "seed": seed_task.measure,
+    "compose": compose_task.measure,
 }
 
 

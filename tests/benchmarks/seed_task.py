@@ -106,7 +106,7 @@ def run_seed(seed: Seed, repository: Path) -> float:
     """
     shutil.copytree(repository, seed.workspace)
     try:
-        _give_away(seed.workspace)
+        give_away(seed.workspace)
         began = time.perf_counter()
         output = seed.project.run("opencode", timeout=TIMEOUT)
         took = time.perf_counter() - began
@@ -141,7 +141,7 @@ def _find_ids() -> tuple[int, int]:
     return uid or _ANYBODY, gid or _ANYBODY
 
 
-def _give_away(workspace: Path) -> None:
+def give_away(workspace: Path) -> None:
     """Make the copy belong to whom the seed works for; that is us already, unless we are root."""
     uid, gid = _find_ids()
     for folder, _, names in os.walk(workspace):
