@@ -33,9 +33,8 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-# As in the Dockerfile. -I and -S: neither the environment, nor the working folder, nor site-packages can put code
-# into PID 1.
-ENTRYPOINT = ("/usr/bin/python3", "-I", "-S", "/opt/langchain-sandbox")
+# -I and -S: neither the environment, nor the working folder, nor site-packages can put code into PID 1.
+PROGRAM = ["/usr/bin/python3", "-I", "-S", "/opt/langchain-sandbox"]
 
 _GONE = {404, 409}  # no such container, or its removal is in progress
 _MAKE_PLACES = 16
@@ -213,7 +212,7 @@ def build_container_config(spec: ContainerSpec) -> dict[str, Any]:
     return {
         "Image": spec.image,
         # Nothing of how it starts is left to the image: a derived one may stand on somebody else's.
-        "Entrypoint": list(ENTRYPOINT),
+        "Entrypoint": PROGRAM,
         "Cmd": [],
         # Nor what would load a base image's libraries into PID 1; tools get an environment of their own anyway.
         "Env": ["LD_PRELOAD=", "LD_LIBRARY_PATH=", "LD_AUDIT="],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 from docker.errors import ImageNotFound
 
 from langchain_sandbox.cli import build as build_command
-from langchain_sandbox.engine import builder, derive, docker, labels
+from langchain_sandbox.engine import builder, derive, labels
 from langchain_sandbox.engine.build import ImagePlan, build_image, plan_image
 from langchain_sandbox.engine.choice import choose_image
 from langchain_sandbox.engine.derived_dockerfile import build_dockerfile, stage_scripts
@@ -207,11 +206,6 @@ def test_for_another_platform_there_is_another_tag_package_and_base() -> None:
     assert plan_image(engine, platform="linux/amd64").tag == image_tag()
     with pytest.raises(SandboxConfigError, match=r"linux/amd64, linux/arm64, not 'windows/amd64'"):
         plan_image(engine, platform="windows/amd64")
-
-
-def test_how_a_container_starts_is_not_left_to_the_image() -> None:
-    (line,) = re.findall(r"^ENTRYPOINT (.*)$", OURS, re.MULTILINE)
-    assert json.loads(line) == list(docker.ENTRYPOINT)
 
 
 @pytest.mark.parametrize(
