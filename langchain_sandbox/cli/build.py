@@ -5,18 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from langchain_sandbox.engine.build import PLATFORMS, build_image, plan_image, print_progress, run_command
-from langchain_sandbox.engine.builder import connected
-from langchain_sandbox.engine.derive import build_recipe, plan_derived
-from langchain_sandbox.engine.image import image_context
-from langchain_sandbox.engine.project_table import FILE, TABLE, read_project_table
-from langchain_sandbox.engine.recipe import Recipe, read_recipe
-from langchain_sandbox.errors import SandboxConfigError
-
 if TYPE_CHECKING:
     import argparse
 
     import docker
+
+    from langchain_sandbox.engine.recipe import Recipe
 
 _DESCRIPTION = """\
 Build the sandbox image where the engine lacks it. With --requirements, --apt, --npm or --from, build one that also
@@ -46,12 +40,17 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="stand on this image, made from Debian or Ubuntu, instead of Debian",
     )
     parser.add_argument(
-        "--workspace", metavar="DIR", type=Path, help=f"read {TABLE} of DIR/{FILE}; the current folder by default"
+        "--workspace",
+        metavar="DIR",
+        type=Path,
+        help="read [tool.langchain-sandbox] of DIR/pyproject.toml; the current folder by default",
     )
     parser.add_argument(
         "--rebuild", action="store_const", const="always", default="if-missing", help="run every step again"
     )
-    parser.add_argument("--platform", choices=PLATFORMS, help="build for this platform instead of the engine's own")
+    parser.add_argument(
+        "--platform", choices=("linux/amd64", "linux/arm64"), help="build for this platform instead of the engine's own"
+    )
     parser.add_argument(
         "--cpu",
         choices=("auto", "baseline"),
@@ -74,10 +73,16 @@ def run(options: argparse.Namespace) -> int:
         The exit code: 0 with the image's tag on stdout (with `--dry-run`: the plan), 1 with an error on stderr,
         130 after Ctrl-C.
     """
+    from langchain_sandbox.engine.build import run_command  # noqa: PLC0415 - loads the docker library, as all below
+
     return run_command(lambda: _run(options))
 
 
 def _run(options: argparse.Namespace) -> str:
+    from langchain_sandbox.engine.build import build_image, print_progress  # noqa: PLC0415
+    from langchain_sandbox.engine.builder import connected  # noqa: PLC0415
+    from langchain_sandbox.engine.derive import build_recipe  # noqa: PLC0415
+
     recipe = _find_recipe(options)
     with connected(None) as client:
         if options.dry_run:
@@ -102,6 +107,11 @@ def _run(options: argparse.Namespace) -> str:
 
 def _find_recipe(options: argparse.Namespace) -> Recipe | None:
     """What to derive, from the options or the workspace's table; `None` for the package's own image."""
+    from langchain_sandbox.engine.build import print_progress  # noqa: PLC0415
+    from langchain_sandbox.engine.project_table import FILE, TABLE, read_project_table  # noqa: PLC0415
+    from langchain_sandbox.engine.recipe import read_recipe  # noqa: PLC0415
+    from langchain_sandbox.errors import SandboxConfigError  # noqa: PLC0415
+
     given = bool(options.requirements or options.apt or options.npm or options.base)
     if given:
         if options.workspace is not None:
@@ -127,6 +137,10 @@ def _find_recipe(options: argparse.Namespace) -> Recipe | None:
 
 
 def _describe(client: docker.DockerClient, recipe: Recipe | None, options: argparse.Namespace) -> str:
+    from langchain_sandbox.engine.build import plan_image  # noqa: PLC0415
+    from langchain_sandbox.engine.derive import plan_derived  # noqa: PLC0415
+    from langchain_sandbox.engine.image import image_context  # noqa: PLC0415
+
     package = plan_image(client, platform=options.platform, cpu=options.cpu)
     plan = None if recipe is None else plan_derived(client, recipe, package=package)
     base = package.base if package.base_is_local else f"{package.base} (to be pulled, or made with debootstrap)"

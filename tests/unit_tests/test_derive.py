@@ -286,7 +286,7 @@ def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     def interrupt(_client: None) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(build_command, "connected", interrupt)
+    monkeypatch.setattr(builder, "connected", interrupt)
     options = parse("--apt", "jq")
     assert options.run(options) == 130
     assert capsys.readouterr().out == ""
