@@ -1,12 +1,14 @@
-"""A package index as a company has one: HTTPS with a certificate of its own CA, and a password."""
+"""Package indexes for pip and npm as a company has them: HTTPS with a certificate of its own CA, and a password."""
 
 from __future__ import annotations
 
 import base64
 import io
 import ipaddress
+import json
 import ssl
 import subprocess
+import tarfile
 import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -37,6 +39,18 @@ def make_wheel(name: str, version: str, code: str) -> bytes:
     return buffer.getvalue()
 
 
+def make_package(name: str, version: str, files: dict[str, str]) -> bytes:
+    """An npm package whose one program is `tiny.js`."""
+    files = {"package.json": json.dumps({"name": name, "version": version, "bin": {"tiny": "tiny.js"}}), **files}
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for path, content in files.items():
+            entry = tarfile.TarInfo(f"package/{path}")
+            entry.size, entry.mode = len(content), 0o755
+            archive.addfile(entry, io.BytesIO(content.encode()))
+    return buffer.getvalue()
+
+
 class _QuietServer(ThreadingHTTPServer):
     def handle_error(self, *_: object) -> None:
         """Who does not know the CA hangs up: that is one of the tests."""
@@ -49,7 +63,7 @@ class PackageIndex:
         (configuration,) = client.networks.get("bridge").attrs["IPAM"]["Config"]
         network = ipaddress.ip_network(configuration["Subnet"])
         self.host = configuration.get("Gateway") or str(network[1])
-        self._token = base64.b64encode(f"{user}:{unquote(password)}".encode()).decode()
+        self.token = base64.b64encode(f"{user}:{unquote(password)}".encode()).decode()
         self._login = f"{user}:{password}"
         self._files: dict[str, bytes] = {}
         self.ca = folder / "ca.pem"
@@ -73,6 +87,19 @@ class PackageIndex:
         self._files[f"/files/{name}"] = content
         self._files[f"/simple/{project}/"] = f'<a href="/files/{name}">{name}</a>'.encode()
 
+    @property
+    def npmrc(self) -> str:
+        """What a user's `.npmrc` says about the scope @team."""
+        place = f"//{self.host}:{self._server.server_port}/npm/"
+        return f"@team:registry=https:{place}\n{place}:_authToken={self.token}\n"
+
+    def add_npm(self, name: str, version: str, content: bytes) -> None:
+        address = f"https://{self.host}:{self._server.server_port}/npm/files/{version}.tgz"
+        release = {"name": name, "version": version, "bin": {"tiny": "tiny.js"}, "dist": {"tarball": address}}
+        found = {"name": name, "dist-tags": {"latest": version}, "versions": {version: release}}
+        self._files[f"/npm/{name.replace('/', '%2f')}"] = json.dumps(found).encode()
+        self._files[f"/npm/files/{version}.tgz"] = content
+
     def __enter__(self) -> Self:
         self._thread.start()
         return self
@@ -87,7 +114,7 @@ class PackageIndex:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                allowed = self.headers.get("Authorization") == f"Basic {index._token}"
+                allowed = self.headers.get("Authorization") in {f"Basic {index.token}", f"Bearer {index.token}"}
                 content = index._files.get(self.path) if allowed else None
                 self.send_response(200 if content is not None else 404 if allowed else 401)
                 if content is not None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from connect_proxy import ConnectProxy
-from package_index import PackageIndex, make_wheel
+from package_index import PackageIndex, make_package, make_wheel
 from support import bash, make_repository, outputs, say
 
 from langchain_sandbox import Sandbox, SandboxConfigError, SandboxUnavailableError
@@ -20,7 +21,7 @@ from langchain_sandbox.engine.base_image import find_base
 from langchain_sandbox.engine.build import carry_out, plan_image
 from langchain_sandbox.engine.choice import choose_image
 from langchain_sandbox.engine.derive import build_derived
-from langchain_sandbox.engine.host_settings import CA_VARIABLES
+from langchain_sandbox.engine.host_settings import CA_VARIABLES, read_ca
 from langchain_sandbox.engine.image import OPENCODE_VERSION, image_tag
 from langchain_sandbox.testing import ScriptedModel
 
@@ -33,9 +34,9 @@ if TYPE_CHECKING:
 TABLE = """\
 [tool.langchain-sandbox]
 requirements = ["requirements-dev.txt"]
-apt = ["jq"]
 npm = ["is-odd@3.0.1"]
 """
+TINY = "#!/usr/bin/env node\nconsole.log(43)\n"
 USES_PACKAGE = "import humanize\n\n\ndef test_size():\n    assert humanize.naturalsize(3000) == '3.0 kB'\n"
 
 
@@ -115,13 +116,13 @@ def test_a_project_that_says_what_it_needs_runs_its_own_tests_without_network(
 
     marks = client.images.get(tag).labels
     assert marks[labels.DERIVED_FROM] == image_tag()
-    assert marks[labels.DERIVED_APT] == "jq"
+    assert marks[labels.DERIVED_NPM] == "is-odd@3.0.1"
     assert marks[labels.IMAGE] == "1"
 
     printed, image = look(
         "pytest -q -p no:cacheprovider",
         "python -m pytest -q -p no:cacheprovider; python3 -c 'import humanize; print(humanize.__version__)'",
-        "node odd.mjs; npm --version; jq --version",
+        "node odd.mjs; npm --version",
         "find / -xdev -perm /6000 2>/dev/null; tr '\\0' ' ' </proc/1/cmdline; timeout 3 python -m pip --version",
         workspace=repository,
     )
@@ -130,7 +131,6 @@ def test_a_project_that_says_what_it_needs_runs_its_own_tests_without_network(
     assert "1 passed" in printed[1]
     assert "4.9.0" in printed[1]
     assert printed[2].startswith("true\n10.")
-    assert "jq-" in printed[2]
     assert printed[3].startswith("/usr/bin/python3 -I -S /opt/langchain-sandbox")
     assert "No module named pip" in printed[3]
 
@@ -147,16 +147,17 @@ def test_a_companys_own_image_is_the_base(
         'USER nobody\nWORKDIR /srv\nENTRYPOINT ["/bin/false"]\nHEALTHCHECK --interval=1s CMD touch /tmp/checked\n',
     )
     (tmp_path / "requirements.txt").write_text("humanize==4.9.0\n")
-    tag = build_derived(requirements=[tmp_path / "requirements.txt"], base=base)
+    tag = build_derived(requirements=[tmp_path / "requirements.txt"], apt=["sudo", "jq"], base=base)
     made.append(tag)
     assert client.images.get(tag).labels[labels.DERIVED_BASE_ID] == client.images.get(base).id
     printed, _ = look(
         "python -c 'import company, humanize, sys; print(company.WORD, sys.prefix)'; python -m pytest --version",
-        "find / -xdev -perm /6000 2>/dev/null; opencode --version; ls /tmp",
+        "find / -xdev -perm /6000 2>/dev/null; opencode --version; jq --version; ls /tmp",
         image=tag,
     )
     assert printed[0].startswith("ours /opt/project/python\npytest")
     assert printed[1].startswith(OPENCODE_VERSION)
+    assert "jq-" in printed[1]
     assert "checked" not in printed[1]
 
 
@@ -183,29 +184,39 @@ def test_a_private_index_is_reached_and_leaves_no_trace(
 ) -> None:
     password, proxy_password = "pass%20word-5f3a", "proxy-word-77c1"
     monkeypatch.setattr(derive.secrets, "token_hex", lambda _size: "stage-of-this-test")
-    for variable in (*CA_VARIABLES, "PIP_EXTRA_INDEX_URL", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"):
-        monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     (tmp_path / "requirements.txt").write_text("tiny-thing==1.0\n")
     lines: list[str] = []
+    others = read_ca(os.environ)  # this machine's, if its own way out needs one
+    for variable in (*CA_VARIABLES, "PIP_EXTRA_INDEX_URL", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(variable, raising=False)
     with (
         PackageIndex(tmp_path, client, user="ada", password=password) as index,
         ConnectProxy(index.host, user="ada", password=proxy_password) as proxy,
     ):
         index.add("tiny_thing-1.0-py3-none-any.whl", make_wheel("tiny_thing", "1.0", "ANSWER = 42\n"))
+        index.add_npm("@team/tiny", "1.0.0", make_package("@team/tiny", "1.0.0", {"tiny.js": TINY}))
+        (tmp_path / "npmrc").write_text(index.npmrc)
+        (tmp_path / "bundle.pem").write_bytes(others + index.ca.read_bytes())
+        monkeypatch.setenv("NPM_CONFIG_USERCONFIG", str(tmp_path / "npmrc"))
         monkeypatch.setenv("PIP_INDEX_URL", index.url)
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         with pytest.raises(SandboxUnavailableError, match="signed by a CA that the build does not know") as refused:
             build_derived(requirements=[tmp_path / "requirements.txt"], client=client, progress=lines.append)
-        monkeypatch.setenv("SSL_CERT_FILE", str(index.ca))
-        tag = build_derived(requirements=[tmp_path / "requirements.txt"], client=client, progress=lines.append)
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "bundle.pem"))
+        tag = build_derived(
+            requirements=[tmp_path / "requirements.txt"], npm=["@team/tiny"], client=client, progress=lines.append
+        )
         made.append(tag)
-    assert index.served == ["/simple/tiny-thing/", "/files/tiny_thing-1.0-py3-none-any.whl"]
+    assert index.served == [
+        *("/simple/tiny-thing/", "/files/tiny_thing-1.0-py3-none-any.whl"),
+        *("/npm/@team%2ftiny", "/npm/files/1.0.0.tgz"),
+    ]
     assert proxy.served
-    assert in_image(client, tag, "python -c 'import tiny_thing; print(tiny_thing.ANSWER)'") == "42\n"
+    assert in_image(client, tag, "python -c 'import tiny_thing; print(tiny_thing.ANSWER)'; tiny") == "42\n43\n"
 
     certificate = index.ca.read_text().splitlines()[3]
-    traces = (password, "pass word-5f3a", certificate, index.url, "PIP_INDEX_URL", proxy_password)
+    traces = (password, "pass word-5f3a", certificate, index.url, "PIP_INDEX_URL", proxy_password, index.token)
     recorded = json.dumps([client.api.history(tag), client.api.inspect_image(tag)])
     for trace in traces:
         assert trace not in str(refused.value)
