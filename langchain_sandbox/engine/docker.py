@@ -205,7 +205,9 @@ class DockerContainer:
 
 def build_container_config(spec: ContainerSpec) -> dict[str, Any]:
     """The body of the engine's create call."""
+    program = {} if spec.program is None else {"Entrypoint": list(spec.program), "Cmd": []}
     return {
+        **program,
         "Image": spec.image,
         "Hostname": "sandbox",
         "User": USER,

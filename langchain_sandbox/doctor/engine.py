@@ -1,0 +1,171 @@
+"""Checks of the container engine: that it answers, its clock and its disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import requests
+from docker.errors import DockerException
+
+from langchain_sandbox.config import GIB
+from langchain_sandbox.doctor.finding import Finding, Known
+from langchain_sandbox.doctor.host import judge_room
+from langchain_sandbox.engine.address import EngineAddress, find_engine
+from langchain_sandbox.errors import SandboxError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_CALL_TIMEOUT = 5.0
+_TESTED_API = (1, 41)
+_SKEW_LIMIT = 30.0
+_START = "`sudo systemctl start docker`"
+# The image has 0.4 GiB, and building it needs about three times that.
+_DISK_NEEDED = GIB
+_DISK_WANTED = 5 * GIB
+
+
+def check_engine(known: Known) -> Finding:
+    """Whether an engine answers, and which one it is."""
+    try:
+        address = known.address = find_engine()
+        client = address.connect(timeout=_CALL_TIMEOUT)
+        known.version, known.info = client.version(), client.info()
+    except SandboxError as error:
+        return Finding("engine", "error", str(error))
+    except (DockerException, requests.RequestException, OSError) as error:
+        place = known.address.url if known.address else "the usual place"
+        message, remedy = explain_silence(place, str(error), known.address.socket if known.address else None)
+        return Finding("engine", "error", message, remedy)
+    known.client = client
+    return judge_engine(known.version, known.info, address)
+
+
+def judge_engine(version: Mapping[str, Any], info: Mapping[str, Any], address: EngineAddress) -> Finding:
+    """Say what an engine is, by its own words.
+
+    Args:
+        version: Its answer to `/version`.
+        info: Its answer to `/info`.
+        address: Where it is.
+    """
+    api = str(version.get("ApiVersion", "?"))
+    details = [
+        f"API {api}",
+        f"cgroup v{info.get('CgroupVersion', '?')}",
+        "rootless" if is_rootless(info) else "with root",
+        f"{info.get('OSType', '?')} {info.get('Architecture', '?')}",
+    ]
+    name = f"{engine_kind(version, info)} {version.get('Version', '?')}"
+    message = f"{name} ({', '.join(details)}) answers at {address.url}."
+    if info.get("OSType", "linux") != "linux":
+        return Finding("engine", "error", message, "Switch it to Linux containers.")
+    numbers = tuple(int(part) for part in api.split(".") if part.isdigit())
+    if numbers < _TESTED_API:
+        return Finding(
+            "engine", "warning", message, "API 1.41 (Docker 20.10) is the oldest that was tested: update it."
+        )
+    return Finding("engine", "ok", message)
+
+
+def engine_kind(version: Mapping[str, Any], info: Mapping[str, Any]) -> str:
+    """The engine's product name."""
+    names = [str(part.get("Name", "")) for part in version.get("Components") or []]
+    if any("podman" in name.lower() for name in names):
+        return "Podman"
+    return "Docker Desktop" if "Docker Desktop" in str(info.get("OperatingSystem", "")) else "Docker"
+
+
+def is_rootless(info: Mapping[str, Any]) -> bool:
+    """Whether the engine runs without root."""
+    return any("rootless" in str(option) for option in info.get("SecurityOptions") or []) or bool(info.get("Rootless"))
+
+
+def explain_silence(place: str, error: str, socket: str | None) -> tuple[str, str]:
+    """Say why no engine answers, and what to do.
+
+    Args:
+        place: The engine's address.
+        error: What the attempt to reach it ended with.
+        socket: Path of its unix socket, if it is one.
+    """
+    if socket is not None and not Path(socket).exists():
+        others = [path for path in _other_sockets() if path.exists()]
+        if others:
+            return (
+                f"There is no engine at {place}.",
+                f"One seems to be elsewhere: `export DOCKER_HOST=unix://{others[0]}`.",
+            )
+        return (
+            f"There is no engine at {place}.",
+            f"Install Docker, or start it (for example {_START}), or set DOCKER_HOST to where it is.",
+        )
+    if socket is not None and not os.access(socket, os.R_OK | os.W_OK):
+        return (
+            f"This user may not use the engine at {place}.",
+            "Run `sudo usermod -aG docker $USER` and log in again; members of that group can become root.",
+        )
+    return (
+        f"No engine answers at {place} ({error}).",
+        f"Start it (for example {_START}), or set DOCKER_HOST to where it is.",
+    )
+
+
+def check_clock(known: Known) -> Finding:
+    """Whether the engine's clock agrees with ours: in a virtual machine that slept, it may not."""
+    try:
+        # Ours is read between asking and judging; the answer took milliseconds.
+        told = datetime.fromisoformat(str(known.info["SystemTime"]))
+    except (KeyError, ValueError):
+        return Finding("clock", "skipped", "The engine does not tell its time.")
+    if told.tzinfo is None:
+        told = told.replace(tzinfo=UTC)
+    return judge_clock(told.timestamp() - time.time())
+
+
+def judge_clock(skew: float) -> Finding:
+    """Say whether clocks agree.
+
+    Args:
+        skew: Seconds by which the engine's clock is ahead of ours.
+    """
+    if abs(skew) <= _SKEW_LIMIT:
+        return Finding("clock", "ok", f"The engine's clock agrees with this machine's within {_SKEW_LIMIT:g} s.")
+    way = "ahead of" if skew > 0 else "behind"
+    message = (
+        f"The engine's clock is {abs(skew):.0f} s {way} this machine's: builds and commits inside get wrong times."
+    )
+    return Finding(
+        "clock", "warning", message, "Restart the engine's virtual machine, or set its clock (`chronyc makestep`)."
+    )
+
+
+def check_disk(known: Known) -> Finding:
+    """Whether the engine has room for images."""
+    root = Path(str(known.info.get("DockerRootDir") or "/nonexistent"))
+    local = known.address is not None and known.address.socket is not None
+    try:
+        free = shutil.disk_usage(root).free if local else None
+    except OSError:
+        free = None
+    if free is None:
+        return Finding("disk", "skipped", f"The engine's data ({root}) cannot be seen from here.")
+    return judge_room("disk", free, f"{root} (the engine's images)", needed=_DISK_NEEDED, wanted=_DISK_WANTED)
+
+
+def _other_sockets() -> list[Path]:
+    """Where engines of a user's own listen."""
+    runtime, home = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"), Path.home()
+    return [
+        runtime / "docker.sock",
+        runtime / "podman/podman.sock",
+        home / ".docker/run/docker.sock",
+        home / ".docker/desktop/docker.sock",
+        home / ".colima/default/docker.sock",
+        Path("/run/podman/podman.sock"),
+    ]
