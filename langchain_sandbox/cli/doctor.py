@@ -65,7 +65,7 @@ def _sum_up(findings: Sequence[Finding]) -> str:
     count = {status: sum(finding.status == status for finding in findings) for status in _COLOURS}
     if count["error"]:
         return (
-            f"{count['error']} of {len(findings)} checks found an error. Begin with the first: it may explain others."
+            f"{count['error']} of {len(findings)} checks found an error. Begin with the first; it may explain others."
         )
     if count["warning"]:
         return f"Runs should work. {count['warning']} of {len(findings)} checks found something to be aware of."
