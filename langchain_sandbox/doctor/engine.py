@@ -25,6 +25,13 @@ _CALL_TIMEOUT = 5.0
 _TESTED_API = (1, 41)
 _SKEW_LIMIT = 30.0
 _START = "`sudo systemctl start docker`"
+_CAUSES = {
+    "Connection refused": "the connection was refused",
+    "timed out": "it was silent for too long",
+    "Name or service not known": "there is no such host",
+    "Client Error": "what answers there is no container engine",
+    "CERTIFICATE_VERIFY_FAILED": "its certificate is not signed by the CA in DOCKER_CERT_PATH",
+}
 # The image has 0.4 GiB, and building it needs about three times that.
 _DISK_NEEDED = GIB
 _DISK_WANTED = 5 * GIB
@@ -114,6 +121,14 @@ def explain_silence(place: str, error: str, socket: str | None) -> tuple[str, st
         f"No engine answers at {place} ({error}).",
         f"Start it (for example {_START}), or set DOCKER_HOST to where it is.",
     )
+
+
+def _shorten(error: str) -> str:
+    """What the docker library says, without the names of its own classes that it wraps it in."""
+    for phrase, words in _CAUSES.items():
+        if phrase in error:
+            return words
+    return error.removeprefix("Error while fetching server API version: ").rstrip(".")
 
 
 def check_clock(known: Known) -> Finding:

@@ -33,13 +33,13 @@ class Check:
         name: As in its findings.
         look: Finds out; it may block, and adds what it learnt to what is known.
         limit: Seconds that it may take.
-        needs: The field of `Known` that has to be filled before.
+        needs: The fields of `Known` that have to be filled before.
     """
 
     name: str
     look: Callable[[Known], Finding]
     limit: float = 5.0
-    needs: str | None = None
+    needs: tuple[str, ...] = ()
 
 
 CHECKS = (
@@ -50,16 +50,16 @@ CHECKS = (
     Check(name="workspace", look=host.check_workspace, limit=10.0),
     Check(name="temp", look=host.check_temp),
     Check(name="engine", look=engine.check_engine, limit=8.0),
-    Check(name="clock", look=engine.check_clock, needs="client"),
-    Check(name="disk", look=engine.check_disk, needs="client"),
-    Check(name="image", look=image.check_image, needs="client"),
-    Check(name="walls", look=canary.check_walls, limit=30.0, needs="image_id"),
-    Check(name="limits", look=canary.check_limits, needs="canary"),
+    Check(name="clock", look=engine.check_clock, needs=("client",)),
+    Check(name="disk", look=engine.check_disk, needs=("client",)),
+    Check(name="image", look=image.check_image, needs=("client",)),
+    Check(name="walls", look=canary.check_walls, limit=30.0, needs=("client", "image_id")),
+    Check(name="limits", look=canary.check_limits, needs=("client", "image_id", "canary")),
     Check(name="model", look=model.check_model, limit=8.0),
     Check(name="container", look=host.check_container),
-    Check(name="model-name", look=model.check_name, needs="endpoint"),
-    Check(name="context", look=model.check_context, needs="upstream"),
-    Check(name="tool-calls", look=model.check_tools, limit=45.0, needs="upstream"),
+    Check(name="model-name", look=model.check_name, needs=("endpoint",)),
+    Check(name="context", look=model.check_context, needs=("endpoint", "upstream")),
+    Check(name="tool-calls", look=model.check_tools, limit=45.0, needs=("endpoint", "upstream")),
 )
 
 
@@ -86,8 +86,9 @@ def examine(
     known = Known(model=model, workspace=Path(workspace) if workspace is not None else None, image=image)
     try:
         for check in CHECKS:
-            if check.needs is not None and not getattr(known, check.needs):
-                yield Finding(check.name, "skipped", _REASONS[check.needs])
+            missing = next((need for need in check.needs if not getattr(known, need)), None)
+            if missing is not None:
+                yield Finding(check.name, "skipped", _REASONS[missing])
             else:
                 yield _look(check, known)
     finally:

@@ -37,7 +37,8 @@ def check_model(known: Known) -> Finding:
         return Finding("model", "error", str(error))
     except UpstreamError as error:
         remedy = _REMEDIES.get(error.code, "Look at the model server's log.")
-        return Finding("model", "error", f"{error}.", remedy)
+        message = str(error)
+        return Finding("model", "error", f"{message[:1].upper()}{message[1:]}.", remedy)
     return Finding("model", "ok", f"{endpoint.base_url} answers.")
 
 
