@@ -117,10 +117,8 @@ def explain_silence(place: str, error: str, socket: str | None) -> tuple[str, st
             f"This user may not use the engine at {place}.",
             "Run `sudo usermod -aG docker $USER` and log in again; members of that group can become root.",
         )
-    return (
-        f"No engine answers at {place} ({error}).",
-        f"Start it (for example {_START}), or set DOCKER_HOST to where it is.",
-    )
+    remedy = f"Start it (for example {_START}), or set DOCKER_HOST to where it is."
+    return f"No engine answers at {place}: {_shorten(error)}.", remedy
 
 
 def _shorten(error: str) -> str:

@@ -25,7 +25,6 @@ _OLDEST = (3, 11)
 _TEMP_NEEDED = GIB // 2
 _TEMP_WANTED = 2 * GIB
 _NOWHERE = "http://127.0.0.1:1/v1"  # stands in for the model while the other settings are read
-_REINSTALL = f"Run `pip install --force-reinstall {DISTRIBUTION}`."
 
 
 def check_python(_: Known) -> Finding:
@@ -40,20 +39,21 @@ def check_python(_: Known) -> Finding:
 
 def check_package(_: Known) -> Finding:
     """Whether the package's files are the installed ones, and whether they can be imported."""
-    clash, damage = describe_clash(), find_damage()
-    if clash is not None:
-        # Installed first, it was overwritten by ours, and everything works until it is uninstalled.
-        harm = f" Overwritten: {', '.join(damage)}." if damage else ""
-        return Finding("package", "error" if damage else "warning", clash + harm, MEND)
-    if damage:
-        message = f"Files of {DISTRIBUTION} are missing or changed: {', '.join(damage)}."
-        return Finding("package", "error", message, _REINSTALL)
+    clash, damage, broken = describe_clash(), find_damage(), ""
     try:
-        with warnings.catch_warnings(action="ignore"):
+        with warnings.catch_warnings(action="ignore"):  # the clash is what we are about to tell
             importlib.import_module("langchain_sandbox.tools")
     except Exception as error:  # noqa: BLE001 - a dependency may raise anything when it is imported
-        message = f"{DISTRIBUTION} {__version__} cannot be imported: {type(error).__name__}: {error}."
-        return Finding("package", "error", message, _REINSTALL)
+        broken = f"{DISTRIBUTION} {__version__} cannot be imported: {type(error).__name__}: {error}."
+    if clash is not None:
+        # Where ours was installed last, everything works until the other is uninstalled.
+        harm = f" Missing or overwritten: {', '.join(damage)}." if damage else ""
+        return Finding("package", "error" if damage or broken else "warning", f"{clash}{harm} {broken}".strip(), MEND)
+    if damage:
+        message = f"Files of {DISTRIBUTION} are missing or changed: {', '.join(damage)}."
+        return Finding("package", "error", message, f"Run `pip install --force-reinstall --no-deps {DISTRIBUTION}`.")
+    if broken:
+        return Finding("package", "error", broken, f"Run `pip install --upgrade --force-reinstall {DISTRIBUTION}`.")
     return Finding("package", "ok", f"{DISTRIBUTION} {__version__} is whole and can be imported.")
 
 
