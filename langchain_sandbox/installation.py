@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from importlib import metadata
 from pathlib import Path
 
 DISTRIBUTION = "langchain-opencode-sandbox"
 ARCHIVED = "langchain-sandbox"
-MEND = f"Run `pip uninstall -y {ARCHIVED}`, then `pip install --force-reinstall --no-deps {DISTRIBUTION}`."
+# With its dependencies: the archived project asks for older ones, which pip has then put in the place of ours.
+MEND = f"Run `pip uninstall {ARCHIVED}`, then `pip install --force-reinstall {DISTRIBUTION}`."
+
+_REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(?P<range>[^;]*)(?P<marker>;.*)?")
+_LEAST = re.compile(r">=\s*([\d.]+)")
+_MOST = re.compile(r"<\s*([\d.]+)")
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -54,3 +60,39 @@ def find_damage() -> list[str]:
         if base64.urlsafe_b64encode(digest).decode("ascii").rstrip("=") != file.hash.value:
             damaged.append(str(file))
     return damaged
+
+
+def find_misfits() -> list[str]:
+    """Dependencies that are missing, or whose version is not in the range that this package asks for.
+
+    Returns:
+        One sentence part for each, such as `langchain-core is 0.3.86, which is not <2,>=1.6`.
+    """
+    try:
+        requirements = metadata.requires(DISTRIBUTION) or []
+    except metadata.PackageNotFoundError:
+        return []
+    misfits = []
+    for requirement in requirements:
+        parts = _REQUIREMENT.fullmatch(requirement)
+        if parts is None or parts["marker"]:  # of an extra that nobody may have asked for
+            continue
+        try:
+            version = metadata.version(parts["name"])
+        except metadata.PackageNotFoundError:
+            misfits.append(f"{parts['name']} is not installed")
+            continue
+        if not _fits(version, parts["range"]):
+            misfits.append(f"{parts['name']} is {version}, which is not {parts['range'].strip()}")
+    return misfits
+
+
+def _fits(version: str, wanted: str) -> bool:
+    """Whether a version is in a range such as `<2,>=1.6`, which is all that this package's own requirements say."""
+    least, most = _LEAST.search(wanted), _MOST.search(wanted)
+    found = _numbers(version)
+    return (least is None or found >= _numbers(least[1])) and (most is None or found < _numbers(most[1]))
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])

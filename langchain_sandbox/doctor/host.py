@@ -18,7 +18,7 @@ from langchain_sandbox._version import __version__
 from langchain_sandbox.config import GIB, MIB
 from langchain_sandbox.doctor.finding import Finding, FindingStatus, Known
 from langchain_sandbox.errors import SandboxConfigError
-from langchain_sandbox.installation import DISTRIBUTION, MEND, describe_clash, find_damage
+from langchain_sandbox.installation import DISTRIBUTION, MEND, describe_clash, find_damage, find_misfits
 from langchain_sandbox.workspace.snapshot import take_snapshot
 
 _OLDEST = (3, 11)
@@ -38,22 +38,28 @@ def check_python(_: Known) -> Finding:
 
 
 def check_package(_: Known) -> Finding:
-    """Whether the package's files are the installed ones, and whether they can be imported."""
-    clash, damage, broken = describe_clash(), find_damage(), ""
+    """Whether the package's files and dependencies are the right ones, and can be imported."""
+    clash, damage, misfits, broken = describe_clash(), find_damage(), find_misfits(), ""
     try:
         with warnings.catch_warnings(action="ignore"):  # the clash is what we are about to tell
             importlib.import_module("langchain_sandbox.tools")
     except Exception as error:  # noqa: BLE001 - a dependency may raise anything when it is imported
         broken = f"{DISTRIBUTION} {__version__} cannot be imported: {type(error).__name__}: {error}."
+    harm = " ".join(
+        sentence
+        for sentence in (
+            f"Files of {DISTRIBUTION} are missing or overwritten: {', '.join(damage)}." if damage else "",
+            f"{'; '.join(misfits)}." if misfits else "",
+            broken,
+        )
+        if sentence
+    )
     if clash is not None:
         # Where ours was installed last, everything works until the other is uninstalled.
-        harm = f" Missing or overwritten: {', '.join(damage)}." if damage else ""
-        return Finding("package", "error" if damage or broken else "warning", f"{clash}{harm} {broken}".strip(), MEND)
-    if damage:
-        message = f"Files of {DISTRIBUTION} are missing or changed: {', '.join(damage)}."
-        return Finding("package", "error", message, f"Run `pip install --force-reinstall --no-deps {DISTRIBUTION}`.")
-    if broken:
-        return Finding("package", "error", broken, f"Run `pip install --upgrade --force-reinstall {DISTRIBUTION}`.")
+        status: FindingStatus = "error" if harm else "warning"
+        return Finding("package", status, f"{clash} {harm}".strip(), MEND)
+    if harm:
+        return Finding("package", "error", harm, f"Run `pip install --force-reinstall {DISTRIBUTION}`.")
     return Finding("package", "ok", f"{DISTRIBUTION} {__version__} is whole and can be imported.")
 
 
