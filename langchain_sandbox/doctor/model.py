@@ -52,7 +52,7 @@ def check_name(known: Known) -> Finding:
     if known.endpoint.name is None:
         message = f"The server has {len(known.served)} models, and none is named: {names}."
         return Finding(
-            "name", "error", message, f"Name one: `export SANDBOX_MODEL_NAME={known.served[0]}`, for example."
+            "model-name", "error", message, f"Name one: `export SANDBOX_MODEL_NAME={known.served[0]}`, for example."
         )
     message = f"The server does not have the model {known.endpoint.name}; it has {names}."
     return Finding("model-name", "error", message, "Set SANDBOX_MODEL_NAME to one of these, or unset it.")
