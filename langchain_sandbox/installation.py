@@ -16,6 +16,7 @@ DISTRIBUTION = "langchain-opencode-sandbox"
 ARCHIVED = "langchain-sandbox"
 # With its dependencies: the archived project asks for older ones, which pip has then put in the place of ours.
 MEND = f"Run `pip uninstall {ARCHIVED}`, then `pip install --force-reinstall {DISTRIBUTION}`."
+REINSTALL = f"Run `pip install --force-reinstall {DISTRIBUTION}`."
 
 _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(?P<range>[^;]*)(?P<marker>;.*)?")
 _LEAST = re.compile(r">=\s*([\d.]+)")

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from langchain_sandbox._version import __version__
 from langchain_sandbox.cli import build, doctor, gc, run
-from langchain_sandbox.cli.exits import CANCELLED, EXITS_TEXT, UNAVAILABLE, USAGE
+from langchain_sandbox.cli.exits import CANCELLED, EXITS_TEXT, FAILED, UNAVAILABLE, UNREAD, USAGE
 from langchain_sandbox.cli.terminal import say
+from langchain_sandbox.installation import DISTRIBUTION, REINSTALL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # Whoever read our output has gone. Python would complain once more when it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return CANCELLED
+        return UNREAD
+    except ModuleNotFoundError as error:
+        say(f"langchain-sandbox: error: {DISTRIBUTION} is not installed whole: {error}. {REINSTALL}")
+        return FAILED
     except Exception as error:
         # Loaded here, since it takes half a second that `--help` need not take.
         from langchain_sandbox.errors import SandboxConfigError, SandboxUnavailableError  # noqa: PLC0415 - as said

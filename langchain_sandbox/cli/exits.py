@@ -15,6 +15,7 @@ MODEL = 4
 LIMIT = 5
 NOT_APPLIED = 6
 CANCELLED = 130
+UNREAD = 141
 
 EXIT_OF: dict[Status, int] = {
     "completed": COMPLETED,
@@ -43,4 +44,5 @@ exit codes:
   {MODEL:3}  the model: unreachable, in error, or its context too short
   {LIMIT:3}  a limit: time, tokens or calls, memory, disk, or a run that stood still
   {NOT_APPLIED:3}  completed, but --apply could not apply the changes
-  {CANCELLED:3}  cancelled, by Ctrl-C or SIGTERM"""
+  {CANCELLED:3}  cancelled, by Ctrl-C or SIGTERM
+  {UNREAD:3}  whoever read the output has gone"""

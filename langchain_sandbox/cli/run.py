@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     with _terminable():
         result = _execute(sandbox, task)
     if result is None:
-        say("Cancelled. The run was not over within 5 s, so nothing was kept of it; its container is being removed.")
+        say("Cancelled before the run had ended, so nothing was kept of it; its container is being removed.")
         return CANCELLED
     if options.json:
         print_json(result)

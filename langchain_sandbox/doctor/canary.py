@@ -17,7 +17,6 @@ from langchain_sandbox.doctor.engine import is_rootless
 from langchain_sandbox.doctor.finding import Finding, Known
 from langchain_sandbox.engine import labels
 from langchain_sandbox.engine.base import ContainerSpec
-from langchain_sandbox.engine.dial import reach
 from langchain_sandbox.engine.docker import DockerEngine
 from langchain_sandbox.engine.hardening import build_memory_limit
 from langchain_sandbox.engine.owner import current_owner
@@ -185,22 +184,21 @@ async def _release(known: Known) -> dict[str, Any]:
         labels={labels.OWNER: current_owner()},
         program=("/usr/bin/python3", "-I", "-S", "-c", _PROGRAM, str(_PIDS), str(_eaten())),
     )
-    async with reach(known.address) as address:
-        engine = DockerEngine(address)
-        container = await engine.create(spec)
-        try:
-            with anyio.fail_after(_TIME_LIMIT):
-                stream = await container.attach()
-                await container.start()
-                output = b""
-                while data := await stream.receive():
-                    output += data
-                end = await container.wait()
-                await stream.aclose()
-        finally:
-            with anyio.move_on_after(_REMOVE_LIMIT, shield=True):
-                await container.remove()
-                await container.aclose()
+    engine = DockerEngine(known.address)
+    container = await engine.create(spec)
+    try:
+        with anyio.fail_after(_TIME_LIMIT):
+            stream = await container.attach()
+            await container.start()
+            output = b""
+            while data := await stream.receive():
+                output += data
+            end = await container.wait()
+            await stream.aclose()
+    finally:
+        with anyio.move_on_after(_REMOVE_LIMIT, shield=True):
+            await container.remove()
+            await container.aclose()
     said: dict[str, Any] = {}
     for line in output.decode("utf-8", "replace").splitlines():
         said |= json.loads(line)

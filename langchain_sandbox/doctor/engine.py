@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import requests
 from docker.errors import DockerException
@@ -16,7 +18,9 @@ from langchain_sandbox.config import GIB
 from langchain_sandbox.doctor.finding import Finding, Known
 from langchain_sandbox.doctor.host import judge_room
 from langchain_sandbox.engine.address import EngineAddress, find_engine
+from langchain_sandbox.engine.dial import reach
 from langchain_sandbox.errors import SandboxError
+from langchain_sandbox.portal import get_portal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +32,8 @@ _START = "`sudo systemctl start docker`"
 _CAUSES = {
     "Connection refused": "the connection was refused",
     "timed out": "it was silent for too long",
+    "Remote end closed": "the connection was closed at once",
+    "Connection aborted": "the connection was closed at once",
     "Name or service not known": "there is no such host",
     "Client Error": "what answers there is no container engine",
     "CERTIFICATE_VERIFY_FAILED": "its certificate is not signed by the CA in DOCKER_CERT_PATH",
@@ -40,17 +46,18 @@ _DISK_WANTED = 5 * GIB
 def check_engine(known: Known) -> Finding:
     """Whether an engine answers, and which one it is."""
     try:
-        address = known.address = find_engine()
-        client = address.connect(timeout=_CALL_TIMEOUT)
-        known.version, known.info = client.version(), client.info()
+        configured = find_engine()
     except SandboxError as error:
         return Finding("engine", "error", str(error))
+    try:
+        # On the portal's loop, as for a run: the way through ssh stays open until the last check is done.
+        address = known.stack.enter_context(get_portal().wrap_async_context_manager(reach(configured)))
+        client = known.stack.enter_context(closing(address.connect(timeout=_CALL_TIMEOUT)))
+        known.version, known.info = client.version(), client.info()
     except (DockerException, requests.RequestException, OSError) as error:
-        place = known.address.url if known.address else "the usual place"
-        message, remedy = explain_silence(place, str(error), known.address.socket if known.address else None)
-        return Finding("engine", "error", message, remedy)
-    known.client = client
-    return judge_engine(known.version, known.info, address)
+        return Finding("engine", "error", *explain_silence(configured, str(error)))
+    known.client, known.address = client, address
+    return judge_engine(known.version, known.info, configured)
 
 
 def judge_engine(version: Mapping[str, Any], info: Mapping[str, Any], address: EngineAddress) -> Finding:
@@ -93,14 +100,14 @@ def is_rootless(info: Mapping[str, Any]) -> bool:
     return any("rootless" in str(option) for option in info.get("SecurityOptions") or []) or bool(info.get("Rootless"))
 
 
-def explain_silence(place: str, error: str, socket: str | None) -> tuple[str, str]:
+def explain_silence(address: EngineAddress, error: str) -> tuple[str, str]:
     """Say why no engine answers, and what to do.
 
     Args:
-        place: The engine's address.
+        address: Where it should be.
         error: What the attempt to reach it ended with.
-        socket: Path of its unix socket, if it is one.
     """
+    place, socket = address.url, address.socket
     if socket is not None and not Path(socket).exists():
         others = [path for path in _other_sockets() if path.exists()]
         if others:
@@ -116,6 +123,12 @@ def explain_silence(place: str, error: str, socket: str | None) -> tuple[str, st
         return (
             f"This user may not use the engine at {place}.",
             "Run `sudo usermod -aG docker $USER` and log in again; members of that group can become root.",
+        )
+    if address.uses_ssh:
+        host = urlsplit(place).netloc
+        return (
+            f"No engine answers at {place}: {_shorten(error)}.",
+            f"See that `ssh {host.replace(':', ' -p ')} docker version` works, and asks for no password.",
         )
     remedy = f"Start it (for example {_START}), or set DOCKER_HOST to where it is."
     return f"No engine answers at {place}: {_shorten(error)}.", remedy
@@ -161,7 +174,8 @@ def judge_clock(skew: float) -> Finding:
 def check_disk(known: Known) -> Finding:
     """Whether the engine has room for images."""
     root = Path(str(known.info.get("DockerRootDir") or "/nonexistent"))
-    local = known.address is not None and known.address.socket is not None
+    # A socket of ours that leads through ssh is as far away as any host.
+    local = known.address is not None and known.address.socket is not None and known.address.origin is None
     try:
         free = shutil.disk_usage(root).free if local else None
     except OSError:

@@ -23,6 +23,7 @@ _REASONS = {
     "upstream": "No model answers, or none is chosen.",
 }
 _LATE = "It may be busy, or a firewall swallows the connection. Try again; if it stays so, look at its log."
+_SLOW = "It may be very big, or on a slow disk: have git ignore what tasks do not need."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +34,14 @@ class Check:
         name: As in its findings.
         look: Finds out; it may block, and adds what it learnt to what is known.
         limit: Seconds that it may take.
+        late: What to do if it takes longer.
         needs: The fields of `Known` that have to be filled before.
     """
 
     name: str
     look: Callable[[Known], Finding]
     limit: float = 5.0
+    late: str = _LATE
     needs: tuple[str, ...] = ()
 
 
@@ -47,7 +50,7 @@ CHECKS = (
     Check(name="package", look=host.check_package, limit=20.0),
     Check(name="settings", look=host.check_settings),
     Check(name="git", look=host.check_git),
-    Check(name="workspace", look=host.check_workspace, limit=10.0),
+    Check(name="workspace", look=host.check_workspace, limit=10.0, late=_SLOW),
     Check(name="temp", look=host.check_temp),
     Check(name="engine", look=engine.check_engine, limit=8.0),
     Check(name="clock", look=engine.check_clock, needs=("client",)),
@@ -84,16 +87,13 @@ def examine(
         ```
     """
     known = Known(model=model, workspace=Path(workspace) if workspace is not None else None, image=image)
-    try:
+    with known.stack:
         for check in CHECKS:
             missing = next((need for need in check.needs if not getattr(known, need)), None)
             if missing is not None:
                 yield Finding(check.name, "skipped", _REASONS[missing])
             else:
                 yield _look(check, known)
-    finally:
-        if known.client is not None:
-            known.client.close()
 
 
 def _look(check: Check, known: Known) -> Finding:
@@ -112,4 +112,4 @@ def _look(check: Check, known: Known) -> Finding:
     try:
         return answer.get(timeout=check.limit)
     except queue.Empty:
-        return Finding(check.name, "error", f"There was no answer within {check.limit:g} s.", _LATE)
+        return Finding(check.name, "error", f"There was no answer within {check.limit:g} s.", check.late)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -49,7 +50,8 @@ class Known:
         endpoint: The model server as configured; `None` if it is not, or cannot be.
         upstream: The model server as it answered, with the model that was chosen.
         served: The models between which no choice was made.
-        address: Where the engine is.
+        stack: Closes what was opened on the way.
+        address: Where the engine is, for us: one behind ssh is a socket of this machine.
         client: A client of the engine that has answered.
         version: The engine's own words on its version.
         info: The engine's own words on itself.
@@ -65,6 +67,7 @@ class Known:
     endpoint: ModelEndpoint | None = None
     upstream: Upstream | None = None
     served: list[str] = field(default_factory=list)
+    stack: ExitStack = field(default_factory=ExitStack)
     address: EngineAddress | None = None
     client: docker.DockerClient | None = None
     version: dict[str, Any] = field(default_factory=dict)

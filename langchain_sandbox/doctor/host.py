@@ -18,7 +18,7 @@ from langchain_sandbox._version import __version__
 from langchain_sandbox.config import GIB, MIB
 from langchain_sandbox.doctor.finding import Finding, FindingStatus, Known
 from langchain_sandbox.errors import SandboxConfigError
-from langchain_sandbox.installation import DISTRIBUTION, MEND, describe_clash, find_damage, find_misfits
+from langchain_sandbox.installation import DISTRIBUTION, MEND, REINSTALL, describe_clash, find_damage, find_misfits
 from langchain_sandbox.workspace.snapshot import take_snapshot
 
 _OLDEST = (3, 11)
@@ -59,7 +59,7 @@ def check_package(_: Known) -> Finding:
         status: FindingStatus = "error" if harm else "warning"
         return Finding("package", status, f"{clash} {harm}".strip(), MEND)
     if harm:
-        return Finding("package", "error", harm, f"Run `pip install --force-reinstall {DISTRIBUTION}`.")
+        return Finding("package", "error", harm, REINSTALL)
     return Finding("package", "ok", f"{DISTRIBUTION} {__version__} is whole and can be imported.")
 
 

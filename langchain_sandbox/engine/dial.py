@@ -71,11 +71,19 @@ async def reach(address: EngineAddress) -> AsyncIterator[EngineAddress]:
         return
     with scratch_folder() as folder:
         path = str(folder / "engine.sock")
-        serving = asyncio.create_task(serve_dial(address.url, await anyio.create_unix_listener(path, mode=0o600)))
+        listener = await anyio.create_unix_listener(path, mode=0o600)
+        scope = anyio.CancelScope()
+
+        async def serve() -> None:
+            with scope:
+                await serve_dial(address.url, listener)
+
+        # No task group: it would wrap what is raised in the block.
+        serving = asyncio.create_task(serve())
         try:
             yield EngineAddress(f"unix://{path}", origin=address.url)
         finally:
-            serving.cancel()
+            scope.cancel()
             await asyncio.gather(serving, return_exceptions=True)
 
 

@@ -191,3 +191,12 @@ def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
     done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("ok       python")
     assert done.stderr == ""
+
+
+def test_a_dependency_that_is_missing_is_named(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['anyio'] = None; from langchain_sandbox.cli import main; sys.exit(main(['doctor']))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "anyio" in done.stderr
+    assert "pip install --force-reinstall langchain-opencode-sandbox" in done.stderr
+    assert done.stderr.count("\n") == 1

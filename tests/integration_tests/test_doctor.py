@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -71,6 +72,22 @@ def test_without_an_engine_all_else_is_looked_at(monkeypatch: pytest.MonkeyPatch
 def test_an_address_that_cannot_be_one_is_said_to_be_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "http://127.0.0.1")
     assert "unix://, tcp:// or ssh://" in look()["engine"].message
+
+
+def test_an_engine_behind_ssh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Only ssh's encryption is stood in for."""
+    stand_in = tmp_path / "bin" / "ssh"
+    stand_in.parent.mkdir()
+    stand_in.write_text('#!/bin/sh\nwhile [ "$1" != docker ]; do shift; done\nunset DOCKER_HOST\nexec "$@"\n')
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{stand_in.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("DOCKER_HOST", "ssh://ada@engine.example:2222")
+    found = look()
+    assert "ssh://ada@engine.example:2222" in found["engine"].message
+    assert {found[name].status for name in ("engine", "image", "walls", "limits")} == {"ok"}
+    assert found["disk"].status == "skipped"
+    stand_in.write_text("#!/bin/sh\nexit 255\n")
+    assert "`ssh ada@engine.example -p 2222 docker version`" in look()["engine"].remedy
 
 
 def test_without_the_image_no_container_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:

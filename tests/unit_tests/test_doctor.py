@@ -62,15 +62,15 @@ def test_an_engine_that_is_too_old_or_of_another_kind_is_named() -> None:
 def test_a_silent_engine_is_explained_by_its_socket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    gone = str(tmp_path / "none.sock")
-    message, remedy = explain_silence(f"unix://{gone}", "FileNotFoundError", gone)
+    gone = EngineAddress(f"unix://{tmp_path}/none.sock")
+    message, remedy = explain_silence(gone, "FileNotFoundError")
     assert "no engine" in message
     assert "systemctl start docker" in remedy
     (tmp_path / "docker.sock").touch()
-    assert f"DOCKER_HOST=unix://{tmp_path}/docker.sock" in explain_silence(f"unix://{gone}", "", gone)[1]
+    assert f"DOCKER_HOST=unix://{tmp_path}/docker.sock" in explain_silence(gone, "")[1]
     monkeypatch.setattr(os, "access", lambda *_: False)
-    there = str(tmp_path / "docker.sock")
-    assert "usermod -aG docker" in explain_silence(f"unix://{there}", "", there)[1]
+    there = EngineAddress(f"unix://{tmp_path}/docker.sock")
+    assert "usermod -aG docker" in explain_silence(there, "")[1]
 
 
 @pytest.mark.parametrize(
@@ -83,9 +83,14 @@ def test_a_silent_engine_is_explained_by_its_socket(monkeypatch: pytest.MonkeyPa
     ],
 )
 def test_the_library_s_words_are_put_plainly(error: str, said: str) -> None:
-    message, _ = explain_silence("tcp://10.0.0.9:2375", error, None)
+    message, _ = explain_silence(EngineAddress("tcp://10.0.0.9:2375"), error)
     assert said in message
     assert "Error while" not in message
+
+
+def test_an_engine_behind_ssh_is_asked_for_by_hand() -> None:
+    _, remedy = explain_silence(EngineAddress("ssh://ada@engine:2222"), "Connection aborted")
+    assert "`ssh ada@engine -p 2222 docker version`" in remedy
 
 
 def test_clocks_may_differ_a_little() -> None:
