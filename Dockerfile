@@ -41,7 +41,7 @@ FROM ${BASE}
 # `apt-get clean` matters on a base made by debootstrap, which keeps every .deb (100 MB here).
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-      bash ca-certificates git gosu python3 python-is-python3 python3-pytest ripgrep \
+      bash ca-certificates git gosu python3 python-is-python3 python3-httpx python3-pytest ripgrep \
  && apt-get clean \
  && rm -rf /var/lib/apt/lists/* \
  && find / -xdev -perm /6000 -exec chmod a-s {} +
@@ -55,9 +55,13 @@ LABEL io.langchain-sandbox.image="1" \
       io.langchain-sandbox.opencode="${OPENCODE_VERSION}" \
       io.langchain-sandbox.version="${VERSION}"
 
+# Where the compose files mount the gateway's socket: a new volume takes its mode from here, and the gateway is not root.
+RUN mkdir -m 1777 /run/llm
+
 WORKDIR /
-# -I and -S: neither the environment, nor the working folder, nor site-packages can put code into PID 1.
-ENTRYPOINT ["/usr/bin/python3", "-I", "-S", "/opt/langchain-sandbox"]
+# For the compose files, and for whoever starts the image by hand. The library starts the program itself, see
+# langchain_sandbox/engine/docker.py.
+ENTRYPOINT ["/bin/bash", "/opt/langchain-sandbox/entrypoint.sh"]
 
 COPY agent/ /opt/langchain-sandbox/
 # The run's uid cannot write here, so what is not compiled now is compiled again at every start. Unchecked hashes

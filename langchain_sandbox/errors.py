@@ -14,7 +14,10 @@ a `ValueError` alone, so both classes do the right thing with no configuration.
 
 from __future__ import annotations
 
-from langchain_core.tools import ToolException
+try:
+    from langchain_core.tools import ToolException
+except ImportError:  # inside the container, where the pure parts of the package go too, there is no LangChain
+    ToolException = Exception  # type: ignore[misc, assignment]
 
 
 class SandboxError(ToolException):

@@ -6,10 +6,22 @@ what OpenCode says about it, and OpenCode's own word comes last, since the conta
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
 
-from langchain_sandbox.result import Ending, Status
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from langchain_sandbox.result import Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """Why a run ended as it did; the result's field of the same name, as plain data."""
+
+    code: str
+    message: str
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,10 +44,36 @@ class Facts:
     model_finish: str | None = None
 
 
-Rule = tuple[Status, Callable[[Facts], bool], Callable[[Facts], Ending]]
+Rule: TypeAlias = "tuple[Status, Callable[[Facts], bool], Callable[[Facts], Ending]]"
 
 _SHOW_LOG = "The container's last words are in result.evidence.stderr; please report it if they say nothing to you."
 _UNREACHABLE = {"model_unreachable"}
+
+
+# The exit codes of every program of ours that runs a task. 2 is for what was asked wrongly, 3 for a missing engine or
+# image: neither has an ending.
+EXIT_CODES: dict[Status, int] = {
+    "completed": 0,
+    "incomplete": 1,
+    "model_error": 4,
+    "model_unreachable": 4,
+    "context_overflow": 4,
+    "budget_exceeded": 5,
+    "loop": 5,
+    "stalled": 5,
+    "timeout": 5,
+    "oom": 6,
+    "out_of_space": 6,
+    "crashed": 7,
+    "engine_error": 7,
+    "protocol_error": 7,
+    "cancelled": 130,
+}
+
+
+def exit_code(status: Status) -> int:
+    """What a program that ran a task to this ending exits with."""
+    return EXIT_CODES[status]
 
 
 def decide(facts: Facts) -> tuple[Status, Ending]:

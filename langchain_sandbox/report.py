@@ -1,24 +1,31 @@
-"""What was seen of one run, collected while it lasts, and the result that it amounts to."""
+"""What was seen of one run, collected while it lasts, and the fields of the result that it amounts to.
+
+Plain data throughout: the host makes a `SandboxResult` of the fields, and the program in a container that has no
+host (`compose/`) prints them.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from langchain_sandbox import result as r
 from langchain_sandbox._version import __version__
 from langchain_sandbox.engine.base import ContainerEnd
 from langchain_sandbox.outcome import Facts, decide
 from langchain_sandbox.untrusted import clean_text
 
 if TYPE_CHECKING:
-    from langchain_sandbox.gateway.relay import Gateway, GatewayFailure
+    from collections.abc import Callable, Sequence
+
+    from langchain_sandbox.transcript import Step
     from langchain_sandbox.workspace.patch import Patch
     from langchain_sandbox.workspace.snapshot import Snapshot
+
+PATCH_INLINE_LIMIT = 256 * 1024
 
 _MAX_TEXT = 4 * 1024 * 1024
 _MAX_LOG = 8_000
@@ -28,6 +35,50 @@ _MAX_SKIPPED = 100
 _MAX_NAME = 200
 
 
+class Call(Protocol):
+    """What the ending needs to know of one call of the model."""
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why the answer ended, if it came to its end."""
+
+
+class Totals(Protocol):
+    """What a run has used of the model."""
+
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Observer(Protocol):
+    """Whoever relays the run's model calls, as far as the result tells of them."""
+
+    @property
+    def calls(self) -> Sequence[Call]:
+        """The calls, in the order in which they began."""
+
+    @property
+    def budget(self) -> Totals:
+        """What they used."""
+
+    @property
+    def refused(self) -> list[str]:
+        """Requests that were not let through."""
+
+
+class Failure(Protocol):
+    """Why the run cannot go on: a stable name, and words for people."""
+
+    @property
+    def code(self) -> str:
+        """Such as `model_unreachable`."""
+
+    @property
+    def message(self) -> str:
+        """A clause that says what happened."""
+
+
 @dataclass(slots=True)
 class Report:
     """Filled in by the run. Times are seconds since `began`."""
@@ -35,8 +86,8 @@ class Report:
     began: float
     marks: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
-    steps: list[r.Step] = field(default_factory=list)
-    gateway: Gateway | None = None
+    steps: list[Step] = field(default_factory=list)
+    gateway: Observer | None = None
     claim: dict[str, Any] | None = None
     end: ContainerEnd = field(default_factory=ContainerEnd)
     cleanup_confirmed: bool = True
@@ -44,7 +95,7 @@ class Report:
     cancelled: bool = False
     timed_out: float | None = None
     stalled: str | None = None
-    failure: GatewayFailure | None = None
+    failure: Failure | None = None
     link_broken: str | None = None
 
     def clock(self) -> float:
@@ -86,7 +137,7 @@ class Report:
         )
 
 
-def build_result(
+def build_fields(
     report: Report,
     *,
     run_id: str,
@@ -94,52 +145,64 @@ def build_result(
     snapshot: Snapshot,
     image: str,
     model: str,
-) -> r.SandboxResult:
-    """Put everything together."""
+    store: Callable[[str, bytes], str] | None = None,
+) -> dict[str, Any]:
+    """Put everything together: the fields of a `SandboxResult`.
+
+    Args:
+        report: What was seen.
+        run_id: The run's name.
+        patch: What was changed.
+        snapshot: What went in.
+        image: The image's id or name.
+        model: The model's name.
+        store: Keeps a patch that is too long to be part of the result, and says where; without it, all of it is part.
+    """
     claim = report.claim or {}
     facts = report.facts()
     status, ending = decide(facts)
     gateway = report.gateway
     content = patch.text.encode()
     digest = hashlib.sha256(content).hexdigest() if content else ""
-    long = len(content) > r.PATCH_INLINE_LIMIT
-    reference = _store_patch(run_id, content, digest) if long else None
+    reference = None
+    if store is not None and len(content) > PATCH_INLINE_LIMIT:
+        reference = {"path": store(run_id, content), "sha256": digest, "size": len(content)}
     log = clean_text(claim.get("log"), _MAX_LOG)
-    return r.SandboxResult(
-        run_id=run_id,
-        status=status,
-        ok=status == "completed",
-        ending=ending,
-        text=clean_text(claim.get("text"), _MAX_TEXT),
-        patch=None if long else patch.text,
-        patch_reference=reference,
-        files=patch.files,
-        steps=report.steps,
-        usage=r.Usage(
-            model_calls=gateway.budget.calls if gateway else 0,
-            prompt_tokens=gateway.budget.prompt_tokens if gateway else 0,
-            completion_tokens=gateway.budget.completion_tokens if gateway else 0,
-        ),
-        timings=r.Timings(**report.marks, total=report.clock()),
-        warnings=report.warnings,
-        evidence=r.Evidence(
-            finish_reason=facts.finish,
-            model_finish_reason=facts.model_finish,
-            exit_code=report.end.exit_code,
-            oom=report.end.oom,
-            refused_requests=gateway.refused if gateway else [],
-            stderr=(report.stderr + log)[-_MAX_LOG:],
-            cleanup_confirmed=report.cleanup_confirmed,
-        ),
-        workspace=r.WorkspaceState(root=str(snapshot.root) if snapshot.root else None, digest=snapshot.digest),
-        receipt=r.Receipt(
-            package=__version__,
-            image=image,
-            opencode=clean_text(claim.get("opencode"), _MAX_WORDS),
-            model=model,
-            patch_sha256=digest,
-        ),
-    )
+    return {
+        "run_id": run_id,
+        "status": status,
+        "ok": status == "completed",
+        "ending": asdict(ending),
+        "text": clean_text(claim.get("text"), _MAX_TEXT),
+        "patch": patch.text if reference is None else None,
+        "patch_reference": reference,
+        "files": [asdict(file) for file in patch.files],
+        "steps": [asdict(step) for step in report.steps],
+        "usage": {
+            "model_calls": gateway.budget.calls if gateway else 0,
+            "prompt_tokens": gateway.budget.prompt_tokens if gateway else 0,
+            "completion_tokens": gateway.budget.completion_tokens if gateway else 0,
+        },
+        "timings": {**report.marks, "total": report.clock()},
+        "warnings": list(report.warnings),
+        "evidence": {
+            "finish_reason": facts.finish,
+            "model_finish_reason": facts.model_finish,
+            "exit_code": report.end.exit_code,
+            "oom": report.end.oom,
+            "refused_requests": gateway.refused if gateway else [],
+            "stderr": (report.stderr + log)[-_MAX_LOG:],
+            "cleanup_confirmed": report.cleanup_confirmed,
+        },
+        "workspace": {"root": str(snapshot.root) if snapshot.root else None, "digest": snapshot.digest},
+        "receipt": {
+            "package": __version__,
+            "image": image,
+            "opencode": clean_text(claim.get("opencode"), _MAX_WORDS),
+            "model": model,
+            "patch_sha256": digest,
+        },
+    }
 
 
 def state_folder() -> Path:
@@ -151,12 +214,13 @@ def state_folder() -> Path:
     return Path(base) / "langchain-sandbox"
 
 
-def _store_patch(run_id: str, content: bytes, digest: str) -> r.PatchReference:
+def store_patch(run_id: str, content: bytes) -> str:
+    """Keep a long patch in the state folder and return its path."""
     folder = state_folder() / "runs" / run_id
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = folder / "changes.patch"
     path.write_bytes(content)
-    return r.PatchReference(path=str(path), sha256=digest, size=len(content))
+    return str(path)
 
 
 def _error(error: dict[str, Any]) -> tuple[str, str]:

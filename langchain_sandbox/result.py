@@ -7,7 +7,6 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA_VERSION = 1
-PATCH_INLINE_LIMIT = 256 * 1024
 
 Status = Literal[
     "completed",

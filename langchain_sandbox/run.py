@@ -22,12 +22,13 @@ from langchain_sandbox.engine.scratch import sweep_scratch
 from langchain_sandbox.errors import SandboxConfigError, SandboxUnavailableError
 from langchain_sandbox.gateway.relay import GatewayFailure
 from langchain_sandbox.gateway.upstream import Upstream, UpstreamError, find_upstream
-from langchain_sandbox.report import Report, build_result
+from langchain_sandbox.report import Report, build_fields, store_patch
+from langchain_sandbox.result import SandboxResult
 from langchain_sandbox.workspace.apply import apply_patch
-from langchain_sandbox.workspace.changes import ChangesReceiver
 from langchain_sandbox.workspace.git import GitError
 from langchain_sandbox.workspace.history import History, take_history
 from langchain_sandbox.workspace.patch import Patch, build_patch
+from langchain_sandbox.workspace.receiver import ChangesReceiver
 from langchain_sandbox.workspace.snapshot import Snapshot, take_snapshot
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
     from langchain_sandbox.config import ChangesPolicy, Limits, ModelEndpoint
     from langchain_sandbox.event_log import EventLog
-    from langchain_sandbox.result import SandboxResult
 
 _CLEANUP_LIMIT = 5.0
 _END_LIMIT = 1.0
@@ -263,15 +263,16 @@ class Run:
 
     async def _finish(self, prepared: _Prepared, patch: Patch) -> SandboxResult:
         build = partial(
-            build_result,
+            build_fields,
             self._report,
             run_id=self._request.run_id,
             patch=patch,
             snapshot=prepared.snapshot,
             image=prepared.image,
             model=prepared.upstream.model if prepared.upstream else "",
+            store=store_patch,
         )
-        result = await anyio.to_thread.run_sync(build)
+        result = SandboxResult.model_validate(await anyio.to_thread.run_sync(build))
         if result.ok and self._request.changes == "apply":
             result = await self._apply(result, patch, prepared.snapshot)
         self._logger.info("[%s] run ended: %s (%s)", result.run_id, result.status, result.ending.code)

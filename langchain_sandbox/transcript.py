@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from langchain_sandbox.result import Step
 from langchain_sandbox.untrusted import clean_json, clean_text
 
 if TYPE_CHECKING:
@@ -22,6 +21,16 @@ _MAX_STEP_TEXT = 16 * 1024
 _MAX_OUTPUT = 32 * 1024
 _MAX_TEXT = 64 * 1024
 _MAX_NAME = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step of the agent; the result's part of the same name, as plain data."""
+
+    index: int
+    text: str = ""
+    tools: list[str] = field(default_factory=list)
+    reason: str | None = None
 
 
 @dataclass(slots=True)

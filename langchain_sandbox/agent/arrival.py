@@ -15,7 +15,7 @@ from langchain_sandbox.link import Data, End, FileStream, LinkEvent
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from langchain_sandbox.agent.wire import Wire
+    from langchain_sandbox.agent.wire import Outlet
 
 
 class ArrivalError(Exception):
@@ -25,7 +25,7 @@ class ArrivalError(Exception):
 class Arrival:
     """Receives the work folder; `wait` returns once all of it is in place."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Outlet) -> None:
         self._wire = wire
         self._streams: dict[int, queue.SimpleQueue[LinkEvent]] = {
             FileStream.TAR: queue.SimpleQueue(),
@@ -114,7 +114,7 @@ def take_manifest() -> dict[str, tuple[int, ...]]:
     manifest: dict[str, tuple[int, ...]] = {}
     for folder, folders, names in os.walk(REPOSITORY):
         if folder == REPOSITORY:
-            folders.remove(".git")
+            folders[:] = [name for name in folders if name != ".git"]
         links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
         for name in [*names, *links]:
             path = os.path.join(folder, name)

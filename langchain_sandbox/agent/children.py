@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import threading
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,11 +17,31 @@ if TYPE_CHECKING:
 _exits: dict[int, int] = {}
 _ours: dict[int, subprocess.Popen[bytes]] = {}
 _changed = threading.Condition()
+_reaping = False
+_idle = False
 
 
 def start_reaper() -> None:
-    """Reap children for as long as the container lives."""
+    """Reap children, until `stop_reaper` or for as long as the container lives."""
+    global _reaping, _idle
+    _reaping, _idle = True, False
     threading.Thread(target=_reap, name="reaper", daemon=True).start()
+
+
+def stop_reaper(timeout: float) -> bool:
+    """Stop reaping, once there is nothing left to reap; from then on `subprocess` can be used as usual.
+
+    Args:
+        timeout: Seconds to wait for processes that were killed to be gone.
+
+    Returns:
+        Whether all of them are.
+    """
+    global _reaping  # noqa: PLW0603 - as above
+    with _changed:
+        _reaping = False
+        _changed.notify_all()
+        return _changed.wait_for(lambda: _idle, timeout)
 
 
 def spawn(
@@ -32,11 +52,28 @@ def spawn(
     stdin: int = subprocess.DEVNULL,
     stdout: int | IO[bytes] = subprocess.DEVNULL,
     stderr: int | IO[bytes] = subprocess.DEVNULL,
+    session: Literal["own", "ours"] = "own",
 ) -> subprocess.Popen[bytes]:
-    """Start a process in a session of its own; wait for it with `wait`, never with the object's own method."""
+    """Start a process; wait for it with `wait`, never with the object's own method.
+
+    Args:
+        command: The program and its arguments.
+        cwd: Where it starts.
+        env: All of its environment.
+        stdin: As for `subprocess.Popen`; nothing by default.
+        stdout: As for `subprocess.Popen`.
+        stderr: As for `subprocess.Popen`.
+        session: `"own"` keeps it from a terminal; `"ours"` is for the one program that has ours.
+    """
     with _changed:
         child = subprocess.Popen(
-            command, cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True
+            command,
+            cwd=cwd,
+            env=env,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=session == "own",
         )
         _ours[child.pid] = child
         _changed.notify_all()
@@ -86,14 +123,19 @@ def kill_all() -> None:
 
 
 def _reap() -> None:
+    global _idle  # noqa: PLW0603 - as above
     while True:
         try:
             pid, status = os.waitpid(-1, 0)
         except ChildProcessError:
             with _changed:
                 # Checked under the lock: `spawn` holds it from before the fork, so no child can be missed.
-                if all(known in _exits for known in _ours):
+                while _reaping and all(known in _exits for known in _ours):
                     _changed.wait()
+                if not _reaping:
+                    _idle = True
+                    _changed.notify_all()
+                    return
             continue
         code = os.waitstatus_to_exitcode(status)
         with _changed:

@@ -19,14 +19,14 @@ from langchain_sandbox.link import Channel, FileStream
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from langchain_sandbox.agent.wire import Wire
+    from langchain_sandbox.agent.wire import Outlet
 
 _CHUNK = 64 * 1024
 _MAX_SKIPPED = 100
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a fifo in the file's place must not hold us
 
 
-def send_changes(wire: Wire, manifest: dict[str, tuple[int, ...]], *, limit: int) -> dict[str, Any]:
+def send_changes(wire: Outlet, manifest: dict[str, tuple[int, ...]], *, limit: int) -> dict[str, Any]:
     """Send every changed file and return the summary for the host.
 
     Args:
@@ -107,7 +107,7 @@ def _describe(path: str, before: tuple[int, ...] | None) -> dict[str, Any] | Non
     return deleted if stat.S_ISDIR(now.st_mode) else {"path": path, "skipped": "not a file"}
 
 
-def _send(wire: Wire, stream: int, path: str, change: dict[str, Any]) -> int:
+def _send(wire: Outlet, stream: int, path: str, change: dict[str, Any]) -> int:
     """Send one change and return the bytes of content that it took.
 
     Raises:

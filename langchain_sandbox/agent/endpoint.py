@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from langchain_sandbox.link import Channel, Data, End, LinkEvent, Message, Reset
 
 if TYPE_CHECKING:
-    from langchain_sandbox.agent.wire import Wire
+    from langchain_sandbox.agent.wire import Outlet
 
 PORT = 4000
 _MAX_BODY = 32 * 1024 * 1024
@@ -27,7 +27,7 @@ _MAX_HEADERS = 100
 class Endpoint:
     """Serves 127.0.0.1 and relays over the link's MODEL channel, one stream per request."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Outlet) -> None:
         self._wire = wire
         self._ids = itertools.count(1)
         self._answers: dict[int, queue.SimpleQueue[LinkEvent]] = {}

@@ -70,8 +70,9 @@ def harden() -> None:
         signal.SIGUSR2,
         signal.SIGALRM,
     ):
-        # Python's own SIGINT handler would let any tool in the container end PID 1.
-        signal.signal(number, signal.SIG_IGN)
+        # Python's own SIGINT handler would let any tool in the container end PID 1. Handled, not ignored: what is
+        # ignored stays so in every program that is started, and a project's tests may want to be interrupted.
+        signal.signal(number, _do_nothing)
     libc = ctypes.CDLL(None, use_errno=True)
     # Unreadable: no other process can open /proc/1/fd and hold the link open after we are gone.
     _prctl(libc, _PR_SET_DUMPABLE, 0)
@@ -79,6 +80,10 @@ def harden() -> None:
     code = build_filter(platform.machine())
     program = _Program(len(code) // 8, code)
     _prctl(libc, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(program))
+
+
+def _do_nothing(_number: int, _frame: object) -> None:
+    """A signal from inside that means nothing to us."""
 
 
 def build_filter(machine: str) -> bytes:

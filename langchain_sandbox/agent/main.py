@@ -96,7 +96,7 @@ def main() -> NoReturn:
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.dup2(null, 1)
-    threading.excepthook = _broken
+    threading.excepthook = broken
     # A model's words pass through three threads here; the default of 5 ms is for programs that compute.
     sys.setswitchinterval(0.0005)
     try:
@@ -109,7 +109,7 @@ def main() -> NoReturn:
         os._exit(EXIT_BROKEN)
 
 
-def _broken(failure: threading.ExceptHookArgs) -> None:
+def broken(failure: threading.ExceptHookArgs) -> None:
     """A thread of ours that fails must end the run, not leave the host waiting."""
     import traceback  # noqa: PLC0415 - only for the end of the world
 

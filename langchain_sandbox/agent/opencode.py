@@ -18,7 +18,7 @@ from langchain_sandbox.agent import children, endpoint
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-REPOSITORY = "/run/ws/repo"
+REPOSITORY = os.environ.get("SANDBOX_REPOSITORY", "/run/ws/repo")
 HOME = "/run/home"
 PORT = 4096
 BINARY = "/usr/local/bin/opencode"
@@ -80,6 +80,15 @@ def build_config(*, context: int, output: int) -> dict[str, Any]:
     }
 
 
+def write_config(config: dict[str, Any]) -> str:
+    """Put a configuration where OpenCode is told to look, and return the path."""
+    os.makedirs(HOME, exist_ok=True)
+    path = f"{HOME}/opencode.json"
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(config, file)
+    return path
+
+
 def build_environment(*, config: str, password: str) -> dict[str, str]:
     """The environment of OpenCode and of every tool that it starts. It holds nothing worth stealing."""
     switches = (
@@ -124,10 +133,7 @@ class OpenCode:
     """
 
     def __init__(self, *, context: int, output: int) -> None:
-        os.makedirs(HOME, exist_ok=True)
-        path = f"{HOME}/opencode.json"
-        with open(path, "w", encoding="utf-8") as file:
-            json.dump(build_config(context=context, output=output), file)
+        path = write_config(build_config(context=context, output=output))
         password = secrets.token_urlsafe(16)
         self._authorization = "Basic " + base64.b64encode(f"opencode:{password}".encode()).decode()
         with open(LOG, "wb") as log:
@@ -187,12 +193,12 @@ class OpenCode:
         session = self.call("POST", "/session", {"title": title, "permission": deny}, timeout=30.0)
         return str(session["id"])
 
-    def prompt(self, session: str, *, text: str, agent: str) -> dict[str, Any]:
+    def prompt(self, session: str, *, parts: list[dict[str, Any]], agent: str) -> dict[str, Any]:
         """Give the task and wait, without limit, until OpenCode has done with it."""
         body = {
             "agent": agent,
             "model": {"providerID": "sandbox", "modelID": "model"},
-            "parts": [{"type": "text", "text": text}],
+            "parts": parts,
         }
         return self.call("POST", f"/session/{quote(session)}/message", body, timeout=None)
 

@@ -10,11 +10,12 @@ from langchain_sandbox.agent import children
 from langchain_sandbox.agent.arrival import Arrival, ArrivalError
 from langchain_sandbox.agent.departure import send_changes
 from langchain_sandbox.agent.endpoint import Endpoint
+from langchain_sandbox.agent.expand import expand
 from langchain_sandbox.agent.opencode import HOME, LOG, REPOSITORY, OpenCode, OpenCodeError
 from langchain_sandbox.link import Channel, FileStream
 
 if TYPE_CHECKING:
-    from langchain_sandbox.agent.wire import Wire
+    from langchain_sandbox.agent.wire import Outlet
 
 _EVENTS = {
     "message.part.delta",
@@ -37,13 +38,13 @@ _DEPTH = 8
 class Task:
     """Everything that one task needs, from the host's hello on."""
 
-    def __init__(self, wire: Wire, hello: dict[str, Any]) -> None:
+    def __init__(self, wire: Outlet, hello: dict[str, Any], *, arrival: Arrival | None = None) -> None:
         self._wire = wire
         self._limit = int(hello["changes_limit"])
         self._idle = threading.Event()
         self._session = ""
         self._hurried: set[str] = set()
-        self.arrival = Arrival(wire)
+        self.arrival = arrival or Arrival(wire)
         self.endpoint = Endpoint(wire)
         self.endpoint.start()
         model = hello["model"]
@@ -84,7 +85,9 @@ class Task:
             raise OpenCodeError(msg, code="opencode_api")
         self._session = self._opencode.create_session(title=str(task["title"]))
         self._wire.send_message({"type": "working"})
-        reply = self._opencode.prompt(self._session, text=str(task["text"]), agent=str(task["agent"]))
+        text = str(task["text"])
+        parts = expand(text) if task.get("expand") else [{"type": "text", "text": text}]
+        reply = self._opencode.prompt(self._session, parts=parts, agent=str(task["agent"]))
         self._idle.wait(_LAST_EVENTS)
         info = reply["info"]
         texts = [part["text"] for part in reply.get("parts", ()) if part.get("type") == "text"]

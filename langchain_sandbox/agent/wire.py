@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from langchain_sandbox.link import Channel, Data, Link, LinkError, LinkEvent
 
@@ -15,6 +15,28 @@ if TYPE_CHECKING:
 PING_INTERVAL = 10.0
 SILENCE_LIMIT = 60.0
 _HIGH_WATER = 256 * 1024
+
+
+class Outlet(Protocol):
+    """Where the parts of the program say what they have to say; a `Wire`, or what stands in for one."""
+
+    def send_message(self, body: dict[str, Any], *, channel: Channel = Channel.CONTROL, stream: int = 0) -> None:
+        """Say a JSON object; returns at once."""
+
+    def send_data(self, payload: bytes, *, channel: Channel, stream: int) -> None:
+        """Say bytes of a stream; waits while too much is waiting already."""
+
+    def send_end(self, *, channel: Channel, stream: int) -> None:
+        """Complete a stream."""
+
+    def send_reset(self, body: dict[str, Any], *, channel: Channel, stream: int) -> None:
+        """Give up a stream."""
+
+    def acknowledge(self, data: Data) -> None:
+        """Say that received bytes have been consumed."""
+
+    def queued(self, channel: Channel) -> int:
+        """Bytes that wait to be sent on a channel."""
 
 
 class Wire:

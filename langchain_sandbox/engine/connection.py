@@ -2,6 +2,8 @@
 
 Reading and writing are two tasks that never wait for each other, and the reader never waits for whoever consumes
 what it read: it hands each event to a plain function. What that function keeps is bounded by the link's windows.
+
+The compose file's gateway service runs this too, and `gateway/`, on Debian's anyio 3 and httpx 0.23: no newer names.
 """
 
 from __future__ import annotations
@@ -88,9 +90,10 @@ class Connection:
 
     async def _read(self) -> None:
         while True:
-            with anyio.move_on_after(SILENCE_LIMIT) as silence:
+            data: bytes | None = None
+            with anyio.move_on_after(SILENCE_LIMIT):
                 data = await self._stream.receive()
-            if silence.cancelled_caught:
+            if data is None:
                 self.broken = f"the container was silent for {SILENCE_LIMIT:.0f} s"
                 return
             if not data:
@@ -114,8 +117,8 @@ class Connection:
                     return  # the reader sees the same end and says so
                 self._writing = False
                 self._room.set()
-            with anyio.move_on_after(PING_INTERVAL) as quiet:
+            with anyio.move_on_after(PING_INTERVAL):
                 await self._changed.wait()
-            self._changed = anyio.Event()
-            if quiet.cancelled_caught:
+            if not self._changed.is_set():
                 self._link.send_ping()
+            self._changed = anyio.Event()

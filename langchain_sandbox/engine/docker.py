@@ -32,6 +32,9 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
+# -I and -S: neither the environment, nor the working folder, nor site-packages can put code into PID 1.
+PROGRAM = ["/usr/bin/python3", "-I", "-S", "/opt/langchain-sandbox"]
+
 _GONE = {404, 409}  # no such container, or its removal is in progress
 _MAKE_PLACES = 16
 _REMOVE_PLACES = 8
@@ -209,6 +212,7 @@ def build_container_config(spec: ContainerSpec) -> dict[str, Any]:
     return {
         **program,
         "Image": spec.image,
+        "Entrypoint": PROGRAM,
         "Hostname": "sandbox",
         "User": USER,
         "WorkingDir": "/",

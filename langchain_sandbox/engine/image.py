@@ -36,14 +36,50 @@ OPENCODE_PACKAGES = {
 
 _PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 
-# What the program inside shares with the host, relative to the package.
-_SHARED_FILES = ("link.py",)
+# What goes into the image, relative to the package: the program inside, and the pure parts of the package, which the
+# compose file's container uses without a host.
+_INSIDE = (
+    "_version.py",
+    "config.py",
+    "errors.py",
+    "link.py",
+    "outcome.py",
+    "report.py",
+    "transcript.py",
+    "untrusted.py",
+    "agent/main.py",
+    "agent/*.py",
+    "commands/*.py",
+    "commands/defaults/*.md",
+    "compose/*.py",
+    "engine/__init__.py",
+    "engine/base.py",
+    "engine/connection.py",
+    "engine/owner.py",
+    "engine/scratch.py",
+    "gateway/*.py",
+    "workspace/*.py",
+)
 
 # `python3 DIR` puts DIR on sys.path, even with -I, and runs this file: imports inside are as on the host.
 _MAIN = b'''\
-"""Start the program inside the container: `python3 -I -S` on this file's folder."""
+"""Start a program inside the container: `python3 -I -S` on this file's folder, and which one."""
 
-from langchain_sandbox.agent.main import main
+import sys
+
+match sys.argv[1:]:
+    case []:
+        from langchain_sandbox.agent.main import main
+    case ["headless"]:
+        from langchain_sandbox.compose.main import run_headless as main
+    case ["interactive"]:
+        from langchain_sandbox.compose.main import run_interactive as main
+    case ["adapt-config"]:
+        from langchain_sandbox.compose.settings import print_adapted as main
+    case ["gateway"]:
+        from langchain_sandbox.compose.gateway import main
+    case _:
+        sys.exit(f"there is no program {sys.argv[1:]}")
 
 main()
 '''
@@ -131,13 +167,15 @@ def _context(root: Path) -> dict[str, bytes]:
             "Dockerfile": dockerfile.read_bytes(),
             "agent/__main__.py": _MAIN,
             "agent/models.json": _MODELS,
-            # Not the package's own: that one imports LangChain, which the container does not have.
+            # Not the package's own: that one is for LangChain, which the container does not have.
             f"{inside}/__init__.py": b"",
-            f"{inside}/agent/__init__.py": b"",
-            f"{inside}/agent/main.py": (root / "agent/main.py").read_bytes(),
+            "agent/entrypoint.sh": (root / "compose/entrypoint.sh").read_bytes(),
         }
-        for path in (*(root / name for name in _SHARED_FILES), *(root / "agent").glob("*.py")):
-            context[f"{inside}/{path.relative_to(root).as_posix()}"] = path.read_bytes()
+        for pattern in _INSIDE:
+            # A pattern without a wildcard is a file that must be there.
+            paths = sorted(root.glob(pattern)) if "*" in pattern else [root / pattern]
+            for path in paths:
+                context[f"{inside}/{path.relative_to(root).as_posix()}"] = path.read_bytes()
     except FileNotFoundError as error:
         msg = (
             f"No sandbox image can be built, since {error.filename} is missing. "

@@ -174,9 +174,10 @@ class Caller:
         pieces = aiter(response.aiter_raw())
         while True:
             limit = self._limits.first_byte if call.first_byte is None else self._limits.idle
-            with anyio.move_on_after(limit) as clock:
+            piece: bytes | None = None
+            with anyio.move_on_after(limit):
                 piece = await anext(pieces, b"")
-            if clock.cancelled_caught:
+            if piece is None:
                 raise self._silence(call)
             if not piece:
                 return

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from typing import TYPE_CHECKING
 
 from langchain_sandbox.errors import SandboxApplyError
 from langchain_sandbox.workspace.git import GitError, git, scratch_repository
 from langchain_sandbox.workspace.patch import BASE, fill
 from langchain_sandbox.workspace.paths import find_fault, parents
-from langchain_sandbox.workspace.snapshot import EXECUTABLE, SYMLINK, Snapshot, take_snapshot
+from langchain_sandbox.workspace.snapshot import (
+    EXECUTABLE,
+    FILE,
+    SYMLINK,
+    Entry,
+    Snapshot,
+    blob_name,
+    take_snapshot,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,13 +27,14 @@ if TYPE_CHECKING:
     from langchain_sandbox.config import Limits
 
 _GONE = "000000"
+_SHOWN = 5
 
 State = tuple[int, bytes] | None
 """Mode and content, or `None` for a path that is not there."""
 
 
 def apply_patch(root: Path, text: str, *, digest: str, limits: Limits) -> list[str]:
-    """Apply a patch and return the paths that it changed.
+    """Apply a patch to a tree that is as it was, and return the paths that it changed.
 
     The new contents are worked out in a scratch repository first; the tree is touched only when all of them are
     known, and put back as it was if one cannot be written.
@@ -48,11 +58,51 @@ def apply_patch(root: Path, text: str, *, digest: str, limits: Limits) -> list[s
                 "Commit or stash what you changed since, or apply result.patch yourself with `git apply --3way`."
             )
             raise SandboxApplyError(msg)
-        wanted = _work_out(root, snapshot, text)
-        _write_all(root, snapshot, wanted)
+        return apply_to_snapshot(root, text, snapshot)
     finally:
         snapshot.close()
+
+
+def apply_to_snapshot(root: Path, text: str, snapshot: Snapshot) -> list[str]:
+    """Apply a patch whose own paths are as they are in a snapshot; what others are is no matter.
+
+    Args:
+        root: The workspace's folder.
+        text: The patch.
+        snapshot: The tree that it was made against.
+
+    Raises:
+        SandboxApplyError: If one of its paths is not as it was, or cannot be written; then none is changed.
+    """
+    if not text:
+        return []
+    wanted = _work_out(root, snapshot, text)
+    moved = [path for path in wanted if not _is_as_it_was(root / path, snapshot.entries.get(path))]
+    if moved:
+        msg = (
+            f"{', '.join(sorted(moved)[:_SHOWN])}: not as when the run began, so no change was applied. "
+            "Commit or stash what you changed since, or apply result.patch yourself with `git apply --3way`."
+        )
+        raise SandboxApplyError(msg)
+    _write_all(root, snapshot, wanted)
     return sorted(wanted)
+
+
+def _is_as_it_was(path: Path, entry: Entry | None) -> bool:
+    try:
+        status = path.lstat()
+        if stat.S_ISDIR(status.st_mode):
+            return entry is None  # folders are no entries; if it is in the way, writing fails and is undone
+        if entry is None:
+            return False
+        if stat.S_ISLNK(status.st_mode):
+            return entry.mode == SYMLINK and os.readlink(os.fsencode(path)) == entry.target  # noqa: PTH115 - untidied
+        mode = EXECUTABLE if status.st_mode & stat.S_IXUSR else FILE
+        return entry.mode == mode and entry.size == status.st_size and blob_name(path.read_bytes()) == entry.blob
+    except (FileNotFoundError, NotADirectoryError):
+        return entry is None
+    except OSError:
+        return False
 
 
 def _work_out(root: Path, snapshot: Snapshot, text: str) -> dict[str, State]:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import anyio
-import anyio.to_thread
 
 from langchain_sandbox.link import Data, End, LinkEvent, Message
 from langchain_sandbox.workspace.paths import find_fault, find_link_fault, is_masked, parents
 from langchain_sandbox.workspace.snapshot import EXECUTABLE, FILE, SYMLINK, Snapshot, blob_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from langchain_sandbox.config import Limits
 
@@ -40,47 +36,37 @@ class _Arriving:
     size: int = 0
 
 
-class ChangesReceiver:
-    """Takes the FILES channel and keeps what arrives in an anonymous temporary file.
-
-    `on_event` only puts aside what arrives, and `serve` writes it down in a thread: the loop that reads the link
-    never waits for a disk. The link's window bounds what is put aside, since only `serve` acknowledges.
+class Changes:
+    """Takes what arrives on the FILES channel and keeps the contents in an anonymous temporary file.
 
     Args:
         limits: `changes` bounds the bytes that are kept.
-        acknowledge: Called for each piece of content once it is kept.
     """
 
-    def __init__(self, limits: Limits, *, acknowledge: Callable[[Data], None]) -> None:
+    def __init__(self, limits: Limits) -> None:
         self._room = limits.size("changes")
-        self._acknowledge = acknowledge
-        self._waiting: deque[LinkEvent] = deque()
-        self._arrival = anyio.Event()
         self._spool = tempfile.TemporaryFile(prefix="langchain-sandbox-")  # noqa: SIM115 - closed in `close`
         self._arriving: dict[int, _Arriving] = {}
         self._arrived: dict[str, _Arriving] = {}
         self.skipped: list[str] = []
 
-    def on_event(self, event: LinkEvent) -> None:
-        """Put aside what the container says; never blocks."""
-        self._waiting.append(event)
-        self._arrival.set()
-
-    async def serve(self) -> None:
-        """Write down what arrives, until cancelled."""
-        while True:
-            await self._arrival.wait()
-            self._arrival = anyio.Event()
-            batch, self._waiting = self._waiting, deque()
-            with anyio.CancelScope(shield=True):  # the batch is nowhere else
-                await anyio.to_thread.run_sync(self._take_all, batch)
-            for event in batch:
-                if isinstance(event, Data):
-                    self._acknowledge(event)
+    def take(self, batch: Iterable[LinkEvent]) -> None:
+        """Write down what the container says; blocks for as long as the disk does."""
+        for event in batch:
+            match event:
+                case Message(stream=stream, body=body):
+                    self._begin(stream, body)
+                case Data(stream=stream, payload=payload):
+                    self._keep(stream, payload)
+                case End(stream=stream):
+                    arriving = self._arriving.pop(stream, None)
+                    if arriving is not None:
+                        self._arrived[arriving.change.path] = arriving
+                case _:
+                    pass
 
     def settle(self, snapshot: Snapshot) -> list[Change]:
         """The changes that are real and allowed, in order of their paths; the others are in `skipped`."""
-        self._take_all(self._waiting)  # what `serve` did not come to
         self._spool.flush()
         changes = []
         for path, arrived in sorted(self._arrived.items()):
@@ -96,20 +82,6 @@ class ChangesReceiver:
     def close(self) -> None:
         """Let the contents go."""
         self._spool.close()
-
-    def _take_all(self, batch: Iterable[LinkEvent]) -> None:
-        for event in batch:
-            match event:
-                case Message(stream=stream, body=body):
-                    self._begin(stream, body)
-                case Data(stream=stream, payload=payload):
-                    self._keep(stream, payload)
-                case End(stream=stream):
-                    arriving = self._arriving.pop(stream, None)
-                    if arriving is not None:
-                        self._arrived[arriving.change.path] = arriving
-                case _:
-                    pass
 
     def _keep(self, stream: int, payload: bytes) -> None:
         arriving = self._arriving.get(stream)

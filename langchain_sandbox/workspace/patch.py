@@ -9,7 +9,6 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from langchain_sandbox.result import FileChange
 from langchain_sandbox.untrusted import clean_name
 from langchain_sandbox.workspace.git import git, scratch_repository
 from langchain_sandbox.workspace.paths import parents
@@ -31,6 +30,21 @@ _SPACE = 0x20
 _MAX_ATTRIBUTE = 2000
 
 Side = tuple[int, bytes]  # mode, content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileChange:
+    """One changed path; the result's part of the same name, as plain data. Sizes are bytes."""
+
+    path: str
+    kind: str
+    old_path: str | None = None
+    size: int | None = None
+    old_size: int | None = None
+    mode: str | None = None
+    insertions: int = 0
+    deletions: int = 0
+    binary: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import statistics
-import subprocess
 import tempfile
 import time
 from functools import partial
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bare import docker_run
+from coding_task import CALLS, FILES, TASK, answer, is_done, is_patch, make_repository
 from pairs import BenchmarkError, Row, Setup, interleave
 
 from langchain_sandbox import Sandbox
@@ -25,50 +25,21 @@ from langchain_sandbox.testing import ScriptedModel
 if TYPE_CHECKING:
     from langchain_sandbox.config import ModelEndpoint
     from langchain_sandbox.result import Timings
-    from langchain_sandbox.testing.script import Turn
 
-_FILES = 50
-_LEAST_RUNS = 5
-_TIMEOUT = 120.0
-_TASK = "Give module 7 another answer."
-_EDITED = "package_2/module_07.py"
-_BEFORE, _AFTER = "return 7", "return 42"
-_MODULE = '"""Module {number}."""\n\n\ndef answer() -> int:\n    """Say what it is."""\n    return {number}\n'
-
-_TURNS: list[Turn] = [
-    {"tool_calls": [{"name": "bash", "arguments": {"command": "ls -R && git log -1", "description": "Look"}}]},
-    {
-        "tool_calls": [
-            {
-                "name": "edit",
-                # Both sides have the repository at the same place, so that one script fits both.
-                "arguments": {"filePath": f"{REPOSITORY}/{_EDITED}", "oldString": _BEFORE, "newString": _AFTER},
-            }
-        ]
-    },
-    {"tool_calls": [{"name": "bash", "arguments": {"command": "git diff --stat", "description": "Check"}}]},
-    {"text": "Module 7 answers 42 now."},
-]
+LEAST_RUNS = 5
+TIMEOUT = 120.0
 
 
 def measure(setup: Setup) -> Row:
     """Measure the row `cold task`."""
-    with ScriptedModel(_answer) as model, tempfile.TemporaryDirectory() as folder:
+    with ScriptedModel(answer) as model, tempfile.TemporaryDirectory() as folder:
         repository = Path(folder, "repository")
-        _make_repository(repository)
-        sandbox = Sandbox(
-            model=model.endpoint,
-            workspace=repository,
-            image=image_tag(),
-            limits=Limits(),
-            changes="return",
-            timeout=_TIMEOUT,
-        )
+        make_repository(repository)
         timings: list[Timings] = []
         ours, baseline = interleave(
-            partial(_run_ours, sandbox, timings),
+            partial(run_ours, open_sandbox(model.endpoint, repository), timings),
             partial(_run_bare, setup.image, repository, Path(folder, "copy"), model.endpoint),
-            runs=max(_LEAST_RUNS, setup.runs),
+            runs=max(LEAST_RUNS, setup.runs),
         )
     return Row(
         name="cold task",
@@ -77,7 +48,7 @@ def measure(setup: Setup) -> Row:
         unit="s",
         goal="none set",
         what=(
-            f"a task of four model calls (bash, edit, bash, answer) on a git repository of {_FILES} files. Ours is "
+            f"a task of {CALLS} on a git repository of {FILES} files. Ours is "
             "`Sandbox.run`: preflight, snapshot, history, hardened container, OpenCode's boot, task, patch, container "
             "gone. The baseline is `docker run --rm --network host` of the same image, not hardened, with a copy of "
             "the repository mounted (made before the clock starts) and `opencode run --format json --title t` in it, "
@@ -87,27 +58,28 @@ def measure(setup: Setup) -> Row:
     )
 
 
-def _answer(messages: list[dict[str, Any]]) -> Turn:
-    """The next turn, by what was done already: one script for every run of either side."""
-    return _TURNS[sum(message["role"] == "tool" for message in messages)]
+def open_sandbox(endpoint: ModelEndpoint, repository: Path) -> Sandbox:
+    """A sandbox as a caller would make it, whatever this machine's environment says."""
+    return Sandbox(
+        model=endpoint,
+        workspace=repository,
+        image=image_tag(),
+        limits=Limits(),
+        changes="return",
+        timeout=TIMEOUT,
+    )
 
 
-def _make_repository(root: Path) -> None:
-    for number in range(_FILES):
-        path = root / f"package_{number % 5}" / f"module_{number:02}.py"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(_MODULE.format(number=number), encoding="ascii")
-    identity = ["-c", "user.name=Benchmark", "-c", "user.email=benchmark@example.invalid"]
-    environment = {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
-    for arguments in (["init", "--quiet"], ["add", "."], [*identity, "commit", "--quiet", "--message=First"]):
-        subprocess.run(["git", *arguments], cwd=root, env=environment, check=True)
+def run_ours(sandbox: Sandbox, timings: list[Timings]) -> float:
+    """Have the task done by the package; `timings` grows by the run's own.
 
-
-def _run_ours(sandbox: Sandbox, timings: list[Timings]) -> float:
+    Raises:
+        BenchmarkError: If the task was not done, or the container is not known to be gone.
+    """
     began = time.perf_counter()
-    result = sandbox.run(_TASK)
+    result = sandbox.run(TASK)
     took = time.perf_counter() - began
-    if not result.ok or _AFTER not in (result.patch or "") or not result.evidence.cleanup_confirmed:
+    if not result.ok or not is_patch(result.patch) or not result.evidence.cleanup_confirmed:
         msg = f"Our run did not do its task: {result.status}, {result.ending.message}"
         raise BenchmarkError(msg)
     timings.append(result.timings)
@@ -136,12 +108,12 @@ def _run_bare(image: str, repository: Path, copy: Path, endpoint: ModelEndpoint)
             f"--env=OPENCODE_CONFIG_CONTENT={json.dumps(_build_config(endpoint))}",
             "--entrypoint=opencode",
         ]
-        command = ["run", "--format", "json", "--title", "t", "-m", "sandbox/model", _TASK]
+        command = ["run", "--format", "json", "--title", "t", "-m", "sandbox/model", TASK]
         began = time.perf_counter()
         with docker_run(flags, image, command) as process:
-            output, _ = process.communicate(timeout=_TIMEOUT)
+            output, _ = process.communicate(timeout=TIMEOUT)
         took = time.perf_counter() - began
-        if _AFTER not in (copy / _EDITED).read_text(encoding="ascii"):
+        if not is_done(copy):
             msg = f"The bare run did not do its task; its last words: {output[-1000:]!r}"
             raise BenchmarkError(msg)
         return took

@@ -3,7 +3,7 @@
     python tests/benchmarks/run.py [--runs N] [--only NAME] [--write docs/benchmarks.md]
 
 Every figure is a ratio from one interleaved run, ours and the baseline in turns, so that a busy machine slows both.
-It needs a container engine on this machine, the docker command and the sandbox image; no model.
+It needs a container engine on this machine, the docker command, Compose and the sandbox image; no model.
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+sys.path.append(str(Path(__file__).parents[1]))  # what tests and benchmarks share
+
 import anyio
 import cold_task
 import gateway
+import seed_task
 import startup
 from machine import describe_machine
 from pairs import BenchmarkError, Setup
@@ -31,7 +34,12 @@ if TYPE_CHECKING:
 
     from pairs import Row
 
-BENCHMARKS = {"start": startup.measure, "gateway": gateway.measure, "cold-task": cold_task.measure}
+BENCHMARKS = {
+    "start": startup.measure,
+    "gateway": gateway.measure,
+    "cold-task": cold_task.measure,
+    "seed": seed_task.measure,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from langchain_sandbox.config import Limits
 from langchain_sandbox.link import Channel, Data, End, LinkEvent, Message, Reset
-from langchain_sandbox.workspace.changes import Change, ChangesReceiver
+from langchain_sandbox.workspace.changes import Change
+from langchain_sandbox.workspace.receiver import ChangesReceiver
 from langchain_sandbox.workspace.snapshot import EXECUTABLE, FILE, SYMLINK, Snapshot, take_snapshot
 
 FILES = Channel.FILES

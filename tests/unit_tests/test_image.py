@@ -16,6 +16,8 @@ from langchain_sandbox.errors import SandboxUnavailableError
 
 FILES = {
     "engine/Dockerfile": "FROM scratch\n",
+    "compose/entrypoint.sh": "exec true\n",
+    **{name: f"# {name}\n" for name in image._INSIDE if "*" not in name},
     "link.py": "LINK = 1\n",
     "agent/__init__.py": '"""Agent."""\n',
     "agent/main.py": "def main(): ...\n",
@@ -40,16 +42,15 @@ def tag_of(package: Path) -> str:
 def test_context_holds_what_the_container_runs_and_nothing_else(package: Path) -> None:
     (package / "pool.py").write_text("host only")
     (package / "agent" / "notes.txt").write_text("not code")
-    assert list(image._context(package)) == [
+    inside = {name for name in FILES if name not in {"engine/Dockerfile", "compose/entrypoint.sh"}}
+    assert set(image._context(package)) == {
         "Dockerfile",
         "agent/__main__.py",
+        "agent/entrypoint.sh",
         "agent/langchain_sandbox/__init__.py",
-        "agent/langchain_sandbox/agent/__init__.py",
-        "agent/langchain_sandbox/agent/main.py",
-        "agent/langchain_sandbox/agent/reaper.py",
-        "agent/langchain_sandbox/link.py",
         "agent/models.json",
-    ]
+        *(f"agent/langchain_sandbox/{name}" for name in inside),
+    }
 
 
 def test_context_has_the_files_as_they_are(package: Path) -> None:
@@ -66,7 +67,8 @@ def test_inside_the_package_itself_is_empty_because_langchain_is_not_there(packa
 def test_the_main_file_starts_the_agent(package: Path) -> None:
     main = image._context(package)["agent/__main__.py"].decode()
     compile(main, "__main__.py", "exec")
-    assert "from langchain_sandbox.agent.main import main\n\nmain()\n" in main
+    assert "case []:\n        from langchain_sandbox.agent.main import main\n" in main
+    assert main.endswith("\nmain()\n")
 
 
 def test_the_model_catalogue_is_empty(package: Path) -> None:
@@ -191,7 +193,8 @@ def test_the_archive_is_the_same_every_time_and_readable_for_every_uid(package: 
     with tarfile.open(fileobj=io.BytesIO(archive)) as entries:
         members = {member.name: member for member in entries}
     folders = {name for name, member in members.items() if member.isdir()}
-    assert folders == {"agent", "agent/langchain_sandbox", "agent/langchain_sandbox/agent", "ca"}
+    inside = {"agent/langchain_sandbox", "agent/langchain_sandbox/agent", "agent/langchain_sandbox/engine"}
+    assert folders == {"agent", "ca", *inside}
     assert set(members) - folders == set(context)
     assert all(members[name].mode == 0o755 for name in folders)
     assert all(members[name].mode == 0o644 for name in context)

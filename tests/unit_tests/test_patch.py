@@ -4,6 +4,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from langchain_sandbox.config import Limits
+from langchain_sandbox.result import FileChange
 from langchain_sandbox.workspace.apply import apply_patch
 from langchain_sandbox.workspace.changes import Change
 from langchain_sandbox.workspace.patch import Patch, build_patch
@@ -151,7 +153,7 @@ def check(old: Tree, new: Tree, apply: Callable[[Path, str], None]) -> None:
             apply(root, patch.text)
         assert read(root) == new
         for file in patch.files:
-            file.model_dump_json()
+            FileChange(**asdict(file)).model_dump_json()
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from langchain_sandbox.events import SandboxEvent, build_event
-from langchain_sandbox.result import Step
-from langchain_sandbox.transcript import Transcript
+from langchain_sandbox.transcript import Step, Transcript
 
 RECORDED = [
     json.loads(line.partition(" ")[2])

@@ -1,0 +1,4 @@
+"""Repository commands such as `/refactor-audit`: read from Markdown files and rendered by us. Standard library only.
+
+OpenCode's own loader is never used: it would read what the repository holds by then, not what was looked at before.
+"""

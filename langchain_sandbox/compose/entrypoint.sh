@@ -1,0 +1,109 @@
+#!/bin/bash
+# What a container that compose starts does as root, before it becomes PUID:PGID for good: find out who that is, give
+# the workspace to them, and bring in the files of the project that OpenCode may see.
+#
+# It has the four capabilities of the compose file and no others. /host is a file system of its own. In the mode `copy`
+# it is closed to everyone but root before anything of OpenCode's runs; the workspace stays open to PID 1 alone, as its
+# working folder.
+set -euo pipefail
+umask 022
+
+workspace=/host/workspace
+project=/host/private/project
+home=/run/home
+program=(/usr/bin/python3 -I -S /opt/langchain-sandbox)
+
+die() {
+    printf 'error: %s\n' "$*" >&2
+    exit 2
+}
+
+case ${1-} in
+"") ;;
+gateway) exec /usr/bin/python3 -I /opt/langchain-sandbox gateway ;;
+*) die "'$1' is not understood. Give the task as TASK or TASK_FILE." ;;
+esac
+
+[ "$(id -u)" = 0 ] || die "This must begin as root, to become PUID:PGID itself. Take 'user:' out of the compose file."
+if [ ! -d "$workspace" ] || [ ! -d /run/llm ]; then
+    die "There is no $workspace here. Start this image by compose.headless.yml or compose.yml, which mount it."
+fi
+
+if [ -n "${TASK-}${TASK_FILE-}" ]; then
+    part=headless default_mode=copy
+else
+    part=interactive default_mode=direct
+fi
+
+# --- who ------------------------------------------------------------------------------------------------------------
+
+owner=$(stat -c %u "$workspace")
+group=$(stat -c %g "$workspace")
+# Without PUID the files stay whose they are; a folder that Docker made is root's, and becomes the usual first user's.
+puid=${PUID:-$([ "$owner" = 0 ] && echo 1000 || echo "$owner")}
+pgid=${PGID:-$([ "$group" = 0 ] && echo "$puid" || echo "$group")}
+for number in "$puid" "$pgid"; do
+    [[ $number =~ ^[1-9][0-9]*$ ]] ||
+        die "PUID=$puid PGID=$pgid: both must be positive numbers. The agent never runs as root;" \
+            "as root on the host, leave PUID out or name an ordinary user."
+done
+who=$puid:$pgid
+
+# --- the workspace --------------------------------------------------------------------------------------------------
+
+# Of links the link itself, never what it leads to.
+find "$workspace" -xdev ! -uid "$puid" -exec chown -h "$who" {} +
+
+# Git wants to walk the path to the folder that it reads, so it has to be open for a while. `private` never is.
+chmod 700 /host/private
+chmod 711 /host
+case $part:${WORKSPACE_MODE:=$default_mode} in
+headless:copy)
+    # The last of root: it waits until PID 1 has read the workspace, closes /host and ends.
+    exec {gate}> >(read -r && chmod 700 /host)
+    export SANDBOX_GATE=$gate
+    ;;
+*:direct) export SANDBOX_REPOSITORY=$workspace ;; # worked in where it lies
+interactive:copy) die "WORKSPACE_MODE=copy is for tasks; at a terminal the agent works in the folder itself." ;;
+*) die "WORKSPACE_MODE is copy or direct, not '$WORKSPACE_MODE'." ;;
+esac
+
+# --- the project's files, as the seed mounts them; whatever is not there is not needed ----------------------------------
+
+config=$home/.config/opencode
+mkdir -p "$config"
+
+first() { # print the first of these paths below the project that exists
+    local name
+    for name in "$@"; do
+        if [ -e "$project/$name" ]; then
+            printf '%s\n' "$project/$name"
+            return
+        fi
+    done
+}
+
+file=$(first config/opencode.json config/opencode/opencode.json opencode.json)
+if [ -n "$file" ]; then "${program[@]}" adapt-config <"$file" >"$config/opencode.json" || exit 2; fi
+file=$(first config/AGENTS.md config/opencode/AGENTS.md)
+if [ -n "$file" ]; then cp -L "$file" "$config/AGENTS.md"; fi
+for kind in commands skills; do
+    folder=$(first ".opencode/$kind" "config/opencode/$kind")
+    if [ -n "$folder" ]; then cp -rL "$folder" "$config/$kind"; fi
+done
+if [ -d /run/data ]; then # OPENCODE_DATA
+    mkdir -p "$home/.local/share"
+    ln -s /run/data "$home/.local/share/opencode"
+    chown "$who" /run/data
+fi
+if [ -n "${TASK_FILE-}" ]; then
+    [ -f "$project/$TASK_FILE" ] || die "TASK_FILE=$TASK_FILE: there is no such file below the compose file's folder."
+    cp -L "$project/$TASK_FILE" "$home/task"
+fi
+chown -R "$who" "$home"
+
+# --- and off --------------------------------------------------------------------------------------------------------
+
+cd "$workspace"
+export HOME=$home TMPDIR=/run/ws WORKSPACE_MODE
+exec gosu "$who" env HOME="$home" "${program[@]}" "$part"

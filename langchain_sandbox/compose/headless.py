@@ -1,0 +1,301 @@
+"""One run without a host: read the mounted workspace, have OpenCode work, make the result, apply it, print it.
+
+The agent never gets at the mounted folder in the mode `copy`: it is this process's working folder, below one that only
+root may enter, and no program that is started from here can follow. What comes back is checked path by path.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from langchain_sandbox.agent import children
+from langchain_sandbox.agent.arrival import Arrival
+from langchain_sandbox.agent.task import Task
+from langchain_sandbox.compose.desk import Desk
+from langchain_sandbox.compose.in_place import InPlace
+from langchain_sandbox.compose.line import Failure, Lifeline
+from langchain_sandbox.compose.settings import ApplyPolicy, WorkspaceMode, read_choice, read_timeout
+from langchain_sandbox.compose.task import assign, read_task
+from langchain_sandbox.config import Limits
+from langchain_sandbox.errors import SandboxConfigError, SandboxError
+from langchain_sandbox.link import Channel, FileStream, LinkEvent, Message
+from langchain_sandbox.report import Report, build_fields
+from langchain_sandbox.transcript import Transcript
+from langchain_sandbox.workspace.apply import apply_to_snapshot
+from langchain_sandbox.workspace.changes import Changes
+from langchain_sandbox.workspace.git import GitError
+from langchain_sandbox.workspace.history import History, take_history
+from langchain_sandbox.workspace.patch import Patch, build_patch
+from langchain_sandbox.workspace.snapshot import Snapshot, take_snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from langchain_sandbox.compose.task import Assigned
+
+_WORKSPACE = Path()  # the working folder, whatever it is called
+_MOUNT = Path("/host/workspace")
+_GATE_LIMIT = 5.0
+_STALL_LIMIT = 60.0
+_ABORT_GRACE = 3.0
+_KILL_GRACE = 5.0
+
+
+class HeadlessRun:
+    """One run.
+
+    Args:
+        environ: As compose has set it.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.run_id = secrets.token_hex(6)
+        self._report = Report(began=time.monotonic())
+        self._image = environ.get("SANDBOX_IMAGE", "")
+        self._limits = Limits.from_env(environ)
+        self._timeout = read_timeout(environ)
+        self._mode = read_choice(environ, "WORKSPACE_MODE", WorkspaceMode)
+        self._gate = environ.get("SANDBOX_GATE")
+        self._policy = read_choice(environ, "SANDBOX_CHANGES", ApplyPolicy)
+        self._assigned = assign(read_task(environ), workspace=_WORKSPACE)
+        self._attention = threading.Event()
+        self._settled = threading.Event()
+        self._transcript = Transcript(self._say)
+        self._changes = Changes(self._limits)
+        self._lifeline = Lifeline(on_failure=self._on_failure, on_call=self._on_call, on_end=self._on_end)
+
+    def cancel(self) -> None:
+        """Have it end soon, with what was changed until then."""
+        self._report.cancelled = True
+        self._attention.set()
+
+    def execute(self) -> dict[str, Any]:
+        """Run to the end and return the result's fields.
+
+        Raises:
+            SandboxError: If what was asked for cannot work; nothing was changed.
+        """
+        usable = self._lifeline.open()
+        snapshot = take_snapshot(_WORKSPACE, self._limits)
+        patch = Patch("", [])
+        try:
+            if usable and not self._report.cancelled:
+                patch = self._work(snapshot)
+            self._lifeline.close()
+            return self._finish(snapshot, patch)
+        finally:
+            snapshot.close()
+            self._changes.close()
+
+    def _work(self, snapshot: Snapshot) -> Patch:
+        history = self._take_history(snapshot)
+        if self._mode == "copy":
+            _close_gate(self._gate)
+        for reason in snapshot.skipped:
+            self._warn(f"Left out on the way in: {reason}")
+        children.start_reaper()
+        desk = Desk(self._lifeline.wire, on_event=self._on_event)
+        arrival = InPlace(desk, snapshot.entries) if self._mode == "direct" else Arrival(desk)
+        model = {key: (self._lifeline.model or {})[key] for key in ("context", "output")}
+        task = Task(desk, {"model": model, "changes_limit": self._limits.size("changes")}, arrival=arrival)
+        self._lifeline.on_model = task.endpoint.on_event
+        self._report.mark("started")
+        arrival.start({"git": history.describe() if history else None})
+        if self._mode == "copy":
+            feeder = threading.Thread(target=_feed, args=(desk, arrival, snapshot, history), daemon=True)
+            feeder.start()
+        task.start(_describe(self._assigned))
+        self._await_end(task)
+        self._report.mark("worked")
+        self._report.steps = self._transcript.steps
+        self._note_commits(history)
+        children.kill_all()
+        if not children.stop_reaper(_KILL_GRACE):
+            self._warn("A process in the container would not die; its changes are left out.")
+            return Patch("", [])
+        settled = self._changes.settle(snapshot)
+        for reason in [*self._report.left_inside(), *self._changes.skipped]:
+            self._warn(f"A change stayed behind: {reason}")
+        if history is not None:
+            history.close()
+        return build_patch(snapshot, settled)
+
+    def _take_history(self, snapshot: Snapshot) -> History | None:
+        if not snapshot.repository or self._mode == "direct":
+            return None
+        try:
+            return take_history(_WORKSPACE)
+        except GitError as error:
+            self._warn(f"The repository's history stayed behind: {error}")
+            return None
+
+    def _await_end(self, task: Task) -> None:
+        deadline = time.monotonic() + self._timeout
+        silent_until = time.monotonic() + _STALL_LIMIT
+        while not self._attention.wait(max(0.0, min(deadline, silent_until) - time.monotonic())):
+            if time.monotonic() >= deadline:
+                self._report.timed_out = self._timeout
+                break
+            if "first_model_call" not in self._report.marks:
+                self._report.stalled = f"OpenCode did not ask the model within {_STALL_LIMIT:g} s."
+                break
+            silent_until = deadline
+        if not self._settled.is_set():
+            task.abort()
+            self._settled.wait(_ABORT_GRACE)
+
+    def _note_commits(self, history: History | None) -> None:
+        """Say it where commits were made in the copy: they are not brought back."""
+        if history is None:
+            return
+        try:
+            command = ["git", "rev-list", "--count", f"{history.head}..HEAD"]
+            count = children.run(command, cwd="/run/ws/repo", env={"PATH": os.defpath, "HOME": "/nonexistent"})
+        except OSError:
+            return
+        if count.strip() not in {b"", b"0"}:
+            self._warn(
+                f"{count.decode().strip()} commits were made in the copy and stay there, since the workspace's .git is "
+                "out of the agent's reach; WORKSPACE_MODE=direct lets it commit (see docs/compose.md for the risk)."
+            )
+
+    def _finish(self, snapshot: Snapshot, patch: Patch) -> dict[str, Any]:
+        self._report.gateway = self._lifeline.record
+        model = str((self._lifeline.model or {}).get("name") or "")
+        kept = Patch("", []) if self._policy == "discard" and self._mode == "copy" else patch
+        fields = build_fields(
+            self._report, run_id=self.run_id, patch=kept, snapshot=snapshot, image=self._image, model=model
+        )
+        fields["schema_version"] = 1
+        fields["structured"] = None
+        fields["commits"] = []
+        fields["evidence"]["source"] = "self_reported"
+        fields["workspace"]["root"] = None  # what it is called in here means nothing outside
+        fields["applied"] = self._apply(fields, snapshot, patch)
+        fields["warnings"] = list(self._report.warnings)
+        return fields
+
+    def _apply(self, fields: dict[str, Any], snapshot: Snapshot, patch: Patch) -> bool:
+        if self._mode == "direct":
+            return True
+        if not fields["ok"] or self._policy != "apply":
+            return False
+        try:
+            with _locked(_WORKSPACE):
+                apply_to_snapshot(_WORKSPACE, patch.text, snapshot)
+        except SandboxError as error:
+            self._warn(f"The changes were not applied: {error}")
+            return False
+        return True
+
+    # What the task says; called in its threads.
+
+    def _on_event(self, event: LinkEvent) -> None:
+        match event:
+            case Message(channel=Channel.EVENTS, body=body):
+                self._transcript.on_event(body)
+            case Message(channel=Channel.CONTROL, body={"type": "working"}):
+                self._report.mark("booted")
+            case Message(channel=Channel.MODEL):
+                self._report.mark("first_model_call")
+            case Message(channel=Channel.FILES, stream=FileStream.RESULT, body=body):
+                self._report.claim = body
+                self._settled.set()
+                self._attention.set()
+            case _ if event.channel is Channel.FILES:
+                self._changes.take([event])
+            case _:
+                pass
+
+    # What the gateway says; called in the thread that reads the link.
+
+    def _on_failure(self, failure: Failure) -> None:
+        self._report.failure = failure
+        self._attention.set()
+
+    def _on_call(self, call: dict[str, Any]) -> None:
+        self._say(
+            "model_call", **{key: call.get(key) for key in ("index", "prompt_tokens", "completion_tokens", "error")}
+        )
+
+    def _on_end(self, reason: str) -> None:
+        if not self._settled.is_set():
+            self._report.link_broken = reason
+        self._attention.set()
+
+    def _warn(self, message: str) -> None:
+        self._report.warnings.append(message)
+        self._say("warning", message=message)
+
+    def _say(self, kind: str, **fields: Any) -> None:  # noqa: ANN401 - each event has fields of its own
+        """Progress on standard error, one line for each event."""
+        words = describe_event(kind, fields)
+        if words:
+            sys.stderr.write(f"[{self._report.clock():7.2f} s] {words}\n")
+            sys.stderr.flush()
+
+
+def describe_event(kind: str, fields: Mapping[str, Any]) -> str:
+    """One line of progress; nothing for what is no news. Pure."""
+    match kind:
+        case "tool_started":
+            given = fields["input"]
+            words = f"-> {fields['tool']}: {given.get('command') or given.get('filePath') or ''}"
+        case "tool_ended":
+            words = f"<- {fields['status']}: {fields['output'].strip().rpartition(chr(10))[2]}"
+        case "model_call":
+            words = f"model call {fields['index']}: {fields['error'] or 'answered'}"
+        case "warning":
+            words = f"warning: {fields['message']}"
+        case _:
+            return ""
+    return "".join(letter if letter.isprintable() else " " for letter in words)[:200]
+
+
+def _describe(assigned: Assigned) -> dict[str, Any]:
+    return {"type": "task", "title": "task", "agent": assigned.agent, "text": assigned.text, "expand": assigned.expand}
+
+
+def _feed(desk: Desk, arrival: Arrival, snapshot: Snapshot, history: History | None) -> None:
+    desk.feed(arrival, snapshot.archive, FileStream.TAR)
+    if history is not None:
+        desk.feed(arrival, history.pack, FileStream.PACK)
+
+
+def _close_gate(descriptor: str | None) -> None:
+    """Have what is left of root close the way to the workspace, and see that it is closed.
+
+    Raises:
+        SandboxConfigError: If it stays open: then the agent could go there.
+    """
+    if descriptor is not None and descriptor.isdecimal():
+        os.write(int(descriptor), b"\n")
+        os.close(int(descriptor))
+        deadline = time.monotonic() + _GATE_LIMIT
+        while time.monotonic() < deadline:
+            try:
+                _MOUNT.stat()
+            except PermissionError:
+                return
+            time.sleep(0.005)
+    msg = f"{_MOUNT} is open to the agent; start this image by the compose file, which mounts it below a closed folder."
+    raise SandboxConfigError(msg)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Only one of the containers that share a workspace changes it at a time."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
