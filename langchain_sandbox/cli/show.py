@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from langchain_sandbox.cli.terminal import paint
-from langchain_sandbox.report import state_folder
+from langchain_sandbox.report import store_patch
 from langchain_sandbox.untrusted import show_controls, strip_controls
 
 if TYPE_CHECKING:
@@ -102,14 +102,10 @@ def build_apply_command(root: str, patch: str) -> str:
 
 def _store(result: SandboxResult) -> str | None:
     """Put a patch where long ones are, so that it can be applied later and not only read."""
-    folder = state_folder() / "runs" / result.run_id
-    path = folder / "changes.patch"
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.write_text(result.patch or "", encoding="utf-8", newline="")
+        return store_patch(result.run_id, (result.patch or "").encode())
     except OSError:
         return None  # a full disk, or a read-only home: the diff is on the screen all the same
-    return str(path)
 
 
 def _paint_diff(patch: str) -> str:

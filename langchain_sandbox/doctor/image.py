@@ -55,7 +55,9 @@ def _judge_own(client: docker.DockerClient, known: Known, own: Mapping[str, Any]
         size = int(own.get("Size") or 0) / 1e6
         return Finding("image", "ok", f"{tag} is there, with OpenCode {OPENCODE_VERSION} ({size:.0f} MB).")
     others = sorted(name for image in client.api.images(REPOSITORY) for name in image.get("RepoTags") or [])
-    note = f" What is there, {', '.join(others)}, belongs to other versions of the package." if others else ""
+    note = (
+        f" The {len(others)} that are, such as {others[0]}, belong to other versions of the package." if others else ""
+    )
     return Finding("image", "error", f"The sandbox image {tag} is not on this engine.{note}", _BUILD)
 
 
