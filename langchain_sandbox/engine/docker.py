@@ -208,11 +208,9 @@ class DockerContainer:
 
 def build_container_config(spec: ContainerSpec) -> dict[str, Any]:
     """The body of the engine's create call."""
-    program = {} if spec.program is None else {"Entrypoint": list(spec.program), "Cmd": []}
     return {
-        **program,
         "Image": spec.image,
-        "Entrypoint": PROGRAM,
+        "Entrypoint": list(spec.program or PROGRAM),
         "Hostname": "sandbox",
         "User": USER,
         "WorkingDir": "/",
