@@ -210,7 +210,7 @@ def build_container_config(spec: ContainerSpec) -> dict[str, Any]:
     """The body of the engine's create call."""
     return {
         "Image": spec.image,
-        "Entrypoint": PROGRAM,
+        "Entrypoint": list(spec.program or PROGRAM),
         "Hostname": "sandbox",
         "User": USER,
         "WorkingDir": "/",

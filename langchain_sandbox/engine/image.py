@@ -148,7 +148,7 @@ def require_image(client: docker.DockerClient, name: str | None = None) -> str:
             advice = (
                 f"Pull or build it, or leave the name out and use {image_tag()}."
                 if name
-                else "Build it with `make image`, or `python -m langchain_sandbox.engine.build`."
+                else "Build it with `langchain-sandbox build` (in a checkout: `make image`)."
             )
             msg = f"The sandbox image {wanted} is not on this engine. {advice}"
             raise SandboxUnavailableError(msg) from error
