@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from langchain_sandbox._version import __version__
 from langchain_sandbox.cli import build, doctor, gc, run
-from langchain_sandbox.cli.exits import CANCELLED, EXITS_TEXT, FAILED, UNAVAILABLE, UNREAD, USAGE
 from langchain_sandbox.cli.terminal import say
+from langchain_sandbox.exits import CANCELLED, EXITS_TEXT, FAILED, UNAVAILABLE, UNREAD, USAGE
 from langchain_sandbox.installation import DISTRIBUTION, REINSTALL
 
 if TYPE_CHECKING:

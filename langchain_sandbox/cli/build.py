@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from langchain_sandbox.cli.exits import COMPLETED
 from langchain_sandbox.cli.terminal import say
+from langchain_sandbox.exits import COMPLETED
 
 if TYPE_CHECKING:
     import argparse

@@ -8,9 +8,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from langchain_sandbox._version import __version__
-from langchain_sandbox.cli.exits import COMPLETED, FAILED
 from langchain_sandbox.cli.options import add_common_options
 from langchain_sandbox.cli.terminal import Colour, paint
+from langchain_sandbox.exits import COMPLETED, FAILED
 from langchain_sandbox.untrusted import strip_controls
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from langchain_sandbox.cli.exits import COMPLETED, UNAVAILABLE
 from langchain_sandbox.cli.terminal import say
+from langchain_sandbox.exits import COMPLETED, UNAVAILABLE
 
 if TYPE_CHECKING:
     import argparse

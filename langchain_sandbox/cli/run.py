@@ -8,9 +8,9 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from langchain_sandbox.cli.exits import CANCELLED, EXIT_OF, EXITS_TEXT, NOT_APPLIED
 from langchain_sandbox.cli.options import add_common_options
 from langchain_sandbox.cli.terminal import say
+from langchain_sandbox.exits import CANCELLED, EXIT_OF, EXITS_TEXT, NOT_APPLIED
 
 if TYPE_CHECKING:
     import argparse

@@ -42,6 +42,7 @@ _INSIDE = (
     "_version.py",
     "config.py",
     "errors.py",
+    "exits.py",
     "link.py",
     "outcome.py",
     "report.py",

@@ -11,11 +11,11 @@ from typing import get_args
 import pytest
 
 from langchain_sandbox.cli import main
-from langchain_sandbox.cli.exits import EXIT_OF, EXITS_TEXT, NOT_APPLIED
 from langchain_sandbox.cli.progress import Progress, shorten
 from langchain_sandbox.cli.show import build_apply_command, print_json, print_result
 from langchain_sandbox.cli.terminal import paint, say
 from langchain_sandbox.events import build_event
+from langchain_sandbox.exits import EXIT_OF, EXITS_TEXT, NOT_APPLIED
 from langchain_sandbox.result import Ending, FileChange, Receipt, SandboxResult, Status, WorkspaceState
 from langchain_sandbox.untrusted import show_controls, strip_controls
 

@@ -1,4 +1,4 @@
-"""The exit codes, in one place: scripts depend on them, so they stay what they are."""
+"""The exit codes of every program of ours, in one place: scripts depend on them, so they stay what they are."""
 
 from __future__ import annotations
 
