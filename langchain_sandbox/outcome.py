@@ -50,32 +50,6 @@ _SHOW_LOG = "The container's last words are in result.evidence.stderr; please re
 _UNREACHABLE = {"model_unreachable"}
 
 
-# The exit codes of every program of ours that runs a task. 2 is for what was asked wrongly, 3 for a missing engine or
-# image: neither has an ending.
-EXIT_CODES: dict[Status, int] = {
-    "completed": 0,
-    "incomplete": 1,
-    "model_error": 4,
-    "model_unreachable": 4,
-    "context_overflow": 4,
-    "budget_exceeded": 5,
-    "loop": 5,
-    "stalled": 5,
-    "timeout": 5,
-    "oom": 6,
-    "out_of_space": 6,
-    "crashed": 7,
-    "engine_error": 7,
-    "protocol_error": 7,
-    "cancelled": 130,
-}
-
-
-def exit_code(status: Status) -> int:
-    """What a program that ran a task to this ending exits with."""
-    return EXIT_CODES[status]
-
-
 def decide(facts: Facts) -> tuple[Status, Ending]:
     """The ending that the facts amount to."""
     for status, applies, describe in RULES:

@@ -6,7 +6,6 @@ import asyncio
 import os
 import secrets
 import warnings
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -15,6 +14,7 @@ from langchain_sandbox.engine.address import find_engine
 from langchain_sandbox.errors import SandboxApplyError, SandboxConfigError
 from langchain_sandbox.event_log import EventLog
 from langchain_sandbox.handle import RunHandle
+from langchain_sandbox.installation import MEND, describe_clash
 from langchain_sandbox.portal import get_portal
 from langchain_sandbox.run import RunRequest
 from langchain_sandbox.shared import get_shared
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from langchain_sandbox.events import SandboxEvent
     from langchain_sandbox.result import SandboxResult
-
-_ARCHIVED = "langchain-sandbox"
 
 MAX_TASK = 4 * 1024 * 1024
 DEFAULT_TIMEOUT = 300.0
@@ -240,16 +238,9 @@ class Sandbox:
 
 def _warn_of_name_clash() -> None:
     """Say so where the archived distribution with the same import name is installed beside this one."""
-    try:
-        version = metadata.version(_ARCHIVED)
-    except metadata.PackageNotFoundError:
-        return
-    msg = (
-        f"{_ARCHIVED} {version}, an archived project, is installed and uses the import name langchain_sandbox too: "
-        f"the files of both are mixed. Run `pip uninstall {_ARCHIVED}`, then "
-        "`pip install --force-reinstall --no-deps langchain-opencode-sandbox`."
-    )
-    warnings.warn(msg, RuntimeWarning, stacklevel=2)
+    clash = describe_clash()
+    if clash is not None:
+        warnings.warn(f"{clash} {MEND}", RuntimeWarning, stacklevel=2)
 
 
 _warn_of_name_clash()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any
 
 _DEPTH = 8
 _ITEMS = 200
 _CHARACTERS = 16 * 1024
+_STEERING = {"Cc", "Cf", "Cs"}  # control characters, invisible ones, and half characters
 
 
 def clean_text(value: object, limit: int) -> str:
@@ -25,6 +27,21 @@ def clean_text(value: object, limit: int) -> str:
 def clean_name(path: str) -> str:
     """A file's name as text; bytes that are not Unicode are shown as escapes."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def strip_controls(text: str) -> str:
+    """Take out what could steer a terminal or hide a text's order; line breaks and tabs stay."""
+    return "".join(letter for letter in text if letter in "\n\t" or unicodedata.category(letter) not in _STEERING)
+
+
+def show_controls(text: str) -> str:
+    """Write as escapes what could steer a terminal or hide a text's order, for whoever has to see that it is there."""
+    return "".join(
+        letter
+        if letter in "\n\t" or unicodedata.category(letter) not in _STEERING
+        else letter.encode("unicode_escape").decode("ascii")
+        for letter in text
+    )
 
 
 def clean_json(value: Any, *, depth: int = _DEPTH, budget: list[int] | None = None) -> Any:  # noqa: ANN401 - any JSON

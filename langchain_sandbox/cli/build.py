@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from langchain_sandbox.cli.terminal import say
+from langchain_sandbox.exits import COMPLETED
 
 if TYPE_CHECKING:
     import argparse
@@ -70,16 +74,22 @@ def run(options: argparse.Namespace) -> int:
         options: What `add_parser` added.
 
     Returns:
-        The exit code: 0 with the image's tag on stdout (with `--dry-run`: the plan), 1 with an error on stderr,
-        130 after Ctrl-C.
-    """
-    from langchain_sandbox.engine.build import run_command  # noqa: PLC0415 - loads the docker library, as all below
+        The exit code 0; the image's tag is on standard output then, or the plan with `--dry-run`.
 
-    return run_command(lambda: _run(options))
+    Raises:
+        SandboxConfigError: If what was asked for cannot work.
+        SandboxUnavailableError: If no engine answers, or the build fails.
+    """
+    from langchain_sandbox.engine.build import sigterm_as_exit  # noqa: PLC0415 - loads the docker library, as all below
+
+    with sigterm_as_exit():
+        text = _run(options)
+    sys.stdout.write(f"{text}\n")
+    return COMPLETED
 
 
 def _run(options: argparse.Namespace) -> str:
-    from langchain_sandbox.engine.build import build_image, print_progress  # noqa: PLC0415
+    from langchain_sandbox.engine.build import build_image  # noqa: PLC0415
     from langchain_sandbox.engine.builder import connected  # noqa: PLC0415
     from langchain_sandbox.engine.derive import build_recipe  # noqa: PLC0415
 
@@ -90,7 +100,7 @@ def _run(options: argparse.Namespace) -> str:
         if recipe is None:
             return build_image(
                 client=client,
-                progress=print_progress,
+                progress=say,
                 rebuild=options.rebuild,
                 platform=options.platform,
                 cpu=options.cpu,
@@ -98,7 +108,7 @@ def _run(options: argparse.Namespace) -> str:
         return build_recipe(
             recipe,
             client=client,
-            progress=print_progress,
+            progress=say,
             rebuild=options.rebuild,
             platform=options.platform,
             cpu=options.cpu,
@@ -107,7 +117,6 @@ def _run(options: argparse.Namespace) -> str:
 
 def _find_recipe(options: argparse.Namespace) -> Recipe | None:
     """What to derive, from the options or the workspace's table; `None` for the package's own image."""
-    from langchain_sandbox.engine.build import print_progress  # noqa: PLC0415
     from langchain_sandbox.engine.project_table import FILE, TABLE, read_project_table  # noqa: PLC0415
     from langchain_sandbox.engine.recipe import read_recipe  # noqa: PLC0415
     from langchain_sandbox.errors import SandboxConfigError  # noqa: PLC0415
@@ -127,12 +136,12 @@ def _find_recipe(options: argparse.Namespace) -> Recipe | None:
     table = read_project_table(workspace)
     if table is None:
         if options.workspace is not None:
-            print_progress(f"{workspace / FILE} has no {TABLE}: building the package's own image.")
+            say(f"{workspace / FILE} has no {TABLE}: building the package's own image.")
         return None
     if table.image is not None:
-        print_progress(f"{table.path} names {table.image}, which is yours to build: building the package's own image.")
+        say(f"{table.path} names {table.image}, which is yours to build: building the package's own image.")
         return None
-    print_progress(f"Building what {TABLE} in {table.path} says.")
+    say(f"Building what {TABLE} in {table.path} says.")
     return table.recipe
 
 

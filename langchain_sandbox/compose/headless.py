@@ -29,6 +29,7 @@ from langchain_sandbox.errors import SandboxError
 from langchain_sandbox.link import Channel, FileStream, LinkEvent, Message
 from langchain_sandbox.report import Report, build_fields
 from langchain_sandbox.transcript import Transcript
+from langchain_sandbox.untrusted import strip_controls
 from langchain_sandbox.workspace.apply import apply_to_snapshot
 from langchain_sandbox.workspace.changes import Changes
 from langchain_sandbox.workspace.git import GitError
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 _STALL_LIMIT = 60.0
 _ABORT_GRACE = 3.0
 _KILL_GRACE = 5.0
+_WIDTH = 160
 
 
 class HeadlessRun:
@@ -63,6 +65,7 @@ class HeadlessRun:
         self._gate = environ.get("SANDBOX_GATE")
         self._policy = read_choice(environ, "SANDBOX_CHANGES", ApplyPolicy)
         self._assigned = assign(read_task(environ), workspace=WORKSPACE)
+        self.apply_failed = False
         self._attention = threading.Event()
         self._settled = threading.Event()
         self._transcript = Transcript(self._say)
@@ -191,6 +194,7 @@ class HeadlessRun:
                 apply_to_snapshot(WORKSPACE, patch.text, snapshot)
         except SandboxError as error:
             self._warn(f"The changes were not applied: {error}")
+            self.apply_failed = True
             return False
         return True
 
@@ -255,7 +259,7 @@ def describe_event(kind: str, fields: Mapping[str, Any]) -> str:
             words = f"warning: {fields['message']}"
         case _:
             return ""
-    return "".join(letter if letter.isprintable() else " " for letter in words)[:200]
+    return " ".join(strip_controls(words).split())[:_WIDTH]
 
 
 def _describe(assigned: Assigned) -> dict[str, Any]:

@@ -12,9 +12,7 @@ from typing import NoReturn
 from langchain_sandbox.agent.harden import harden
 from langchain_sandbox.agent.main import broken
 from langchain_sandbox.errors import SandboxError
-from langchain_sandbox.outcome import exit_code
-
-EXIT_USAGE = 2
+from langchain_sandbox.exits import EXIT_OF, NOT_APPLIED, USAGE
 
 
 def run_headless() -> NoReturn:
@@ -30,12 +28,12 @@ def run_headless() -> NoReturn:
             signal.signal(number, lambda *_: run.cancel())
         fields = run.execute()
     except SandboxError as error:
-        _leave(f"error: {error}\n", EXIT_USAGE)
+        _leave(f"error: {error}\n", USAGE)
     with os.fdopen(output, "w", encoding="utf-8") as stdout:
         stdout.write(f"{json.dumps(fields)}\n")
     ending = fields["ending"]
     words = f"{fields['status']}: {ending['message'].rstrip('.')}. {ending['hint']}".strip()
-    _leave(f"{words}\n", exit_code(fields["status"]))
+    _leave(f"{words}\n", NOT_APPLIED if run.apply_failed else EXIT_OF[fields["status"]])
 
 
 def run_interactive() -> NoReturn:
@@ -46,7 +44,7 @@ def run_interactive() -> NoReturn:
     try:
         code = run(os.environ)
     except SandboxError as error:
-        _leave(f"error: {error}\n", EXIT_USAGE)
+        _leave(f"error: {error}\n", USAGE)
     _leave("", code)
 
 

@@ -67,8 +67,11 @@ class EngineAddress:
             return "http://engine"
         return f"{'https' if self.certificates else 'http'}://{urlsplit(self.url).netloc}"
 
-    def connect(self) -> docker.DockerClient:
+    def connect(self, *, timeout: float = _CALL_TIMEOUT) -> docker.DockerClient:
         """A client of the docker SDK for it; blocks until the engine has told its version.
+
+        Args:
+            timeout: Seconds that the engine may be silent in any call.
 
         Raises:
             docker.errors.DockerException: If it does not answer.
@@ -81,7 +84,7 @@ class EngineAddress:
             base_url=self.url,
             tls=tls,
             version="auto",
-            timeout=_CALL_TIMEOUT,
+            timeout=timeout,
             max_pool_size=_CONNECTIONS,
             use_ssh_client=self.uses_ssh,  # the user's own ssh and its configuration, not a library's
         )

@@ -27,12 +27,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerSpec:
-    """One container to be made; everything that is not here is fixed by `hardening`."""
+    """One container to be made; everything that is not here is fixed by `hardening`.
+
+    Args:
+        name: The container's name.
+        image: The image's name or id.
+        limits: What it may use.
+        labels: Marks on it; one of them says whose it is.
+        program: What runs instead of the image's own program, for a look at the walls from inside.
+    """
 
     name: str
     image: str
     limits: Limits
     labels: Mapping[str, str]
+    program: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -183,24 +183,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--rebuild", action="store_const", const="always", default="if-missing", help="run every step again"
     )
     options = parser.parse_args(arguments)
-    return run_command(lambda: build_image(progress=print_progress, rebuild=options.rebuild))
-
-
-def run_command(build: Callable[[], str]) -> int:
-    """Run a command that builds: what it returns goes to stdout, errors and progress to stderr.
-
-    Returns:
-        The exit code: 0, 1 after an error of ours, 130 after Ctrl-C.
-    """
     try:
-        with _sigterm_as_exit():
-            text = build()
+        with sigterm_as_exit():
+            tag = build_image(progress=print_progress, rebuild=options.rebuild)
     except SandboxError as error:
         print_progress(f"error: {error}")
         return 1
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(f"{tag}\n")
     return 0
 
 
@@ -262,7 +253,7 @@ def _has_avx2(client: docker.DockerClient) -> bool:
 
 
 @contextmanager
-def _sigterm_as_exit() -> Iterator[None]:
+def sigterm_as_exit() -> Iterator[None]:
     """By default SIGTERM skips every cleanup; as an exception it ends the build and clears temporary files."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -46,7 +46,9 @@ _CHECKED_PYTHON = """
 RUN {new_enough} \\
  || {{ echo "{too_old}" >&2; exit 1; }}; \\
     /usr/bin/python3 -m compileall -q --invalidation-mode unchecked-hash /opt/langchain-sandbox
+"""
 
+_STARTERS = """
 FROM project AS starters
 COPY stages/ /tmp/stages/
 RUN sh /tmp/stages/base.sh
@@ -92,12 +94,15 @@ def build_dockerfile(recipe: Recipe, *, image: str, package_dockerfile: str) -> 
         package_dockerfile: The Dockerfile of that image. With a base its steps are done again, on the base.
     """
     text = _DERIVED.format(image=image) if recipe.base is None else _on_base(recipe.base, package_dockerfile)
-    copied = [] if recipe.base is None else ["starters"]
+    copied = []
     if recipe.apt:
         text += _APT.format(install=_INSTALL, packages=shlex.join(recipe.apt))
     if recipe.npm:
         # Node.js itself is for the image, whatever installs packages is not.
         text += "RUN command -v node >/dev/null || { " + _one_line(_APT.format(install=_INSTALL, packages="nodejs"))
+    if recipe.base is not None:
+        text += _STARTERS
+        copied.append("starters")
     if recipe.requirements:
         files = [name for name in recipe.requirements if name.startswith("install-")]
         # Debian has pip in a package of its own; other Pythons bring it along.

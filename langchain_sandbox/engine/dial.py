@@ -7,14 +7,20 @@ When this process dies, ssh's input ends, and with it everything on the other si
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import anyio
 
+from langchain_sandbox.engine.address import EngineAddress
+from langchain_sandbox.engine.scratch import scratch_folder
+
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from anyio.abc import ByteReceiveStream, ByteSendStream, SocketListener, SocketStream
 
 _CHUNK = 256 * 1024
@@ -55,6 +61,30 @@ async def serve_dial(url: str, listener: SocketListener) -> None:
 
     async with listener:
         await listener.serve(connect)
+
+
+@asynccontextmanager
+async def reach(address: EngineAddress) -> AsyncIterator[EngineAddress]:
+    """An address that can be attached to, for as long as the block lasts; only one behind ssh needs anything done."""
+    if not address.uses_ssh:
+        yield address
+        return
+    with scratch_folder() as folder:
+        path = str(folder / "engine.sock")
+        listener = await anyio.create_unix_listener(path, mode=0o600)
+        scope = anyio.CancelScope()
+
+        async def serve() -> None:
+            with scope:
+                await serve_dial(address.url, listener)
+
+        # No task group: it would wrap what is raised in the block.
+        serving = asyncio.create_task(serve())
+        try:
+            yield EngineAddress(f"unix://{path}", origin=address.url)
+        finally:
+            scope.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
 
 
 async def _pump(source: ByteReceiveStream, sink: ByteSendStream) -> None:

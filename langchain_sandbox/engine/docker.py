@@ -212,7 +212,7 @@ def build_container_config(spec: ContainerSpec) -> dict[str, Any]:
     return {
         "Image": spec.image,
         # Nothing of how it starts is left to the image: a derived one may stand on somebody else's.
-        "Entrypoint": PROGRAM,
+        "Entrypoint": list(spec.program or PROGRAM),
         "Cmd": [],
         # Nor what would load a base image's libraries into PID 1; tools get an environment of their own anyway.
         "Env": ["LD_PRELOAD=", "LD_LIBRARY_PATH=", "LD_AUDIT="],

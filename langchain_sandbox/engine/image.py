@@ -42,6 +42,7 @@ _INSIDE = (
     "_version.py",
     "config.py",
     "errors.py",
+    "exits.py",
     "link.py",
     "outcome.py",
     "report.py",
@@ -148,7 +149,7 @@ def require_image(client: docker.DockerClient, name: str | None = None) -> str:
             advice = (
                 f"Pull or build it, or leave the name out and use {image_tag()}."
                 if name
-                else "Build it with `langchain-sandbox build`, or `make image` in a checkout."
+                else "Build it with `langchain-sandbox build` (in a checkout: `make image`)."
             )
             msg = f"The sandbox image {wanted} is not on this engine. {advice}"
             raise SandboxUnavailableError(msg) from error

@@ -36,8 +36,9 @@ def scratch_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def sweep_scratch() -> None:
-    """Remove the folders of this user's processes that are gone."""
+def sweep_scratch() -> list[Path]:
+    """Remove the folders of this user's processes that are gone, and return them."""
+    removed = []
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         try:
             mine = folder.lstat().st_uid == os.getuid()
@@ -46,3 +47,5 @@ def sweep_scratch() -> None:
             continue  # being made, being removed, or nobody's that we know
         if is_dead(owner):
             shutil.rmtree(folder, ignore_errors=True)
+            removed.append(folder)
+    return removed

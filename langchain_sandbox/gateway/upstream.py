@@ -31,6 +31,14 @@ class UpstreamError(Exception):
         self.code = code
 
 
+class ModelNameError(SandboxConfigError):
+    """The server answers, and it is not clear which of its models is meant; `served` has their names."""
+
+    def __init__(self, message: str, *, served: list[str]) -> None:
+        super().__init__(message)
+        self.served = served
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upstream:
     """A model server that has answered.
@@ -38,6 +46,7 @@ class Upstream:
     Args:
         model: Name that it serves.
         context: Tokens that the model takes in all.
+        context_told: Whether the server said so; else it is what we assume.
         url: Its base address, by number: the name is not looked up again, so it cannot come to mean another place.
         headers: What each request carries, the key included.
         server_name: What its certificate must say, for TLS.
@@ -46,6 +55,7 @@ class Upstream:
 
     model: str
     context: int
+    context_told: bool = False
     url: str
     headers: dict[str, str] = field(repr=False)
     server_name: str | None = None
@@ -78,7 +88,8 @@ async def find_upstream(endpoint: ModelEndpoint, *, allow_remote: bool) -> Upstr
         allow_remote: Whether it may be outside the user's network.
 
     Raises:
-        SandboxConfigError: If the address is not allowed, or the model is not among those served.
+        SandboxConfigError: If the address is not allowed.
+        ModelNameError: If the model is not among those served, or none is named where there are several.
         UpstreamError: If the server does not answer as a model server does.
     """
     url = httpx.URL(endpoint.base_url)
@@ -109,7 +120,7 @@ async def find_upstream(endpoint: ModelEndpoint, *, allow_remote: bool) -> Upstr
         msg = f"the model server {endpoint.base_url} answered GET /v1/models with HTTP {response.status_code}"
         raise UpstreamError(msg, code=f"http_{response.status_code}")
     model, context = _parse_models(response, endpoint)
-    return replace(draft, model=model, context=context or _DEFAULT_CONTEXT)
+    return replace(draft, model=model, context=context or _DEFAULT_CONTEXT, context_told=context is not None)
 
 
 async def _resolve(url: httpx.URL, *, allow_remote: bool) -> str:
@@ -132,12 +143,15 @@ def _parse_models(response: httpx.Response, endpoint: ModelEndpoint) -> tuple[st
         # vLLM lists adapters beside the model that they belong to, which alone has no parent.
         served = [item for item in served if item.get("parent") is None]
         if len(served) != 1:
-            msg = f"{endpoint.base_url} serves {len(served)} models; name one of {names} as ModelEndpoint(name=...)."
-            raise SandboxConfigError(msg)
+            msg = (
+                f"{endpoint.base_url} serves {len(served)} models; name one of {names} as ModelEndpoint(name=...), "
+                "or set SANDBOX_MODEL_NAME to it."
+            )
+            raise ModelNameError(msg, served=names)
     else:
         served = [item for item in served if item["id"] == endpoint.name]
         if not served:
             msg = f"{endpoint.base_url} does not serve the model {endpoint.name!r}; it serves {names}."
-            raise SandboxConfigError(msg)
+            raise ModelNameError(msg, served=names)
     context = served[0].get("max_model_len")
     return served[0]["id"], context if isinstance(context, int) and context > 0 else None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import TYPE_CHECKING
+
+from langchain_sandbox.untrusted import strip_controls
 
 if TYPE_CHECKING:
     from langchain_sandbox.result import SandboxResult
@@ -29,10 +30,7 @@ def describe_result(result: SandboxResult) -> str:
 
 def clean_text(text: str) -> str:
     """Take out what could steer a terminal or hide a text's order, and shorten the rest."""
-    kept = "".join(
-        letter for letter in text if letter in "\n\t" or unicodedata.category(letter) not in {"Cc", "Cf", "Cs"}
-    )
-    kept = kept.strip()
+    kept = strip_controls(text).strip()
     return kept if len(kept) <= TEXT_CAP else f"{kept[:TEXT_CAP]}\n… ({len(kept) - TEXT_CAP} more characters)"
 
 

@@ -342,6 +342,7 @@ def test_what_the_user_changes_meanwhile_is_not_written_over(checkout: Open) -> 
         (place.workspace / "notes.txt").write_text("the user went on\n")
         done = place.finish(process)
     result = done.result
+    assert done.code == 6
     assert result.ok
     assert not result.applied
     assert result.patch is not None

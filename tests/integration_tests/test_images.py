@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import os
@@ -15,7 +14,7 @@ from package_index import PackageIndex, make_package, make_wheel
 from support import bash, make_repository, outputs, say
 
 from langchain_sandbox import Sandbox, SandboxConfigError, SandboxUnavailableError
-from langchain_sandbox.cli import build as build_command
+from langchain_sandbox.cli import main
 from langchain_sandbox.engine import derive, labels
 from langchain_sandbox.engine.base_image import find_base
 from langchain_sandbox.engine.build import carry_out, plan_image
@@ -62,13 +61,6 @@ def make_base(client: docker.DockerClient, made: list[str]) -> Callable[[str, st
     return make
 
 
-def command(*words: str) -> int:
-    parser = argparse.ArgumentParser()
-    build_command.add_parser(parser.add_subparsers())
-    options = parser.parse_args(["build", *words])
-    return int(options.run(options))
-
-
 def look(*commands: str, **options: Any) -> tuple[list[str], str]:
     """What commands print in a sandbox, and the id of the image that it ran in."""
     script = [*map(bash, commands), say()]
@@ -103,13 +95,13 @@ def test_a_project_that_says_what_it_needs_runs_its_own_tests_without_network(
         Sandbox(model=model.endpoint, workspace=repository).run("Look.")
     assert f"Build it with `langchain-sandbox build --workspace {repository}`" in str(refused.value)
 
-    assert command("--workspace", str(repository)) == 0
+    assert main(["build", "--workspace", str(repository)]) == 0
     said = capsys.readouterr()
     tag = said.out.removesuffix("\n")
     made.append(tag)
     assert tag.startswith(f"{image_tag()}-")
     assert f"Building what [tool.langchain-sandbox] in {repository}/pyproject.toml says." in said.err
-    assert command("--workspace", str(repository)) == 0
+    assert main(["build", "--workspace", str(repository)]) == 0
     again = capsys.readouterr()
     assert again.out == said.out
     assert "Step" not in again.err
@@ -173,7 +165,7 @@ def test_a_companys_own_image_is_the_base(
 def test_a_base_that_cannot_work_is_refused(
     make_base: Callable[[str, str], str], capsys: pytest.CaptureFixture[str], name: str, steps: str, reason: str
 ) -> None:
-    assert command("--from", make_base(name, steps)) == 1
+    assert main(["build", "--from", make_base(name, steps)]) in {2, 3}
     said = capsys.readouterr()
     assert said.out == ""
     assert reason in said.err.rpartition("error: ")[2].splitlines()[0]

@@ -12,6 +12,7 @@ import pytest
 from docker.errors import ImageNotFound
 
 from langchain_sandbox.cli import build as build_command
+from langchain_sandbox.cli import main
 from langchain_sandbox.engine import builder, derive, labels
 from langchain_sandbox.engine.build import ImagePlan, build_image, plan_image
 from langchain_sandbox.engine.choice import choose_image
@@ -174,6 +175,15 @@ def test_on_another_base_all_of_our_own_steps_are_done() -> None:
     assert text.count("FROM company/python:3.12 AS project\nUSER root\n") == 1
 
 
+@pytest.mark.parametrize("base", [None, "company/python:3.12"])
+def test_debian_packages_and_node_are_in_every_stage(base: str | None) -> None:
+    recipe = Recipe(requirements={"install-0.txt": b"x\n"}, apt=("jq",), npm=("vitest",), base=base)
+    text = build_dockerfile(recipe, image="ours:1", package_dockerfile=OURS)
+    first_stage = text.index("\nFROM project AS ")
+    assert 0 < text.index("--no-install-recommends jq") < first_stage
+    assert 0 < text.index("--no-install-recommends nodejs") < first_stage
+
+
 def test_steps_strip_set_uid_bits() -> None:
     text = build_dockerfile(Recipe(apt=("sudo",)), image="ours:1", package_dockerfile=OURS)
     assert "-perm /6000 -exec chmod a-s" in text
@@ -275,11 +285,10 @@ def test_the_command_reads_the_table_of_the_current_folder_and_says_so(
 def test_the_command_says_what_is_wrong_in_one_line(
     words: list[str], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = parse(*words)
-    assert options.run(options) == 1
+    assert main(["build", *words]) == 2
     said = capsys.readouterr()
     assert said.out == ""
-    assert re.fullmatch(rf"error: .*{re.escape(reason)}.*\n", said.err)
+    assert re.fullmatch(rf"langchain-sandbox: error: .*{re.escape(reason)}.*\n", said.err)
 
 
 def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -287,6 +296,5 @@ def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
         raise KeyboardInterrupt
 
     monkeypatch.setattr(builder, "connected", interrupt)
-    options = parse("--apt", "jq")
-    assert options.run(options) == 130
+    assert main(["build", "--apt", "jq"]) == 130
     assert capsys.readouterr().out == ""

@@ -1,0 +1,202 @@
+"""The command `langchain-sandbox`, as a process of its own, on the real engine with the real OpenCode."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import docker
+import pytest
+from support import bash, containers, git, say, wait_until, write
+
+from langchain_sandbox import SandboxResult
+from langchain_sandbox.engine.image import image_tag
+from langchain_sandbox.testing import ScriptedModel
+
+COMMAND = [sys.executable, "-m", "langchain_sandbox"]
+SCRIPT = [write("new.txt", "hello\n"), say("It is \x1b[2Jwritten.")]
+
+
+def call(*arguments: str, cwd: Path, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        cwd=cwd,
+        env=os.environ | environment,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def run(*arguments: str, cwd: Path, model: ScriptedModel, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return call("run", *arguments, cwd=cwd, stdin=stdin, SANDBOX_MODEL_BASE_URL=model.endpoint.base_url)
+
+
+@pytest.mark.parametrize("below", ["", "data"])
+def test_a_task_on_the_current_folder_gives_a_patch_that_the_printed_command_applies(
+    repository: Path, below: str
+) -> None:
+    folder = repository / below
+    with ScriptedModel(SCRIPT) as model:
+        done = run("Write it.", cwd=folder, model=model)
+        assert "Write it." in str(model.requests[0].messages)
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "-> write: /run/ws/repo/new.txt" in done.stderr
+    assert "model call 1" in done.stderr
+    assert done.stdout.startswith("It is [2Jwritten.\n\ndiff --git a/new.txt b/new.txt\n")
+    assert "+hello\n" in done.stdout
+    assert "Status:   completed." in done.stdout
+    assert "Files:    1 changed (+1 -0): new.txt" in done.stdout
+    assert git(repository, "status", "--porcelain") == ""
+    (command,) = re.findall(r"apply it with: (.*)", done.stdout)
+    subprocess.run(shlex.split(command), cwd="/", check=True)
+    assert (folder / "new.txt").read_text() == "hello\n"
+
+
+def test_json_is_one_result_and_nothing_else(repository: Path, tmp_path: Path) -> None:
+    with ScriptedModel(SCRIPT) as model:
+        done = run("-", "--json", "--workspace", str(repository), cwd=tmp_path, model=model, stdin="Read this.\n")
+        assert "Read this." in str(model.requests[0].messages)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 1
+    result = SandboxResult.model_validate_json(done.stdout)
+    assert result.ok
+    assert result.text == "It is \x1b[2Jwritten."
+    assert [file.path for file in result.files] == ["new.txt"]
+    assert result.workspace.root == str(repository)
+
+
+def test_apply_changes_the_folder(repository: Path) -> None:
+    with ScriptedModel(SCRIPT) as model:
+        done = run("Write it.", "--apply", cwd=repository, model=model)
+    assert done.returncode == 0, done.stderr
+    assert (repository / "new.txt").read_text() == "hello\n"
+    assert f"Changes:  applied to {repository}" in done.stdout
+
+
+def test_what_could_not_be_applied_is_no_success(repository: Path) -> None:
+    def answer(messages: list) -> dict:
+        (repository / "README.md").write_text("the user went on\n")
+        return SCRIPT[sum(message["role"] == "tool" for message in messages)]
+
+    with ScriptedModel(answer) as model:
+        done = run("Write it.", "--apply", cwd=repository, model=model)
+    assert done.returncode == 6, done.stderr
+    assert not (repository / "new.txt").exists()
+    assert "not applied" in done.stderr
+    assert "apply it with: git -C" in done.stdout
+
+
+def test_each_kind_of_failure_has_its_exit_code(repository: Path, tmp_path: Path) -> None:
+    with ScriptedModel([], fault="refused") as model:
+        done = run("Work.", cwd=repository, model=model)
+        assert (done.returncode, "Status:   model_unreachable." in done.stdout) == (4, True), done
+    with ScriptedModel([]) as model:
+        done = run("Work.", "--image", "nope", cwd=repository, model=model)
+        assert (done.returncode, "nope" in done.stderr, done.stdout) == (3, True, "")
+        done = run("Work.", "--workspace", "nowhere", cwd=repository, model=model)
+        assert (done.returncode, "not a folder" in done.stderr, done.stdout) == (2, True, "")
+        url = {"SANDBOX_MODEL_BASE_URL": model.endpoint.base_url, "DOCKER_HOST": f"unix://{tmp_path}/none.sock"}
+        done = call("run", "Work.", cwd=repository, **url)
+        assert (done.returncode, "DOCKER_HOST" in done.stderr, done.stdout) == (3, True, "")
+        assert "Traceback" not in done.stderr
+
+
+def test_a_time_out_keeps_what_was_done(repository: Path) -> None:
+    with ScriptedModel([SCRIPT[0], bash("sleep 600")]) as model:
+        done = run("Work.", "--timeout", "12", cwd=repository, model=model)
+    assert done.returncode == 5, done.stderr
+    assert "Status:   timeout." in done.stdout
+    assert "+hello" in done.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_it_within_five_seconds_and_keeps_what_was_done(
+    repository: Path, client: docker.DockerClient, number: signal.Signals
+) -> None:
+    with ScriptedModel([SCRIPT[0], bash("sleep 600")]) as model:
+        process = subprocess.Popen(
+            [*COMMAND, "run", "Work.", "--model", model.endpoint.base_url],
+            cwd=repository,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "-> bash" in line:
+                break
+        began = time.monotonic()
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+        assert time.monotonic() - began < 5 + 1  # five for the run, and a moment for Python's own end
+    assert process.returncode == 130, err
+    assert "Cancelling" in err
+    assert "Traceback" not in err
+    assert "Status:   cancelled." in out
+    assert "+hello" in out
+    assert "apply it with: git -C" in out
+    assert containers(client) == []
+
+
+def test_gc_says_what_it_removed(tmp_path: Path, client: docker.DockerClient) -> None:
+    victim = Path(__file__).with_name("victim.py")
+    subprocess.run([sys.executable, str(victim), "orphan"], check=False, stdout=subprocess.DEVNULL)
+    wait_until(lambda: containers(client), 5)
+    (name,) = containers(client)
+    done = call("gc", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"removed container {name.lstrip('/')}\n" in done.stdout
+    again = call("gc", "--json", cwd=tmp_path)
+    assert json.loads(again.stdout)["containers"] == []
+
+
+def test_gc_without_an_engine_says_so(tmp_path: Path) -> None:
+    done = call("gc", cwd=tmp_path, DOCKER_HOST=f"unix://{tmp_path}/none.sock")
+    assert done.returncode == 3
+    assert "Containers were not looked for" in done.stderr
+
+
+def test_build_gives_the_tag(tmp_path: Path) -> None:
+    done = call("build", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"{image_tag()}\n")
+
+
+def test_doctor_prints_a_line_for_each_check(repository: Path) -> None:
+    turn = {"tool_calls": [{"name": "get_weather", "arguments": {"city": "Paris"}}]}
+    with ScriptedModel([turn]) as model:
+        done = call("doctor", "--workspace", ".", "--model", model.endpoint.base_url, cwd=repository)
+    assert done.returncode == 0, done.stdout
+    lines = done.stdout.splitlines()
+    assert all(re.match(r"(ok|warning|skipped) +[a-z-]+ +\S", line) for line in lines[:-2])
+    assert "engine" in done.stdout
+    assert done.stderr == ""
+    done = call("doctor", "--json", cwd=repository)
+    answer = json.loads(done.stdout)
+    assert (done.returncode, answer["ok"]) == (1, False)
+    assert [finding["check"] for finding in answer["findings"] if finding["status"] == "error"] == ["model"]
+
+
+def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
+    command = f"{shlex.join([*COMMAND, 'doctor'])} | head -n 1"
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("ok       python")
+    assert done.stderr == ""
+
+
+def test_a_dependency_that_is_missing_is_named(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['anyio'] = None; from langchain_sandbox.cli import main; sys.exit(main(['doctor']))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "anyio" in done.stderr
+    assert "pip install --force-reinstall langchain-opencode-sandbox" in done.stderr
+    assert done.stderr.count("\n") == 1
