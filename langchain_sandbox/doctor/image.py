@@ -76,11 +76,8 @@ def judge_derived(name: str, derived: Mapping[str, Any], own: Mapping[str, Any] 
             "image", "error", message, f"Begin its Dockerfile with `FROM {image_tag()}`, and build it again."
         )
     made_from = labels.get(DERIVED_FROM)
-    if made_from is not None:  # `langchain-sandbox build` says so itself; on another base the layers would not tell
-        if made_from == image_tag():
-            return Finding("image", "ok", f"{name} is there, made from the current {image_tag()}.")
-        message = f"The image {name} was made from {made_from}, which is not the current {image_tag()}."
-        return Finding("image", "error", message, "Build it again with `langchain-sandbox build` and its options.")
+    if made_from is not None:
+        return _judge_made(name, made_from)
     rebuild = f"Build it again on {image_tag()}."
     if own is not None:
         below, above = _layers(own), _layers(derived)
@@ -95,6 +92,14 @@ def judge_derived(name: str, derived: Mapping[str, Any], own: Mapping[str, Any] 
         )
         return Finding("image", "error", message, f"{_BUILD} {rebuild}")
     return Finding("image", "ok", f"{name} is there, built on a sandbox image of version {__version__}.")
+
+
+def _judge_made(name: str, made_from: str) -> Finding:
+    """What `langchain-sandbox build` made says itself from what; on a base of the user's the layers would not tell."""
+    if made_from == image_tag():
+        return Finding("image", "ok", f"{name} is there, made from the current {image_tag()}.")
+    message = f"The image {name} was made from {made_from}, which is not the current {image_tag()}."
+    return Finding("image", "error", message, "Build it again with `langchain-sandbox build` and the same options.")
 
 
 def _layers(image: Mapping[str, Any]) -> list[str]:

@@ -115,6 +115,10 @@ def test_a_derived_image_is_judged_by_its_layers_or_else_by_its_labels() -> None
     outdated = judge_derived("mine", image("c", **OURS | {"version": "0.0.1"}), None)
     assert outdated.status == "error"
     assert "version 0.0.1" in outdated.message
+    made = OURS | {"derived-from": image_tag()}
+    assert judge_derived("mine", image("their", "base", **made), current).status == "ok"
+    before = judge_derived("mine", image("a", "b", "c", **made | {"derived-from": "ours:before"}), current)
+    assert "made from ours:before" in words(before)
     for stranger in (image("a"), {"Config": {"Labels": None}}, {}):
         assert f"FROM {image_tag()}" in words(judge_derived("mine", stranger, current))
 
