@@ -152,7 +152,8 @@ def _describe(client: docker.DockerClient, recipe: Recipe | None, options: argpa
 
     package = plan_image(client, platform=options.platform, cpu=options.cpu)
     plan = None if recipe is None else plan_derived(client, recipe, package=package)
-    base = package.base if package.base_is_local else f"{package.base} (to be pulled, or made with debootstrap)"
+    otherwise = "" if package.foreign else ", or made with debootstrap"
+    base = package.base if package.base_is_local else f"{package.base} (to be pulled{otherwise})"
     if plan is not None:
         # What the Dockerfile's first FROM says; the package's image is built where it is missing.
         base = package.tag if plan.recipe.base is None else f"{plan.recipe.base} ({plan.base_id})"
