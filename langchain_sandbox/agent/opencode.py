@@ -120,7 +120,9 @@ def tool_environment() -> dict[str, str]:
         "XDG_CACHE_HOME": f"{HOME}/.cache",
         "LANG": "C.UTF-8",
         "TERM": "dumb",
-        "PYTHONPYCACHEPREFIX": "/tmp/pycache",  # else running a project's tests would litter its patch
+        # Else running a project's tests would litter its patch. Not a place of its own for compiled files: Python would
+        # pass over those that the image has.
+        "PYTHONDONTWRITEBYTECODE": "1",
         "GIT_TERMINAL_PROMPT": "0",
     }
 
