@@ -21,6 +21,7 @@ from langchain_sandbox.engine.owner import current_owner
 from langchain_sandbox.engine.scratch import sweep_scratch
 from langchain_sandbox.errors import SandboxConfigError, SandboxUnavailableError
 from langchain_sandbox.gateway.relay import GatewayFailure
+from langchain_sandbox.gateway.rules import find_shortage
 from langchain_sandbox.gateway.upstream import Upstream, UpstreamError, find_upstream
 from langchain_sandbox.report import Report, build_fields, store_patch
 from langchain_sandbox.result import SandboxResult
@@ -138,6 +139,8 @@ class Run:
         prepared = _Prepared(snapshot, str(image))
         if isinstance(found, Upstream):
             prepared.upstream = found
+            shortage = find_shortage(found.context)
+            prepared.warnings += [shortage] if shortage else []
         elif isinstance(found, UpstreamError):
             prepared.failure = GatewayFailure(found.code, str(found))
         if snapshot.repository and snapshot.root is not None and prepared.failure is None:

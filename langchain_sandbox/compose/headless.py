@@ -26,6 +26,7 @@ from langchain_sandbox.compose.task import assign, read_task
 from langchain_sandbox.config import Limits
 from langchain_sandbox.engine.base import ContainerEnd
 from langchain_sandbox.errors import SandboxError
+from langchain_sandbox.gateway.rules import find_shortage
 from langchain_sandbox.link import Channel, FileStream, LinkEvent, Message
 from langchain_sandbox.report import Report, build_fields
 from langchain_sandbox.transcript import Transcript
@@ -99,6 +100,9 @@ class HeadlessRun:
         history = self._take_history(snapshot)
         if self._mode == "copy":
             close_gate(self._gate)
+        shortage = find_shortage(int((self._lifeline.model or {})["context"]))
+        if shortage is not None:
+            self._warn(shortage)
         for reason in snapshot.skipped:
             self._warn(f"Left out on the way in: {reason}")
         children.start_reaper()

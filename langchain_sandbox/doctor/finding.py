@@ -50,6 +50,7 @@ class Known:
         endpoint: The model server as configured; `None` if it is not, or cannot be.
         upstream: The model server as it answered, with the model that was chosen.
         served: The models between which no choice was made.
+        reached: Whether something answers at the model server's address, whatever it says.
         stack: Closes what was opened on the way.
         address: Where the engine is, for us: one behind ssh is a socket of this machine.
         client: A client of the engine that has answered.
@@ -67,6 +68,7 @@ class Known:
     endpoint: ModelEndpoint | None = None
     upstream: Upstream | None = None
     served: list[str] = field(default_factory=list)
+    reached: bool = False
     stack: ExitStack = field(default_factory=ExitStack)
     address: EngineAddress | None = None
     client: docker.DockerClient | None = None

@@ -122,12 +122,11 @@ def check_container(known: Known) -> Finding:
     if not in_container():
         return Finding("container", "ok", "This process does not run inside a container.")
     host = urlsplit(known.endpoint.base_url).hostname if known.endpoint else None
-    answers = known.upstream is not None or bool(known.served)
     if host is None or not is_loopback(host):
         return Finding("container", "ok", "This process runs inside a container.")
-    if answers:
+    if known.reached:
         return Finding(
-            "container", "ok", f"This process runs inside a container, and the model answers there at {host}."
+            "container", "ok", f"This process runs inside a container, and a server answers there at {host}."
         )
     message = f"This process runs inside a container, where {host} is the container itself and not its host."
     remedy = (

@@ -9,9 +9,11 @@ from docker.errors import DockerException, ImageNotFound
 
 from langchain_sandbox._version import __version__
 from langchain_sandbox.doctor.finding import Finding, Known
+from langchain_sandbox.engine.choice import choose_image
 from langchain_sandbox.engine.image import OPENCODE_VERSION, REPOSITORY, image_tag
 from langchain_sandbox.engine.labels import DERIVED_FROM, PREFIX
-from langchain_sandbox.errors import SandboxUnavailableError
+from langchain_sandbox.engine.project_table import read_project_table
+from langchain_sandbox.errors import SandboxError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +29,8 @@ def check_image(known: Known) -> Finding:
     assert client is not None  # noqa: S101 - the table says that it is needed
     try:
         own = _find(client, image_tag())
+        if known.image is None and known.workspace is not None and read_project_table(known.workspace) is not None:
+            return _judge_table(client, known, own)
         if known.image is None:
             return _judge_own(client, known, own)
         derived = _find(client, known.image)
@@ -35,7 +39,7 @@ def check_image(known: Known) -> Finding:
             return Finding("image", "error", f"The image {known.image} is not on this engine.", remedy)
         known.image_id = str(derived["Id"])
         return judge_derived(known.image, derived, own)
-    except SandboxUnavailableError as error:
+    except SandboxError as error:
         return Finding("image", "error", str(error))
     except (DockerException, requests.RequestException) as error:
         return Finding("image", "error", f"The engine does not tell about its images: {error}", "Look at its log.")
@@ -59,6 +63,14 @@ def _judge_own(client: docker.DockerClient, known: Known, own: Mapping[str, Any]
         f" The {len(others)} that are, such as {others[0]}, belong to other versions of the package." if others else ""
     )
     return Finding("image", "error", f"The sandbox image {tag} is not on this engine.{note}", _BUILD)
+
+
+def _judge_table(client: docker.DockerClient, known: Known, own: Mapping[str, Any] | None) -> Finding:
+    """The image that the workspace's own pyproject.toml picks; what is wrong with that choice is raised."""
+    known.image_id = choose_image(client, None, workspace=known.workspace)
+    attributes = dict(client.images.get(known.image_id).attrs)
+    name = next(iter(attributes.get("RepoTags") or []), known.image_id)
+    return judge_derived(f"{name}, which the workspace's pyproject.toml picks,", attributes, own)
 
 
 def judge_derived(name: str, derived: Mapping[str, Any], own: Mapping[str, Any] | None) -> Finding:

@@ -10,9 +10,9 @@ from langchain_sandbox.config import ModelEndpoint
 from langchain_sandbox.doctor.finding import Finding, Known
 from langchain_sandbox.doctor.probe import ask_for_a_call, judge_answer
 from langchain_sandbox.errors import SandboxConfigError
+from langchain_sandbox.gateway.rules import LEAST_CONTEXT
 from langchain_sandbox.gateway.upstream import ModelNameError, UpstreamError, find_upstream
 
-_CONTEXT_NEEDED = 16 * 1024
 _CONTEXT_WANTED = 32 * 1024
 _REMEDIES = {
     "model_unreachable": "Start the model server, or correct SANDBOX_MODEL_BASE_URL.",
@@ -36,9 +36,11 @@ def check_model(known: Known) -> Finding:
     except SandboxConfigError as error:
         return Finding("model", "error", str(error))
     except UpstreamError as error:
+        known.reached = error.code != "model_unreachable"
         remedy = _REMEDIES.get(error.code, "Look at the model server's log.")
         message = str(error)
         return Finding("model", "error", f"{message[:1].upper()}{message[1:]}.", remedy)
+    known.reached = True
     return Finding("model", "ok", f"{endpoint.base_url} answers.")
 
 
@@ -77,12 +79,10 @@ def judge_context(context: int | None) -> Finding:
     message = f"The model takes {context} tokens."
     if context >= _CONTEXT_WANTED:
         return Finding("context", "ok", message)
-    if context >= _CONTEXT_NEEDED:
+    if context >= LEAST_CONTEXT:
         message += f" Longer tasks will not fit; {_CONTEXT_WANTED} is the least that works well."
         return Finding("context", "warning", message, remedy)
-    message += (
-        f" OpenCode's own instructions fill half of that or more; {_CONTEXT_WANTED} is the least that works well."
-    )
+    message += f" OpenCode's first request alone is about 8000; {_CONTEXT_WANTED} is the least that works well."
     return Finding("context", "error", message, remedy)
 
 

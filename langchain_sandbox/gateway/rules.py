@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 MAX_REQUEST = 32 * 1024 * 1024
 MAX_ANSWER = 64 * 1024 * 1024
 
+# OpenCode's first request alone is some 8,000 tokens: ten tools and a page of instructions.
+LEAST_CONTEXT = 16 * 1024
+
 _LOCAL_NETWORKS = [
     ipaddress.ip_network(text)
     for text in ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
@@ -41,6 +44,20 @@ def route(method: str, target: str) -> Route:
             return Route.MODELS
         case _:
             return Route.REFUSED
+
+
+def find_shortage(context: int) -> str | None:
+    """Say it where a model's context is too short for OpenCode to get anything done, or `None`.
+
+    Args:
+        context: Tokens that the model takes in all.
+    """
+    if context >= LEAST_CONTEXT:
+        return None
+    return (
+        f"The model takes only {context} tokens, and OpenCode's first request alone is about 8000; 32768 is what works "
+        "well (vLLM: --max-model-len)."
+    )
 
 
 def check_addresses(host: str, addresses: Iterable[str]) -> None:

@@ -120,6 +120,20 @@ def test_an_image_derived_from_the_current_one_is_fine(client: docker.DockerClie
     assert {found["image"].status, found["walls"].status, found["limits"].status} == {"ok"}
 
 
+def test_the_image_that_the_workspace_picks_is_looked_at(tmp_path: Path) -> None:
+    table = tmp_path / "pyproject.toml"
+    table.write_text(f'[tool.langchain-sandbox]\nimage = "{image_tag()}"\n')
+    found = look(workspace=tmp_path)
+    assert found["image"].status == "ok"
+    assert "which the workspace's pyproject.toml picks" in found["image"].message
+    table.write_text('[tool.langchain-sandbox]\napt = ["cowsay"]\n')
+    found = look(workspace=tmp_path)
+    assert found["image"].status == "error"
+    assert f"`langchain-sandbox build --workspace {tmp_path}`" in found["image"].message
+    table.write_text("[tool.langchain-sandbox]\nimages = 1\n")
+    assert "pyproject.toml" in look(workspace=tmp_path)["image"].message
+
+
 def test_an_image_that_is_not_derived_from_ours_is_refused(client: docker.DockerClient, names: list[str]) -> None:
     name = "langchain-sandbox-test-stranger:1"
     empty = io.BytesIO()

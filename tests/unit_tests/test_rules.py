@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from langchain_sandbox.errors import SandboxConfigError
-from langchain_sandbox.gateway.rules import Route, check_addresses, route
+from langchain_sandbox.gateway.rules import Route, check_addresses, find_shortage, route
 
 CHAT = ("POST", "/v1/chat/completions")
 MODELS = ("GET", "/v1/models")
@@ -138,3 +138,8 @@ def test_a_public_address_is_refused_in_mapped_form_too(address: str) -> None:
 def test_the_refusal_names_the_host_and_the_address() -> None:
     with pytest.raises(SandboxConfigError, match=r"llm\.example is at 8\.8\.8\.8"):
         check_addresses("llm.example", ["10.0.0.1", "8.8.8.8"])
+
+
+def test_a_context_that_opencode_cannot_work_in_is_said() -> None:
+    assert find_shortage(16_384) is None
+    assert "only 4096 tokens" in str(find_shortage(4096))
