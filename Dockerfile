@@ -3,7 +3,7 @@
 # over the container's stdin, and picks the uid (so there is no USER line).
 #
 # Build it with `langchain-sandbox build`, or `make image` in a checkout. A plain
-# `docker build .` does not work: langchain_sandbox/engine/image.py puts the build context together, that is
+# `docker build .` does not work: langchain_sandbox/engine/images/package_image.py puts the build context together, that is
 # agent/ (what runs inside) and ca/ (the host's CA bundle, for networks that re-sign HTTPS; or an empty file).
 #
 # Steps stand in the order of how seldom they change; a change of our own program re-runs the last two only.

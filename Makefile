@@ -78,7 +78,7 @@ $(READY): pyproject.toml
 	@touch $@
 
 $(IMAGE): $(READY) $(IMAGE_INPUTS)
-	@$(BIN)/python -m langchain_sandbox.engine.build >$@.new
+	@$(BIN)/python -m langchain_sandbox.engine.images.build >$@.new
 	@mv $@.new $@
 
 # The stamp says that the image was built; only the engine knows that it is still there. Asking it is quick.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import docker
 
-    from langchain_sandbox.engine.recipe import Recipe
+    from langchain_sandbox.engine.images.recipe import Recipe
 
 _DESCRIPTION = """\
 Build the sandbox image where the engine lacks it. With --requirements, --apt, --npm or --from, build one that also
@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
         SandboxConfigError: If what was asked for cannot work.
         SandboxUnavailableError: If no engine answers, or the build fails.
     """
-    from langchain_sandbox.engine.build import sigterm_as_exit  # noqa: PLC0415 - loads the docker library, as all below
+    from langchain_sandbox.engine.images.build import sigterm_as_exit  # noqa: PLC0415 - loads the docker library, as all below
 
     with sigterm_as_exit():
         text = _run(options)
@@ -89,9 +89,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> str:
-    from langchain_sandbox.engine.build import build_image  # noqa: PLC0415
-    from langchain_sandbox.engine.builder import connected  # noqa: PLC0415
-    from langchain_sandbox.engine.derive import build_recipe  # noqa: PLC0415
+    from langchain_sandbox.engine.images.build import build_image  # noqa: PLC0415
+    from langchain_sandbox.engine.images.builder import connected  # noqa: PLC0415
+    from langchain_sandbox.engine.images.derived_image import build_recipe  # noqa: PLC0415
 
     recipe = _find_recipe(options)
     with connected(None) as client:
@@ -117,8 +117,8 @@ def _run(options: argparse.Namespace) -> str:
 
 def _find_recipe(options: argparse.Namespace) -> Recipe | None:
     """What to derive, from the options or the workspace's table; `None` for the package's own image."""
-    from langchain_sandbox.engine.project_table import FILE, TABLE, read_project_table  # noqa: PLC0415
-    from langchain_sandbox.engine.recipe import read_recipe  # noqa: PLC0415
+    from langchain_sandbox.engine.images.recipe import read_recipe  # noqa: PLC0415
+    from langchain_sandbox.engine.images.table import FILE, TABLE, read_project_table  # noqa: PLC0415
     from langchain_sandbox.errors import SandboxConfigError  # noqa: PLC0415
 
     given = bool(options.requirements or options.apt or options.npm or options.base)
@@ -146,9 +146,9 @@ def _find_recipe(options: argparse.Namespace) -> Recipe | None:
 
 
 def _describe(client: docker.DockerClient, recipe: Recipe | None, options: argparse.Namespace) -> str:
-    from langchain_sandbox.engine.build import plan_image  # noqa: PLC0415
-    from langchain_sandbox.engine.derive import plan_derived  # noqa: PLC0415
-    from langchain_sandbox.engine.image import image_context  # noqa: PLC0415
+    from langchain_sandbox.engine.images.build import plan_image  # noqa: PLC0415
+    from langchain_sandbox.engine.images.derived_image import plan_derived  # noqa: PLC0415
+    from langchain_sandbox.engine.images.package_image import image_context  # noqa: PLC0415
 
     package = plan_image(client, platform=options.platform, cpu=options.cpu)
     plan = None if recipe is None else plan_derived(client, recipe, package=package)

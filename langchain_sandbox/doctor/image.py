@@ -9,10 +9,10 @@ from docker.errors import DockerException, ImageNotFound
 
 from langchain_sandbox._version import __version__
 from langchain_sandbox.doctor.finding import Finding, Known
-from langchain_sandbox.engine.choice import choose_image
-from langchain_sandbox.engine.image import OPENCODE_VERSION, REPOSITORY, image_tag
+from langchain_sandbox.engine.images.choice import choose_image
+from langchain_sandbox.engine.images.package_image import OPENCODE_VERSION, REPOSITORY, image_tag
+from langchain_sandbox.engine.images.table import read_project_table
 from langchain_sandbox.engine.labels import DERIVED_FROM, PREFIX
-from langchain_sandbox.engine.project_table import read_project_table
 from langchain_sandbox.errors import SandboxError
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ import requests
 from langchain_sandbox.engine import labels
 from langchain_sandbox.engine.attach import AttachedStream, open_attachment
 from langchain_sandbox.engine.base import ContainerEnd, ContainerSpec
-from langchain_sandbox.engine.choice import choose_image
 from langchain_sandbox.engine.hardening import USER, build_host_config
+from langchain_sandbox.engine.images.choice import choose_image
 from langchain_sandbox.engine.owner import is_dead
 from langchain_sandbox.errors import SandboxUnavailableError
 

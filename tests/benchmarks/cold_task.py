@@ -19,7 +19,7 @@ from pairs import BenchmarkError, Row, Setup, interleave
 from langchain_sandbox import Sandbox
 from langchain_sandbox.agent.opencode import REPOSITORY
 from langchain_sandbox.config import Limits
-from langchain_sandbox.engine.image import image_tag
+from langchain_sandbox.engine.images.package_image import image_tag
 from langchain_sandbox.testing import ScriptedModel
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from pairs import BenchmarkError, Row, Samples, Setup, judge
 from langchain_sandbox import Limits, Sandbox
 from langchain_sandbox.agent.endpoint import PORT
 from langchain_sandbox.config import ModelEndpoint
-from langchain_sandbox.engine.image import image_tag
+from langchain_sandbox.engine.images.package_image import image_tag
 from langchain_sandbox.testing import ScriptedModel
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from compose_binary import find_compose
 
-from langchain_sandbox.engine.image import image_tag
+from langchain_sandbox.engine.images.package_image import image_tag
 from langchain_sandbox.result import SandboxResult
 
 if TYPE_CHECKING:

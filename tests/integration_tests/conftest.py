@@ -13,7 +13,7 @@ import pytest
 from support import LABELLED, containers, make_repository
 
 from langchain_sandbox.engine.address import find_engine
-from langchain_sandbox.engine.image import require_image
+from langchain_sandbox.engine.images.package_image import require_image
 from langchain_sandbox.engine.owner import current_owner, is_dead
 
 if TYPE_CHECKING:

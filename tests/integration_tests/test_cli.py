@@ -17,7 +17,7 @@ import pytest
 from support import bash, containers, git, say, wait_until, write
 
 from langchain_sandbox import SandboxResult
-from langchain_sandbox.engine.image import image_tag
+from langchain_sandbox.engine.images.package_image import image_tag
 from langchain_sandbox.testing import ScriptedModel
 
 COMMAND = [sys.executable, "-m", "langchain_sandbox"]

@@ -12,7 +12,7 @@ from compose_checkout import Checkout
 from support import bash, git, make_repository, say, wait_until, write
 
 from langchain_sandbox.engine import labels
-from langchain_sandbox.engine.image import image_tag
+from langchain_sandbox.engine.images.package_image import image_tag
 from langchain_sandbox.engine.owner import current_owner
 from langchain_sandbox.testing import ScriptedModel
 

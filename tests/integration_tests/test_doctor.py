@@ -22,7 +22,7 @@ from langchain_sandbox.doctor import examine
 from langchain_sandbox.doctor.examination import CHECKS
 from langchain_sandbox.doctor.finding import Finding
 from langchain_sandbox.engine import docker as docker_engine
-from langchain_sandbox.engine.image import image_tag
+from langchain_sandbox.engine.images.package_image import image_tag
 from langchain_sandbox.testing import ScriptedModel
 
 ROOT = Path(__file__).parents[2]

@@ -5,23 +5,26 @@ from __future__ import annotations
 import io
 import json
 import os
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from connect_proxy import ConnectProxy
+from docker.errors import APIError
 from package_index import PackageIndex, make_package, make_wheel
 from support import bash, make_repository, outputs, say
 
 from langchain_sandbox import Sandbox, SandboxConfigError, SandboxUnavailableError
 from langchain_sandbox.cli import main
-from langchain_sandbox.engine import derive, labels
-from langchain_sandbox.engine.base_image import find_base
-from langchain_sandbox.engine.build import carry_out, plan_image
-from langchain_sandbox.engine.choice import choose_image
-from langchain_sandbox.engine.derive import build_derived
-from langchain_sandbox.engine.host_settings import CA_VARIABLES, read_ca
-from langchain_sandbox.engine.image import OPENCODE_VERSION, image_tag
+from langchain_sandbox.engine import labels
+from langchain_sandbox.engine.images import derived_image
+from langchain_sandbox.engine.images.base_image import find_base
+from langchain_sandbox.engine.images.build import carry_out, plan_image
+from langchain_sandbox.engine.images.choice import choose_image
+from langchain_sandbox.engine.images.derived_image import build_derived
+from langchain_sandbox.engine.images.host_settings import CA_VARIABLES, read_ca
+from langchain_sandbox.engine.images.package_image import OPENCODE_VERSION, image_tag
 from langchain_sandbox.testing import ScriptedModel
 
 if TYPE_CHECKING:
@@ -37,6 +40,27 @@ npm = ["is-odd@3.0.1"]
 """
 TINY = "#!/usr/bin/env node\nconsole.log(43)\n"
 USES_PACKAGE = "import humanize\n\n\ndef test_size():\n    assert humanize.naturalsize(3000) == '3.0 kB'\n"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_stage_left(client: docker.DockerClient) -> Iterator[None]:
+    """The engine keeps a build's stages as its cache; those of made-up packages are of no use to anybody."""
+    before = _stages(client)
+    yield
+    for image in _stages(client) - before:
+        with suppress(APIError):  # a later stage's removal has taken it with it
+            client.api.remove_image(image, force=True)
+
+
+def _stages(client: docker.DockerClient) -> set[str]:
+    """The images without a name that are stages of derived images."""
+    unnamed = [item["Id"] for item in client.api.images(filters={"dangling": True})]
+    marks = ("/tmp/stages", "ARG STAGE")
+    return {
+        image
+        for image in unnamed
+        if any(mark in step["CreatedBy"] for step in client.api.history(image) for mark in marks)
+    }
 
 
 @pytest.fixture
@@ -175,7 +199,7 @@ def test_a_private_index_is_reached_and_leaves_no_trace(
     tmp_path: Path, client: docker.DockerClient, made: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     password, proxy_password = "pass%20word-5f3a", "proxy-word-77c1"
-    monkeypatch.setattr(derive.secrets, "token_hex", lambda _size: "stage-of-this-test")
+    monkeypatch.setattr(derived_image.secrets, "token_hex", lambda _size: "stage-of-this-test")
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     (tmp_path / "requirements.txt").write_text("tiny-thing==1.0\n")
     lines: list[str] = []

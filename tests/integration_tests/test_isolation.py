@@ -16,7 +16,7 @@ from langchain_sandbox import Limits, ModelEndpoint, Sandbox
 from langchain_sandbox.engine import labels
 from langchain_sandbox.engine.base import ContainerSpec
 from langchain_sandbox.engine.docker import build_container_config
-from langchain_sandbox.engine.image import image_tag
+from langchain_sandbox.engine.images.package_image import image_tag
 from langchain_sandbox.engine.owner import current_owner
 from langchain_sandbox.testing import ScriptedModel
 

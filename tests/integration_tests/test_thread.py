@@ -11,7 +11,7 @@ import pytest
 from support import bash, containers, git, say, write
 
 from langchain_sandbox import Limits, Sandbox, SandboxApplyError, SandboxResult
-from langchain_sandbox.engine.image import OPENCODE_VERSION, image_tag
+from langchain_sandbox.engine.images.package_image import OPENCODE_VERSION, image_tag
 from langchain_sandbox.testing import ScriptedModel
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from support import make_repository, say, write
 
-from langchain_sandbox.engine.image import image_tag
+from langchain_sandbox.engine.images.package_image import image_tag
 from langchain_sandbox.result import SandboxResult
 from langchain_sandbox.testing import ScriptedModel
 

@@ -12,7 +12,7 @@ from langchain_sandbox.engine import labels
 from langchain_sandbox.engine.address import find_engine
 from langchain_sandbox.engine.base import ContainerSpec
 from langchain_sandbox.engine.docker import DockerEngine
-from langchain_sandbox.engine.image import image_tag
+from langchain_sandbox.engine.images.package_image import image_tag
 from langchain_sandbox.engine.owner import current_owner
 
 

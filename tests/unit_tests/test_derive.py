@@ -13,12 +13,13 @@ from docker.errors import ImageNotFound
 
 from langchain_sandbox.cli import build as build_command
 from langchain_sandbox.cli import main
-from langchain_sandbox.engine import builder, derive, labels
-from langchain_sandbox.engine.build import ImagePlan, build_image, plan_image
-from langchain_sandbox.engine.choice import choose_image
-from langchain_sandbox.engine.derived_dockerfile import build_dockerfile, stage_scripts
-from langchain_sandbox.engine.image import image_context, image_tag
-from langchain_sandbox.engine.recipe import Recipe, read_recipe
+from langchain_sandbox.engine import labels
+from langchain_sandbox.engine.images import builder, derived_image
+from langchain_sandbox.engine.images.build import ImagePlan, build_image, plan_image
+from langchain_sandbox.engine.images.choice import choose_image
+from langchain_sandbox.engine.images.derived_dockerfile import build_dockerfile, stage_scripts
+from langchain_sandbox.engine.images.package_image import image_context, image_tag
+from langchain_sandbox.engine.images.recipe import Recipe, read_recipe
 from langchain_sandbox.errors import SandboxConfigError, SandboxUnavailableError
 
 OURS = image_context()["Dockerfile"].decode()
@@ -50,8 +51,8 @@ class FakeEngine:
         return {"Arch": "amd64"}
 
 
-def plan(recipe: Recipe, **images: FakeImage) -> derive.DerivedPlan:
-    return derive.plan_derived(FakeEngine(**images), recipe)  # type: ignore[arg-type]
+def plan(recipe: Recipe, **images: FakeImage) -> derived_image.DerivedPlan:
+    return derived_image.plan_derived(FakeEngine(**images), recipe)  # type: ignore[arg-type]
 
 
 def test_what_compose_starts_follows_what_was_built() -> None:
@@ -128,11 +129,11 @@ def test_the_same_input_has_the_same_tag_and_any_other_has_another(tmp_path: Pat
 def test_the_tag_changes_with_our_own_image_and_with_how_a_derived_one_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = read_recipe(apt=["jq"])
     before = plan(recipe).tag
-    monkeypatch.setattr(derive, "stage_scripts", lambda: {"stages/python.sh": b"another\n"})
+    monkeypatch.setattr(derived_image, "stage_scripts", lambda: {"stages/python.sh": b"another\n"})
     assert plan(recipe).tag != before
     engine: Any = FakeEngine()
     package = replace(plan_image(engine), tag=f"{image_tag()}x")
-    assert derive.plan_derived(engine, recipe, package=package).tag.startswith(f"{image_tag()}x-")
+    assert derived_image.plan_derived(engine, recipe, package=package).tag.startswith(f"{image_tag()}x-")
 
 
 def test_labels_say_what_an_image_was_made_from() -> None:

@@ -19,7 +19,7 @@ from langchain_sandbox.doctor.image import judge_derived
 from langchain_sandbox.doctor.model import check_name, judge_context
 from langchain_sandbox.doctor.probe import Answer, judge_answer, read_answer
 from langchain_sandbox.engine.address import EngineAddress
-from langchain_sandbox.engine.image import OPENCODE_VERSION, image_tag
+from langchain_sandbox.engine.images.package_image import OPENCODE_VERSION, image_tag
 from langchain_sandbox.installation import _fits
 
 HERE = EngineAddress("unix:///var/run/docker.sock")

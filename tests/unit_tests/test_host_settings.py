@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from langchain_sandbox.engine.host_settings import (
+from langchain_sandbox.engine.images.host_settings import (
     HostSettings,
     find_passwords,
     npm_registry,

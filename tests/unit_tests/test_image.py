@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from langchain_sandbox._version import __version__
-from langchain_sandbox.engine import base_image, build, builder, image
+from langchain_sandbox.engine.images import base_image, build, builder
+from langchain_sandbox.engine.images import package_image as image
 from langchain_sandbox.errors import SandboxUnavailableError
 
 FILES = {

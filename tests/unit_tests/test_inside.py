@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from langchain_sandbox.engine.image import image_context
+from langchain_sandbox.engine.images.package_image import image_context
 
 
 @pytest.fixture

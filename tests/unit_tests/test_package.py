@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import langchain_sandbox
-from langchain_sandbox.engine.derived_dockerfile import stage_scripts
-from langchain_sandbox.engine.image import image_context
+from langchain_sandbox.engine.images.derived_dockerfile import stage_scripts
+from langchain_sandbox.engine.images.package_image import image_context
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,5 +56,5 @@ def test_the_wheel_holds_what_the_image_is_made_of(tmp_path: Path) -> None:
     assert "langchain_sandbox/py.typed" in names
     inside = {path.removeprefix("agent/") for path in image_context() if path.endswith(".py")} - {"__main__.py"}
     assert inside <= names
-    assert {f"langchain_sandbox/engine/{path}" for path in stage_scripts()} <= names
+    assert {f"langchain_sandbox/engine/images/{path}" for path in stage_scripts()} <= names
     assert not any(name.startswith(("tests/", "examples/")) for name in names)

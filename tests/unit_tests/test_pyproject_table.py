@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from langchain_sandbox.engine.project_table import ProjectTable, read_project_table
-from langchain_sandbox.engine.recipe import Recipe
+from langchain_sandbox.engine.images.recipe import Recipe
+from langchain_sandbox.engine.images.table import ProjectTable, read_project_table
 from langchain_sandbox.errors import SandboxConfigError
 
 HEAD = "[tool.langchain-sandbox]\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from langchain_sandbox.engine.requirements import MAX_FILE, MAX_FILES, read_requirements
+from langchain_sandbox.engine.images.requirements import MAX_FILE, MAX_FILES, read_requirements
 from langchain_sandbox.errors import SandboxConfigError
 
 

@@ -1,6 +1,6 @@
 """Building the sandbox image, from a registry's Debian or from one made on the spot.
 
-python -m langchain_sandbox.engine.build
+python -m langchain_sandbox.engine.images.build
 """
 
 from __future__ import annotations
@@ -20,10 +20,16 @@ from docker.errors import ImageNotFound
 
 from langchain_sandbox._version import __version__
 from langchain_sandbox.engine import labels
-from langchain_sandbox.engine.base_image import BASE_IMAGE, engine_errors, ensure_base, find_base, is_local
-from langchain_sandbox.engine.builder import connected, run_build
-from langchain_sandbox.engine.host_settings import npm_registry, read_ca, read_proxies
-from langchain_sandbox.engine.image import OPENCODE_PACKAGES, OPENCODE_VERSION, REPOSITORY, image_context, image_tag
+from langchain_sandbox.engine.images.base_image import BASE_IMAGE, engine_errors, ensure_base, find_base, is_local
+from langchain_sandbox.engine.images.builder import connected, run_build
+from langchain_sandbox.engine.images.host_settings import npm_registry, read_ca, read_proxies
+from langchain_sandbox.engine.images.package_image import (
+    OPENCODE_PACKAGES,
+    OPENCODE_VERSION,
+    REPOSITORY,
+    image_context,
+    image_tag,
+)
 from langchain_sandbox.errors import SandboxConfigError, SandboxError, SandboxUnavailableError
 
 if TYPE_CHECKING:
@@ -166,7 +172,7 @@ def carry_out(client: docker.DockerClient, plan: ImagePlan, *, rebuild: Rebuild,
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Build the image with printed progress: `python -m langchain_sandbox.engine.build`.
+    """Build the image with printed progress: `python -m langchain_sandbox.engine.images.build`.
 
     Args:
         arguments: The command line; `None` for the process's own.
@@ -176,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stdout.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m langchain_sandbox.engine.build",
+        prog="python -m langchain_sandbox.engine.images.build",
         description="Build the sandbox image where it is missing.",
     )
     parser.add_argument(

@@ -21,8 +21,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from langchain_sandbox.engine.recipe import Recipe, check_image_name, read_recipe
-from langchain_sandbox.engine.requirements import read_small_file
+from langchain_sandbox.engine.images.recipe import Recipe, check_image_name, read_recipe
+from langchain_sandbox.engine.images.requirements import read_small_file
 from langchain_sandbox.errors import SandboxConfigError
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from langchain_sandbox.engine.address import find_engine
-from langchain_sandbox.engine.base_image import engine_errors, is_local
-from langchain_sandbox.engine.host_settings import redact
+from langchain_sandbox.engine.images.base_image import engine_errors, is_local
+from langchain_sandbox.engine.images.host_settings import redact
 from langchain_sandbox.errors import SandboxUnavailableError
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from docker.errors import ImageNotFound
 
 from langchain_sandbox._version import __version__
-from langchain_sandbox.engine.base_image import engine_errors
+from langchain_sandbox.engine.images.base_image import engine_errors
 from langchain_sandbox.errors import SandboxUnavailableError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ OPENCODE_PACKAGES = {
     ("arm64", False): "opencode-linux-arm64",
 }
 
-_PACKAGE_ROOT = Path(__file__).resolve().parent.parent
+_PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 # What goes into the image, relative to the package: the program inside, and the pure parts of the package, which the
 # compose file's container uses without a host.

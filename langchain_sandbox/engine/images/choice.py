@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from docker.errors import ImageNotFound
 
 from langchain_sandbox.engine import labels
-from langchain_sandbox.engine.base_image import engine_errors
-from langchain_sandbox.engine.derive import plan_derived, refuse_volumes
-from langchain_sandbox.engine.image import require_image
-from langchain_sandbox.engine.project_table import TABLE, ProjectTable, read_project_table
+from langchain_sandbox.engine.images.base_image import engine_errors
+from langchain_sandbox.engine.images.derived_image import plan_derived, refuse_volumes
+from langchain_sandbox.engine.images.package_image import require_image
+from langchain_sandbox.engine.images.table import TABLE, ProjectTable, read_project_table
 from langchain_sandbox.errors import SandboxConfigError, SandboxUnavailableError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from langchain_sandbox.engine.requirements import read_requirements
+from langchain_sandbox.engine.images.requirements import read_requirements
 from langchain_sandbox.errors import SandboxConfigError
 
 if TYPE_CHECKING:

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 from docker.errors import APIError, ImageNotFound
 
 from langchain_sandbox.engine import labels
-from langchain_sandbox.engine.base_image import engine_errors, ensure_base, is_local, pull_image
-from langchain_sandbox.engine.build import (
+from langchain_sandbox.engine.images.base_image import engine_errors, ensure_base, is_local, pull_image
+from langchain_sandbox.engine.images.build import (
     ImagePlan,
     build_arguments,
     build_image,
     ca_files,
     plan_image,
 )
-from langchain_sandbox.engine.builder import connected, run_build
-from langchain_sandbox.engine.derived_dockerfile import build_dockerfile, stage_scripts
-from langchain_sandbox.engine.host_settings import find_passwords, read_host_settings
-from langchain_sandbox.engine.image import image_context, image_tag
-from langchain_sandbox.engine.recipe import Recipe, digest, read_recipe
+from langchain_sandbox.engine.images.builder import connected, run_build
+from langchain_sandbox.engine.images.derived_dockerfile import build_dockerfile, stage_scripts
+from langchain_sandbox.engine.images.host_settings import find_passwords, read_host_settings
+from langchain_sandbox.engine.images.package_image import image_context, image_tag
+from langchain_sandbox.engine.images.recipe import Recipe, digest, read_recipe
 from langchain_sandbox.errors import SandboxConfigError, SandboxUnavailableError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import docker
     from docker.models.images import Image
 
-    from langchain_sandbox.engine.build import Cpu, Rebuild
+    from langchain_sandbox.engine.images.build import Cpu, Rebuild
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,13 +11,13 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from langchain_sandbox.engine.builder import SAYS
+from langchain_sandbox.engine.images.builder import SAYS
 from langchain_sandbox.engine.labels import STAGE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from langchain_sandbox.engine.recipe import Recipe
+    from langchain_sandbox.engine.images.recipe import Recipe
 
 _SCRIPTS = Path(__file__).parent / "stages"
 
