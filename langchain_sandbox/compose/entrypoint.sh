@@ -2,9 +2,9 @@
 # What a container that compose starts does as root, before it becomes PUID:PGID for good: find out who that is, give
 # the workspace to them, and bring in the files of the project that OpenCode may see.
 #
-# It has the four capabilities of the compose file and no others. /host is a file system of its own. In the mode `copy`
-# it is closed to everyone but root before anything of OpenCode's runs; the workspace stays open to PID 1 alone, as its
-# working folder.
+# It has the four capabilities of the compose file and no others. /host is a file system of its own. Before anything of
+# OpenCode's runs, it is closed to everyone but root: to PID 1 the workspace stays open, as its working folder, and so
+# does the connection to the gateway. In the mode `direct` only the way to the gateway is closed.
 set -euo pipefail
 umask 022
 
@@ -25,7 +25,7 @@ gateway) exec /usr/bin/python3 -I /opt/langchain-sandbox gateway ;;
 esac
 
 [ "$(id -u)" = 0 ] || die "This must begin as root, to become PUID:PGID itself. Take 'user:' out of the compose file."
-if [ ! -d "$workspace" ] || [ ! -d /run/llm ]; then
+if [ ! -d "$workspace" ] || [ ! -d /host/gateway/llm ]; then
     die "There is no $workspace here. Start this image by compose.headless.yml or compose.yml, which mount it."
 fi
 
@@ -60,15 +60,17 @@ find "$workspace" -xdev "${keep[@]}" ! -uid "$puid" -exec chown -h "$who" {} +
 chmod 700 /host/private
 chmod 711 /host
 case $part:${WORKSPACE_MODE:=$default_mode} in
-headless:copy)
-    # The last of root: it waits until PID 1 has read the workspace, closes /host and ends.
-    exec {gate}> >(read -r && chmod 700 /host)
-    export SANDBOX_GATE=$gate
+headless:copy) closed=/host ;;
+*:direct)
+    closed=/host/gateway
+    export SANDBOX_REPOSITORY=$workspace # worked in where it lies
     ;;
-*:direct) export SANDBOX_REPOSITORY=$workspace ;; # worked in where it lies
 interactive:copy) die "WORKSPACE_MODE=copy is for tasks; at a terminal the agent works in the folder itself." ;;
 *) die "WORKSPACE_MODE is copy or direct, not '$WORKSPACE_MODE'." ;;
 esac
+# The last of root: it waits until PID 1 has what it needs, closes the folder and ends.
+exec {gate}> >(read -r && chmod 700 "$closed")
+export SANDBOX_GATE=$gate
 
 # --- the project's files, as the seed mounts them; whatever is not there is not needed ----------------------------------
 

@@ -61,8 +61,8 @@ class HeadlessRun:
         self._image = environ.get("SANDBOX_IMAGE", "")
         self._limits = Limits.from_env(environ)
         self._timeout = read_timeout(environ)
+        self._environ = environ
         self._mode = read_choice(environ, "WORKSPACE_MODE", WorkspaceMode)
-        self._gate = environ.get("SANDBOX_GATE")
         self._policy = read_choice(environ, "SANDBOX_CHANGES", ApplyPolicy)
         self._assigned = assign(read_task(environ), workspace=WORKSPACE)
         self.apply_failed = False
@@ -97,8 +97,7 @@ class HeadlessRun:
 
     def _work(self, snapshot: Snapshot) -> Patch:
         history = self._take_history(snapshot)
-        if self._mode == "copy":
-            close_gate(self._gate)
+        close_gate(self._environ, self._mode)
         for reason in snapshot.skipped:
             self._warn(f"Left out on the way in: {reason}")
         children.start_reaper()
