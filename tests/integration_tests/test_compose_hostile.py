@@ -29,3 +29,18 @@ def test_the_gateway_is_out_of_the_agents_reach(checkout: Open, mode: str) -> No
     assert lines[0].startswith("FileNotFoundError")
     assert [line.partition(":")[0] for line in lines[1:3]] == ["PermissionError"] * 2
     assert [line.rpartition(": ")[2] for line in lines[3:]] == ["Permission denied"] * 2
+
+
+def test_what_the_agent_does_to_its_home_does_not_touch_the_result(checkout: Open) -> None:
+    spoil = (
+        "printf '[broken' > ~/.gitconfig; mkdir -p ~/.config/git; echo '* -diff' > ~/.config/git/attributes;"
+        "echo new > notes.txt"
+    )
+    with ScriptedModel([bash(spoil), say()]) as model:
+        place = checkout(model.endpoint.base_url)
+        place.workspace.mkdir()
+        (place.workspace / "notes.txt").write_text("old\n")
+        done = place.run("Write.")
+    assert done.code == 0
+    assert "-old\n+new\n" in str(done.result.patch)
+    assert (place.workspace / "notes.txt").read_text() == "new\n"
