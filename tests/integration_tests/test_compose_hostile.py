@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
-from support import bash, say, told
+from support import bash, git, say, told
 
 from langchain_sandbox.testing import ScriptedModel
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from compose_checkout import Open
 
 
@@ -44,3 +48,21 @@ def test_what_the_agent_does_to_its_home_does_not_touch_the_result(checkout: Ope
     assert done.code == 0
     assert "-old\n+new\n" in str(done.result.patch)
     assert (place.workspace / "notes.txt").read_text() == "new\n"
+
+
+def test_a_repository_without_a_git_folder_does_not_come_back(checkout: Open, tmp_path: Path) -> None:
+    """Git takes any folder with HEAD, objects and refs for a repository, and runs what its config says."""
+    trap = tmp_path / "sprung"
+    plant = (
+        "mkdir objects refs; touch objects/x refs/x; printf 'ref: refs/heads/x\\n' > HEAD; echo new > new.txt;"
+        f"printf '[core]\\nrepositoryformatversion=0\\nbare=false\\nworktree=.\\nfsmonitor=touch {trap}\\n' > config"
+    )
+    with ScriptedModel([bash(plant), say()]) as model:
+        place = checkout(model.endpoint.base_url)
+        done = place.run("Write.")
+        with suppress(subprocess.CalledProcessError):  # it is no repository, or one of somebody else's
+            git(place.workspace, "-c", "safe.directory=*", "status")
+    assert not trap.exists()
+    assert done.code == 0
+    assert [path.name for path in place.workspace.iterdir()] == ["new.txt"]
+    assert len([text for text in done.result.warnings if "git would take its folder for a repository" in text]) == 4

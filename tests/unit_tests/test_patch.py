@@ -244,7 +244,6 @@ def test_the_users_own_git_settings_change_nothing(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize(
     ("place", "content"),
     [
-        (".gitconfig", "[broken"),
         (".gitconfig", "[core]\n\tbigFileThreshold = 1\n"),
         (".config/git/attributes", "* -diff\n"),
     ],
