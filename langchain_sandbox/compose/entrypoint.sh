@@ -111,5 +111,5 @@ chown -R "$who" "$home"
 # --- and off --------------------------------------------------------------------------------------------------------
 
 cd "$workspace"
-export HOME=$home TMPDIR=/run/ws WORKSPACE_MODE
+export HOME=$home TMPDIR=/run/own WORKSPACE_MODE
 exec gosu "$who" env HOME="$home" "${program[@]}" "$part"

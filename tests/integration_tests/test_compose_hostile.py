@@ -66,3 +66,23 @@ def test_a_repository_without_a_git_folder_does_not_come_back(checkout: Open, tm
     assert done.code == 0
     assert [path.name for path in place.workspace.iterdir()] == ["new.txt"]
     assert len([text for text in done.result.warnings if "git would take its folder for a repository" in text]) == 4
+
+
+def test_a_full_disk_costs_what_filled_it_and_no_more(checkout: Open) -> None:
+    with ScriptedModel([bash("echo new > new.txt; cat /dev/zero > big"), say()]) as model:
+        place = checkout(model.endpoint.base_url)
+        done = place.run("Write.", WORKSPACE_TMPFS="64m", SANDBOX_LIMIT_CHANGES="16m")
+    assert done.code == 0
+    assert [file.path for file in done.result.files] == ["new.txt"]
+    assert [text for text in done.result.warnings if "'big': over the limit for changes" in text]
+    assert [path.name for path in place.workspace.iterdir()] == ["new.txt"]
+
+
+def test_where_the_changes_cannot_be_kept_that_is_the_ending(checkout: Open) -> None:
+    with ScriptedModel([bash("seq 1000000 > new.txt; cat /dev/zero > /run/own/big; echo so"), say()]) as model:
+        place = checkout(model.endpoint.base_url)
+        done = place.run("Write.", WORKSPACE_TMPFS="64m")
+    assert (done.code, done.result.status) == (5, "out_of_space")
+    assert "/run/own" in done.result.ending.message
+    assert not done.result.applied
+    assert list(place.workspace.iterdir()) == []
