@@ -89,14 +89,11 @@ class HeadlessRun:
         usable = self._lifeline.open()
         snapshot = take_snapshot(WORKSPACE, self._limits)
         patch = Patch("", [])
-        try:
-            if usable and not self._report.cancelled:
-                patch = self._work(snapshot)
-            self._lifeline.close()
-            return self._finish(snapshot, patch)
-        finally:
-            snapshot.close()
-            self._changes.close()
+        if usable and not self._report.cancelled:
+            patch = self._work(snapshot)
+        self._lifeline.close()
+        # No file is closed, here or before: the feeder may still read, and this process is about to end.
+        return self._finish(snapshot, patch)
 
     def _work(self, snapshot: Snapshot) -> Patch:
         history = self._take_history(snapshot)
