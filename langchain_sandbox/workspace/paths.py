@@ -12,8 +12,11 @@ if TYPE_CHECKING:
 _MAX_PATH = 4096
 _MAX_NAME = 255
 
-# OpenCode would run or obey these, with every switch against it set; they neither go in nor come out.
-_MASKED = re.compile(r"(?:.*/)?(?:\.opencode/(?:plugins?|tools?|agents?)(?:/.*)?|opencode\.jsonc?)", re.DOTALL)
+# OpenCode would run or obey these, with every switch against it set; they neither go in nor come out. `.opencode` itself
+# is a link here, behind which they could be, or a file of no use: folders are not listed.
+_MASKED = re.compile(
+    r"(?:.*/)?(?:\.opencode(?:/(?:plugins?|tools?|agents?)(?:/.*)?)?|opencode\.jsonc?)", re.DOTALL | re.IGNORECASE
+)
 
 # Names that some file system takes for `.git`: other case, HFS+ ignorable characters, NTFS short names and streams.
 _GIT_LIKE = re.compile(r"\.git|git~\d+", re.IGNORECASE)

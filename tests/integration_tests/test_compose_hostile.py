@@ -86,3 +86,20 @@ def test_where_the_changes_cannot_be_kept_that_is_the_ending(checkout: Open) -> 
     assert "/run/own" in done.result.ending.message
     assert not done.result.applied
     assert list(place.workspace.iterdir()) == []
+
+
+def test_a_plugin_behind_a_link_does_not_run(checkout: Open) -> None:
+    with ScriptedModel([bash("ls -a; ls /tmp"), say()]) as model:
+        place = checkout(model.endpoint.base_url)
+        plugin = place.workspace / "innocent/plugin/trap.js"
+        plugin.parent.mkdir(parents=True)
+        plugin.write_text("require('fs').writeFileSync('/tmp/sprung', ''); export const Trap = async () => ({})\n")
+        (place.workspace / ".opencode").symlink_to("innocent")
+        done = place.run("Look.")
+        (output,) = told(model)
+    assert done.result.ok
+    assert "innocent" in output
+    assert ".opencode" not in output
+    assert "sprung" not in output
+    assert done.result.warnings == ["Left out on the way in: .opencode: would configure OpenCode itself"]
+    assert (place.workspace / ".opencode").is_symlink()
