@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 _MAX_PATH = 4096
 _MAX_NAME = 255
 
-# OpenCode would run or obey these, with every switch against it set; they neither go in nor come out. `.opencode` itself
-# is a link here, behind which they could be, or a file of no use: folders are not listed.
+# OpenCode would run or obey these, with every switch against it set; they neither go in nor come out. `.opencode`
+# itself is a link here, behind which they could be, or a file of no use: folders are not listed.
 _MASKED = re.compile(
     r"(?:.*/)?(?:\.opencode(?:/(?:plugins?|tools?|agents?)(?:/.*)?)?|opencode\.jsonc?)", re.DOTALL | re.IGNORECASE
 )
