@@ -72,15 +72,20 @@ def spawn(
         session: `"own"` keeps it from a terminal; `"ours"` is for the one program that has ours.
     """
     with _changed:
-        child = subprocess.Popen(
-            command,
-            cwd=cwd,
-            env=env,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            start_new_session=session == "own",
-        )
+        # What PID 1 blocks is not to be blocked in every program that it starts.
+        blocked = signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        try:
+            child = subprocess.Popen(
+                command,
+                cwd=cwd,
+                env=env,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=session == "own",
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         _ours[child.pid] = child
         _changed.notify_all()
     return child

@@ -103,3 +103,18 @@ def test_a_plugin_behind_a_link_does_not_run(checkout: Open) -> None:
     assert "sprung" not in output
     assert done.result.warnings == ["Left out on the way in: .opencode: would configure OpenCode itself"]
     assert (place.workspace / ".opencode").is_symlink()
+
+
+def test_the_agent_can_neither_end_pid_1_nor_slow_it_down(checkout: Open) -> None:
+    attack = (
+        "for number in $(seq 64); do kill -$number 1; done; for task in /proc/1/task/*; do kill ${task##*/}; done;"
+        "prlimit --pid 1 --cpu=1:1; chrt --idle --pid 0 1; renice 19 1; trap 'echo trapped' TERM; kill $$;"
+        "prlimit --cpu=100; nice true; echo done > done.txt"
+    )
+    with ScriptedModel([bash(attack), say()]) as model:
+        done = checkout(model.endpoint.base_url).run("Try.")
+        (output,) = told(model)
+    assert (done.code, done.result.status) == (0, "completed")
+    assert [file.path for file in done.result.files] == ["done.txt"]
+    assert output.count("Operation not permitted") == 3
+    assert "trapped" in output
