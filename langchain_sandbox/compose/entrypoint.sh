@@ -7,6 +7,7 @@
 # does the connection to the gateway. In the mode `direct` only the way to the gateway is closed.
 set -euo pipefail
 umask 022
+trap 'exit 130' INT TERM # PID 1 has no default for them
 
 workspace=/host/workspace
 project=/host/private/project
@@ -49,12 +50,22 @@ for number in "$puid" "$pgid"; do
 done
 who=$puid:$pgid
 
+# In a user namespace (a rootless engine, userns-remap) whatever is given away here is given to a stranger on the host.
+read -r _ outside _ </proc/self/uid_map
+if [ "$outside" != 0 ]; then
+    die "Root in here is uid $outside outside: under a rootless engine the workspace cannot be given to an ordinary" \
+        "user and stay yours. Use an engine that runs as root, or the library (langchain-sandbox run)."
+fi
+
 # --- the workspace --------------------------------------------------------------------------------------------------
 
 # A .git that is mounted read-only stays as it is. Of links the link itself is given, never what it leads to.
 keep=()
 if [ -e "$workspace/.git" ] && [ ! -w "$workspace/.git" ]; then keep=(-path "$workspace/.git" -prune -o); fi
-find "$workspace" -xdev "${keep[@]}" ! -uid "$puid" -exec chown -h "$who" {} +
+# What comes and goes meanwhile is no matter, and where nothing can be given away (another machine's file system, a
+# read-only one) it may be readable all the same; what is not is said by name later.
+find "$workspace" -xdev -ignore_readdir_race "${keep[@]}" ! -uid "$puid" -exec chown -h "$who" {} + 2>/dev/null ||
+    printf 'warning: not everything in the workspace could be given to %s.\n' "$who" >&2
 
 # Git wants to walk the path to the folder that it reads, so it has to be open for a while. `private` never is.
 chmod 700 /host/private

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from support import git, make_repository, say
+import pytest
+from support import bash, git, make_repository, say, told, write
 
 from langchain_sandbox.testing import ScriptedModel
 
@@ -30,3 +31,34 @@ def test_a_worktree_alone_is_refused_since_nobody_can_say_what_it_ignores(checko
         done = place.run("Look.", SANDBOX_MODEL_BASE_URL=model.endpoint.base_url)
     assert (done.code, done.stdout) == (2, "")
     assert "has a .git that leads to another folder" in done.stderr
+
+
+@pytest.mark.parametrize("mode", ["copy", "direct"])
+def test_a_workspace_that_is_read_only_and_somebody_elses_can_be_worked_on(checkout: Open, mode: str) -> None:
+    with ScriptedModel([bash("cat a.txt; echo new > new.txt"), say()]) as model:
+        place = checkout(model.endpoint.base_url)
+        make_repository(place.workspace, {"a.txt": "the words\n"})
+        os.chown(place.workspace / "a.txt", 4321, 4321)
+        file = place.folder / "compose.headless.yml"
+        target = "        target: /host/workspace\n"
+        file.write_text(file.read_text().replace(target, f"{target}        read_only: true\n"))
+        done = place.run("Write.", WORKSPACE_MODE=mode)
+        (output,) = told(model)
+    assert output.startswith("the words\n")
+    assert "warning: not everything in the workspace could be given to 1000:1000." in done.stderr
+    if mode == "direct":
+        assert (done.code, done.result.files) == (0, [])
+    else:
+        assert done.code == 6
+        assert "+new" in str(done.result.patch)
+        assert any("new.txt could not be written (Read-only file system)" in text for text in done.result.warnings)
+
+
+@pytest.mark.parametrize("name", ["repo", "with spaces, ünd"])
+def test_a_workspace_may_be_called_anything(checkout: Open, name: str) -> None:
+    with ScriptedModel([write("new.txt", "new\n"), say()]) as model:
+        place = checkout(model.endpoint.base_url)
+        if name != "repo":
+            (place.folder / name).mkdir()
+        assert place.run("Write.", WORKSPACE=name).code == 0
+    assert (place.folder / name / "new.txt").read_text() == "new\n"
