@@ -36,6 +36,10 @@ else
     part=interactive default_mode=direct
 fi
 
+# An older runc gives these the mode of the folder below where that is there already, as at a container's second start
+# (docker compose up).
+chmod 1777 /run/ws /run/own "$home" /tmp
+
 # --- who ------------------------------------------------------------------------------------------------------------
 
 owner=$(stat -c %u "$workspace")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -62,3 +63,15 @@ def test_a_workspace_may_be_called_anything(checkout: Open, name: str) -> None:
             (place.folder / name).mkdir()
         assert place.run("Write.", WORKSPACE=name).code == 0
     assert (place.folder / name / "new.txt").read_text() == "new\n"
+
+
+def test_up_does_it_too_and_again(checkout: Open) -> None:
+    """The second time it is the same container that starts."""
+    with ScriptedModel([bash("echo 1 > 1"), say(), bash("echo 2 > 2"), say()]) as model:
+        place = checkout(model.endpoint.base_url)
+        for _ in range(2):
+            environment = os.environ | place.environment | {"TASK": "Write."}
+            subprocess.run(
+                place.command("up"), cwd=place.folder, env=environment, check=True, capture_output=True, timeout=60
+            )
+    assert sorted(path.name for path in place.workspace.iterdir()) == ["1", "2"]
