@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from langchain_sandbox.errors import SandboxConfigError
+from langchain_sandbox.errors import SandboxApplyError, SandboxConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -19,6 +19,8 @@ WORKSPACE = Path()  # PID 1's working folder, whatever it is called
 _WORKSPACE_MOUNT = Path("/host/workspace")
 _GATEWAY_MOUNT = Path("/host/gateway/llm")
 _GATE_LIMIT = 5.0
+_LOCK_LIMIT = 30.0
+_LOCK_RETRY = 0.02
 
 
 def close_gate(environ: Mapping[str, str], mode: str) -> None:
@@ -58,11 +60,33 @@ def _is_closed(path: Path) -> bool:
 
 
 @contextmanager
-def locked() -> Iterator[None]:
-    """Only one of the containers that share the workspace changes it at a time."""
+def locked(limit: float = _LOCK_LIMIT) -> Iterator[None]:
+    """Only one of the containers that share the workspace changes it at a time.
+
+    Args:
+        limit: Seconds to wait for another one.
+
+    Raises:
+        SandboxApplyError: If another one still has it then, who may be an agent in the mode `direct`.
+    """
     descriptor = os.open(WORKSPACE, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        deadline = time.monotonic() + limit
+        while not _lock(descriptor):
+            if time.monotonic() > deadline:
+                msg = f"another program has had the workspace's lock for {limit:g} s."
+                raise SandboxApplyError(msg)
+            time.sleep(_LOCK_RETRY)
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass  # NFS knows no lock on a folder: better without than not at all
+    return True
