@@ -71,7 +71,6 @@ def test_up_does_it_too_and_again(checkout: Open) -> None:
         place = checkout(model.endpoint.base_url)
         for _ in range(2):
             environment = os.environ | place.environment | {"TASK": "Write."}
-            subprocess.run(
-                place.command("up"), cwd=place.folder, env=environment, check=True, capture_output=True, timeout=60
-            )
+            command = place.command("up", "--exit-code-from", "opencode")
+            subprocess.run(command, cwd=place.folder, env=environment, check=True, capture_output=True, timeout=60)
     assert sorted(path.name for path in place.workspace.iterdir()) == ["1", "2"]
