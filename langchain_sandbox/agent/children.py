@@ -6,13 +6,19 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import threading
+import time
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+_CHUNK = 64 * 1024
+_LAST_WORDS = 1.0  # after the timeout, for the pipe of what was killed to come to its end
 
 _exits: dict[int, int] = {}
 _ours: dict[int, subprocess.Popen[bytes]] = {}
@@ -66,15 +72,20 @@ def spawn(
         session: `"own"` keeps it from a terminal; `"ours"` is for the one program that has ours.
     """
     with _changed:
-        child = subprocess.Popen(
-            command,
-            cwd=cwd,
-            env=env,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            start_new_session=session == "own",
-        )
+        # What PID 1 blocks is not to be blocked in every program that it starts.
+        blocked = signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        try:
+            child = subprocess.Popen(
+                command,
+                cwd=cwd,
+                env=env,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=session == "own",
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         _ours[child.pid] = child
         _changed.notify_all()
     return child
@@ -95,12 +106,12 @@ def run(command: Sequence[str], *, cwd: str, env: Mapping[str, str], timeout: fl
     """
     errors = os.fdopen(os.memfd_create("stderr"), "w+b")  # in memory: the disk may be what is full
     child = spawn(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=errors)
-    killer = threading.Timer(timeout, os.killpg, (child.pid, signal.SIGKILL))
+    killer = threading.Timer(timeout, _kill, (child,))
     killer.daemon = True
     killer.start()
     assert child.stdout is not None
     with child.stdout:
-        output = child.stdout.read()
+        output = _read_all(child.stdout.fileno(), time.monotonic() + timeout + _LAST_WORDS)
     code = wait(child)
     killer.cancel()
     with errors:
@@ -109,7 +120,31 @@ def run(command: Sequence[str], *, cwd: str, env: Mapping[str, str], timeout: fl
     if code != 0:
         msg = f"{' '.join(command[:3])} ended with {code}: {words}"
         raise OSError(msg)
+    if output is None:
+        msg = f"{' '.join(command[:3])} left a program behind that holds its output open"
+        raise OSError(msg)
     return output
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    """Kill a process with its group, if it has not ended yet: what it left behind may hold its output."""
+    with _changed, suppress(ProcessLookupError):  # it may be reaped and not yet noted
+        if child.pid not in _exits:
+            os.killpg(child.pid, signal.SIGKILL)
+
+
+def _read_all(descriptor: int, deadline: float) -> bytes | None:
+    """Read to the end; `None` if there is none in time, since somebody who got away has the other end."""
+    pieces: list[bytes] = []
+    ready = select.poll()
+    ready.register(descriptor)
+    while (left := deadline - time.monotonic()) > 0:
+        if ready.poll(left * 1000):
+            piece = os.read(descriptor, _CHUNK)
+            if not piece:
+                return b"".join(pieces)
+            pieces.append(piece)
+    return None
 
 
 def kill_all() -> None:

@@ -27,16 +27,24 @@ _EAFNOSUPPORT = 97
 _X32_BIT = 0x40000000
 
 # Numbers of: socket | ptrace, keyctl family, bpf, userfaultfd, perf_event_open, process_vm_*, io_uring
+# | prlimit64, sched_setparam, sched_setscheduler, sched_setattr | setpriority
+# The last two groups are for oneself only, who is 0 in the first or second argument. All in the container are one user,
+# which is all that the kernel asks for: a limit of one second killed PID 1, and the idle class would keep it from its
+# deadline.
 _TABLES = {
     "x86_64": (
         0xC000003E,
         41,
         (101, 248, 249, 250, 321, 323, 298, 310, 311, 425, 426, 427),
+        (302, 142, 144, 314),
+        (141,),
     ),
     "aarch64": (
         0xC00000B7,
         198,
         (117, 217, 218, 219, 280, 282, 241, 270, 271, 425, 426, 427),
+        (261, 118, 119, 274),
+        (140,),
     ),
 }
 
@@ -50,6 +58,7 @@ _ERRNO = 0x00050000
 _OFFSET_NR = 0
 _OFFSET_ARCH = 4
 _OFFSET_ARG0 = 16
+_OFFSET_ARG1 = 24
 
 
 class _Program(ctypes.Structure):
@@ -98,7 +107,7 @@ def build_filter(machine: str) -> bytes:
     if machine not in _TABLES:
         msg = f"no seccomp table for {machine}; the image is for x86_64 and aarch64"
         raise OSError(msg)
-    arch, socket, denied = _TABLES[machine]
+    arch, socket, denied, own_first, own_second = _TABLES[machine]
     head = [
         (_LD_W_ABS, 0, 0, _OFFSET_ARCH),
         (_JEQ, 1, 0, arch),
@@ -114,12 +123,24 @@ def build_filter(machine: str) -> bytes:
         (_RET, 0, 0, _ERRNO | _EAFNOSUPPORT),
         (_RET, 0, 0, _ALLOW),
     ]
+    own = [
+        step
+        for numbers, offset in ((own_first, _OFFSET_ARG0), (own_second, _OFFSET_ARG1))
+        for number in numbers
+        for step in (
+            (_JEQ, 0, 4, number),  # not this one: on to the next
+            (_LD_W_ABS, 0, 0, offset),
+            (_JEQ, 1, 0, 0),
+            (_RET, 0, 0, _ERRNO | _EPERM),
+            (_RET, 0, 0, _ALLOW),
+        )
+    ]
     denials = [
         *((_JEQ, len(denied) - index, 0, number) for index, number in enumerate(denied)),
         (_RET, 0, 0, _ALLOW),
         (_RET, 0, 0, _ERRNO | _EPERM),
     ]
-    return b"".join(struct.pack("=HBBI", *step) for step in head + sockets + denials)
+    return b"".join(struct.pack("=HBBI", *step) for step in head + sockets + own + denials)
 
 
 def _prctl(libc: ctypes.CDLL, option: int, value: int, pointer: object = 0) -> None:

@@ -6,8 +6,10 @@ root may enter, and no program that is started from here can follow. What comes 
 
 from __future__ import annotations
 
+import errno
 import secrets
 import sys
+import tempfile
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -62,8 +64,8 @@ class HeadlessRun:
         self._image = environ.get("SANDBOX_IMAGE", "")
         self._limits = Limits.from_env(environ)
         self._timeout = read_timeout(environ)
+        self._environ = environ
         self._mode = read_choice(environ, "WORKSPACE_MODE", WorkspaceMode)
-        self._gate = environ.get("SANDBOX_GATE")
         self._policy = read_choice(environ, "SANDBOX_CHANGES", ApplyPolicy)
         self._assigned = assign(read_task(environ), workspace=WORKSPACE)
         self.apply_failed = False
@@ -71,6 +73,7 @@ class HeadlessRun:
         self._settled = threading.Event()
         self._transcript = Transcript(self._say)
         self._changes = Changes(self._limits)
+        self._lost: OSError | None = None
         self._lifeline = Lifeline(on_failure=self._on_failure, on_call=self._on_call, on_end=self._on_end)
 
     def cancel(self) -> None:
@@ -87,19 +90,15 @@ class HeadlessRun:
         usable = self._lifeline.open()
         snapshot = take_snapshot(WORKSPACE, self._limits)
         patch = Patch("", [])
-        try:
-            if usable and not self._report.cancelled:
-                patch = self._work(snapshot)
-            self._lifeline.close()
-            return self._finish(snapshot, patch)
-        finally:
-            snapshot.close()
-            self._changes.close()
+        if usable and not self._report.cancelled:
+            patch = self._work(snapshot)
+        self._lifeline.close()
+        # No file is closed, here or before: the feeder may still read, and this process is about to end.
+        return self._finish(snapshot, patch)
 
     def _work(self, snapshot: Snapshot) -> Patch:
         history = self._take_history(snapshot)
-        if self._mode == "copy":
-            close_gate(self._gate)
+        close_gate(self._environ, self._mode)
         shortage = find_shortage(int((self._lifeline.model or {})["context"]))
         if shortage is not None:
             self._warn(shortage)
@@ -125,12 +124,17 @@ class HeadlessRun:
         if not children.stop_reaper(_KILL_GRACE):
             self._warn("A process in the container would not die; its changes are left out.")
             return Patch("", [])
-        settled = self._changes.settle(snapshot)
+        try:
+            if self._lost is not None:
+                raise self._lost
+            settled = self._changes.settle(snapshot)
+            patch = build_patch(snapshot, settled)
+        except (OSError, GitError) as error:
+            self._report.claim = (self._report.claim or {}) | describe_loss(error)
+            return Patch("", [])
         for reason in [*self._report.left_inside(), *self._changes.skipped]:
             self._warn(f"A change stayed behind: {reason}")
-        if history is not None:
-            history.close()
-        return build_patch(snapshot, settled)
+        return patch
 
     def _take_history(self, snapshot: Snapshot) -> History | None:
         if not snapshot.repository or self._mode == "direct":
@@ -196,7 +200,7 @@ class HeadlessRun:
         try:
             with locked():
                 apply_to_snapshot(WORKSPACE, patch.text, snapshot)
-        except SandboxError as error:
+        except (SandboxError, OSError) as error:
             self._warn(f"The changes were not applied: {error}")
             self.apply_failed = True
             return False
@@ -216,8 +220,11 @@ class HeadlessRun:
                 self._report.claim = body
                 self._settled.set()
                 self._attention.set()
-            case _ if event.channel is Channel.FILES:
-                self._changes.take([event])
+            case _ if event.channel is Channel.FILES and self._lost is None:
+                try:
+                    self._changes.take([event])
+                except OSError as error:
+                    self._lost = error
             case _:
                 pass
 
@@ -264,6 +271,14 @@ def describe_event(kind: str, fields: Mapping[str, Any]) -> str:
         case _:
             return ""
     return " ".join(strip_controls(words).split())[:_WIDTH]
+
+
+def describe_loss(error: OSError | GitError) -> dict[str, Any]:
+    """What to say in place of OpenCode's word where the changes could not be kept: that is how the run ended. Pure."""
+    loss: dict[str, Any] = {"error": {"name": "workspace", "message": f"The changes could not be kept: {error}"}}
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        loss["full"] = [tempfile.gettempdir()]
+    return loss
 
 
 def _describe(assigned: Assigned) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from langchain_sandbox.agent import children
 from langchain_sandbox.agent.endpoint import Endpoint
 from langchain_sandbox.agent.opencode import BINARY, REPOSITORY, build_config, build_environment, write_config
 from langchain_sandbox.compose.line import Lifeline
+from langchain_sandbox.compose.mount import close_gate
 from langchain_sandbox.errors import SandboxConfigError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def run(environ: Mapping[str, str]) -> int:
     if not lifeline.open():
         msg = f"The model cannot be used: {failures[0].message if failures else 'the gateway does not say why'}."
         raise SandboxConfigError(msg)
+    close_gate(environ, "direct")
     children.start_reaper()
     endpoint = Endpoint(lifeline.wire)
     lifeline.on_model = endpoint.on_event

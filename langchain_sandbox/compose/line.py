@@ -15,7 +15,7 @@ from langchain_sandbox.link import PROTOCOL_VERSION, Channel, Data, LinkEvent, M
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SOCKET = "/run/llm/link.sock"
+SOCKET = "/host/gateway/llm/link.sock"
 
 _CONNECT_LIMIT = 10.0
 _HELLO_LIMIT = 10.0

@@ -7,16 +7,23 @@ import os
 import signal
 import sys
 import threading
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from langchain_sandbox.agent.harden import harden
 from langchain_sandbox.agent.main import broken
 from langchain_sandbox.errors import SandboxError
 from langchain_sandbox.exits import EXIT_OF, NOT_APPLIED, USAGE
 
+if TYPE_CHECKING:
+    from langchain_sandbox.compose.headless import HeadlessRun
+
+_ENDING = (signal.SIGTERM, signal.SIGINT)
+
 
 def run_headless() -> NoReturn:
     """Run the task in the environment and print one JSON object; the exit code tells the ending."""
+    # Blocked, so that one that comes before we are ready waits; threads inherit it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     harden()
     output = _take_output()
     threading.excepthook = broken
@@ -24,8 +31,7 @@ def run_headless() -> NoReturn:
 
     try:
         run = HeadlessRun(os.environ)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: run.cancel())
+        threading.Thread(target=_await_interrupt, args=(run,), name="interrupt", daemon=True).start()
         fields = run.execute()
     except SandboxError as error:
         _leave(f"error: {error}\n", USAGE)
@@ -46,6 +52,13 @@ def run_interactive() -> NoReturn:
     except SandboxError as error:
         _leave(f"error: {error}\n", USAGE)
     _leave("", code)
+
+
+def _await_interrupt(run: HeadlessRun) -> None:
+    """Cancel the run when somebody outside says so; to whoever is inside, the same signals mean nothing."""
+    while True:
+        if signal.sigwaitinfo(_ENDING).si_pid == 0:  # not a process of this container
+            run.cancel()
 
 
 def _take_output() -> int:

@@ -140,7 +140,8 @@ def read_json(project: Path, places: tuple[str, ...]) -> dict[str, Any]:
         try:
             if not path.is_file():
                 continue
-            text = path.read_bytes()[:_MAX_FILE].decode("utf-8")
+            with path.open("rb") as file:  # the agent may have written it, see OPENCODE_DATA
+                text = file.read(_MAX_FILE).decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             msg = f"{place} cannot be read: {error}. Make it readable for PUID={os.getuid()}."
             raise SandboxConfigError(msg) from error

@@ -8,7 +8,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from langchain_sandbox.errors import SandboxApplyError
-from langchain_sandbox.workspace.git import GitError, git, scratch_repository
+from langchain_sandbox.workspace.git import GitError, scratch_git, scratch_repository
 from langchain_sandbox.workspace.patch import BASE, fill
 from langchain_sandbox.workspace.paths import find_fault, parents
 from langchain_sandbox.workspace.snapshot import (
@@ -117,10 +117,12 @@ def _work_out(root: Path, snapshot: Snapshot, text: str) -> dict[str, State]:
                 if path in snapshot.entries
             }
             fill(scratch, before, {})
-            git(scratch, "read-tree", BASE)
-            git(scratch, "apply", "--cached", "--binary", "--whitespace=nowarn", "-", stdin=content)
-            tree = git(scratch, "write-tree").decode("ascii").strip()
-            raw = git(scratch, "diff-tree", "-r", "-z", "--no-renames", BASE, tree).decode("utf-8", "surrogateescape")
+            scratch_git(scratch, "read-tree", BASE)
+            scratch_git(scratch, "apply", "--cached", "--binary", "--whitespace=nowarn", "-", stdin=content)
+            tree = scratch_git(scratch, "write-tree").decode("ascii").strip()
+            raw = scratch_git(scratch, "diff-tree", "-r", "-z", "--no-renames", BASE, tree).decode(
+                "utf-8", "surrogateescape"
+            )
             fields = iter(raw.split("\0"))
             wanted: dict[str, State] = {}
             for field in fields:
@@ -128,7 +130,7 @@ def _work_out(root: Path, snapshot: Snapshot, text: str) -> dict[str, State]:
                     continue
                 _, mode, _, blob, _ = field.split(" ")
                 path = next(fields)
-                wanted[path] = None if mode == _GONE else (int(mode, 8), git(scratch, "cat-file", "blob", blob))
+                wanted[path] = None if mode == _GONE else (int(mode, 8), scratch_git(scratch, "cat-file", "blob", blob))
         except (GitError, ValueError) as error:
             msg = f"The patch does not apply: {error}"
             raise SandboxApplyError(msg) from error
@@ -150,7 +152,7 @@ def _touched(scratch: Path, content: bytes) -> set[str]:
     found = set()
     # A rename is listed under its new name; read in reverse, under its old one.
     for direction in ((), ("--reverse",)):
-        listed = git(scratch, "apply", *direction, "--numstat", "-z", "-", stdin=content)
+        listed = scratch_git(scratch, "apply", *direction, "--numstat", "-z", "-", stdin=content)
         for field in listed.decode("utf-8", "surrogateescape").split("\0"):
             if field:
                 found.add(field.split("\t", 2)[2])

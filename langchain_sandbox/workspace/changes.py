@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.link import Data, End, LinkEvent, Message
-from langchain_sandbox.workspace.paths import find_fault, find_link_fault, is_masked, parents
+from langchain_sandbox.workspace.paths import (
+    belongs_to_git_folder,
+    find_fault,
+    find_git_folders,
+    find_link_fault,
+    is_masked,
+    parents,
+)
 from langchain_sandbox.workspace.snapshot import EXECUTABLE, FILE, SYMLINK, Snapshot, blob_name
 
 if TYPE_CHECKING:
@@ -130,7 +137,7 @@ class Changes:
         return change
 
     def _drop_conflicts(self, changes: list[Change], snapshot: Snapshot) -> list[Change]:
-        """Take out what cannot be a tree: a file below another file, or below a link that leads elsewhere."""
+        """Take out what cannot be a tree, such as a file below a link, and what would be a repository."""
         after = set(snapshot.entries) | {change.path for change in changes if change.mode is not None}
         after -= {change.path for change in changes if change.mode is None}
         kept = []
@@ -141,10 +148,13 @@ class Changes:
             else:
                 kept.append(change)
         folders = {parent for path in after for parent in parents(path)}
+        repositories = find_git_folders(after | folders)
         fitting = []
         for change in kept:
             if change.mode is not None and change.path in folders:
                 self._skip(change.path, "in the place of a folder that stays")
+            elif change.mode is not None and belongs_to_git_folder(change.path, repositories):
+                self._skip(change.path, "git would take its folder for a repository")
             else:
                 fitting.append(change)
         return fitting

@@ -11,7 +11,7 @@ from langchain_sandbox.engine.scratch import scratch_folder
 from langchain_sandbox.errors import SandboxConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 _TIMEOUT = 120.0
@@ -22,8 +22,8 @@ class GitError(Exception):
     """A git command failed; the message holds its last words."""
 
 
-def git(folder: Path, *arguments: str, stdin: bytes = b"", check: bool = True) -> bytes:
-    """Run git in a folder and return its standard output.
+def git(folder: Path, *arguments: str, check: bool = True) -> bytes:
+    """Run git in a folder of the user's, with the user's own settings, and return its standard output.
 
     Nothing that the repository configures to run is run: no monitor, no hook, no pager, no prompt.
 
@@ -31,12 +31,36 @@ def git(folder: Path, *arguments: str, stdin: bytes = b"", check: bool = True) -
         GitError: If it fails and `check` is true.
         SandboxConfigError: If there is no git on this machine.
     """
+    return _run(folder, arguments, environment(), check=check)
+
+
+def scratch_git(scratch: Path, *arguments: str, stdin: bytes = b"") -> bytes:
+    """Run git in a scratch repository and return its standard output.
+
+    Nobody's settings count: where no host is, the home folder is one that the agent has written to.
+
+    Raises:
+        GitError: If it fails.
+        SandboxConfigError: If there is no git on this machine.
+    """
+    alone = {
+        "HOME": str(scratch),
+        "XDG_CONFIG_HOME": str(scratch),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_ATTR_NOSYSTEM": "1",
+    }
+    return _run(scratch, arguments, environment() | alone, stdin=stdin)
+
+
+def _run(
+    folder: Path, arguments: Sequence[str], env: Mapping[str, str], *, stdin: bytes = b"", check: bool = True
+) -> bytes:
     command = ["git", *_QUIET, *arguments]
     try:
         done = subprocess.run(  # noqa: S603 - a fixed program with separate arguments
             command,
             cwd=folder,
-            env=environment(),
+            env=env,
             input=stdin,
             capture_output=True,
             check=False,

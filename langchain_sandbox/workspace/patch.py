@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from langchain_sandbox.untrusted import clean_name
-from langchain_sandbox.workspace.git import git, scratch_repository
+from langchain_sandbox.workspace.git import scratch_git, scratch_repository
 from langchain_sandbox.workspace.paths import parents
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ def build_patch(snapshot: Snapshot, changes: list[Change]) -> Patch:
         fill(scratch, before, after)
         _mark_binary(scratch, before, after)
         diff = (*_DIFF, "-M" if _may_rename(before, after) else "--no-renames")
-        text = git(scratch, *diff, "-p", "--binary", "--full-index", BASE, NEW).decode("utf-8")
-        raw = git(scratch, *diff, "--raw", "--numstat", "-z", BASE, NEW)
+        text = scratch_git(scratch, *diff, "-p", "--binary", "--full-index", BASE, NEW).decode("utf-8")
+        raw = scratch_git(scratch, *diff, "--raw", "--numstat", "-z", BASE, NEW)
     return Patch(text, _parse_files(raw, before, after))
 
 
@@ -86,7 +86,7 @@ def fill(scratch: Path, before: Mapping[str, Side], after: Mapping[str, Side]) -
         for path, (mode, content) in tree.items():
             stream.append(b"M %o inline %b\ndata %d\n" % (mode, _quote(path), len(content)))
             stream.append(content + b"\n")
-    git(
+    scratch_git(
         scratch,
         "-c",
         "core.compression=0",

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import os
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _MAX_PATH = 4096
 _MAX_NAME = 255
 
-# OpenCode would run or obey these, with every switch against it set; they neither go in nor come out.
-_MASKED = re.compile(r"(?:.*/)?(?:\.opencode/(?:plugins?|tools?|agents?)(?:/.*)?|opencode\.jsonc?)", re.DOTALL)
+# OpenCode would run or obey these, with every switch against it set; they neither go in nor come out. `.opencode`
+# itself is a link here, behind which they could be, or a file of no use: folders are not listed.
+_MASKED = re.compile(
+    r"(?:.*/)?(?:\.opencode(?:/(?:plugins?|tools?|agents?)(?:/.*)?)?|opencode\.jsonc?)", re.DOTALL | re.IGNORECASE
+)
 
 # Names that some file system takes for `.git`: other case, HFS+ ignorable characters, NTFS short names and streams.
 _GIT_LIKE = re.compile(r"\.git|git~\d+", re.IGNORECASE)
 _GITMODULES_LIKE = re.compile(r"\.gitmodules|gitmod~\d|(?:g(?:i(?:7(?:e(?:ba?)?)?)?)?)?~\d+", re.IGNORECASE)
+_GIT_FOLDERS = ({"head", "objects", "refs"}, {"head", "commondir"})
+_GIT_NAMES = {"head", "objects", "refs", "commondir", "config", "config.worktree", "hooks"}
 _IGNORABLE = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
 
 
@@ -53,6 +62,30 @@ def find_link_fault(path: str, target: bytes) -> str | None:
     except UnicodeDecodeError:
         return "a link to a name that is not UTF-8, which no patch can hold"
     return None
+
+
+def find_git_folders(entries: Iterable[str]) -> set[str]:
+    """The folders that git takes for repositories by what is in them, although there is no `.git`.
+
+    It does so where somebody runs it there, and then runs what their `config` says.
+
+    Args:
+        entries: Files, links and folders.
+
+    Returns:
+        Their paths in lower case; empty for the folder that all is in.
+    """
+    found: dict[str, set[str]] = {}
+    for path in entries:
+        folder, _, name = path.rpartition("/")
+        found.setdefault(folder.casefold(), set()).add(_plain(name).casefold())
+    return {folder for folder, names in found.items() if any(names >= needed for needed in _GIT_FOLDERS)}
+
+
+def belongs_to_git_folder(path: str, folders: set[str]) -> bool:
+    """Whether a path is what makes one of these folders a repository, or says what git does there."""
+    names = path.casefold().split("/")
+    return any("/".join(names[:at]) in folders and _plain(name) in _GIT_NAMES for at, name in enumerate(names))
 
 
 def parents(path: str) -> list[str]:

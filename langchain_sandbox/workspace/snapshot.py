@@ -125,9 +125,17 @@ def _list(root: Path) -> tuple[Iterator[str], bool]:
         names = git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split(b"\0")
         head = git(root, "rev-parse", "--verify", "--quiet", "HEAD", check=False)
     except GitError as error:
+        # Where there is a repository that git cannot read, the folder is not to be taken whole: what git ignores,
+        # secrets among it, would go in.
         if "not a git repository" in str(error):
-            return _walk(root), False
-        # Not to be taken whole: what git ignores, secrets among it, would go in.
+            link = root / ".git"
+            if not link.is_symlink() and not link.is_file():
+                return _walk(root), False
+            msg = (
+                f"The workspace {root} has a .git that leads to another folder, as a worktree's and a submodule's do. "
+                "That is not there, so nobody can say what git ignores. Use the repository's main folder, or a clone."
+            )
+            raise SandboxConfigError(msg) from error
         msg = f"The workspace {root} is a repository that git cannot read: {error}."
         raise SandboxConfigError(msg) from error
     # Listed once for each side of a conflict; kept in order.

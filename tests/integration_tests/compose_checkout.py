@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from compose_binary import find_compose
 
@@ -16,6 +16,8 @@ from langchain_sandbox.engine.images.package_image import image_tag
 from langchain_sandbox.result import SandboxResult
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import docker
 
 ROOT = Path(__file__).parents[2]
@@ -105,3 +107,7 @@ class Checkout:
         found |= {item["Name"]: "volume" for item in client.api.volumes(filters=filters)["Volumes"] or []}
         found |= {item["Name"]: "network" for item in client.api.networks(filters=filters)}
         return {name.removeprefix(f"{self.name}").lstrip("-_"): state for name, state in found.items()}
+
+
+Open: TypeAlias = "Callable[..., Checkout]"
+"""Makes a checkout; the fixture of that name."""

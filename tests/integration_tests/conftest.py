@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import docker
 import pytest
+from compose_checkout import Checkout, Open
 from support import LABELLED, containers, make_repository
 
 from langchain_sandbox.engine.address import find_engine
@@ -64,6 +65,21 @@ def repository(tmp_path: Path) -> Path:
         tmp_path / "repository",
         {"calc.py": "def add(a, b):\n    return a - b\n", "README.md": "# calc\n", "data/notes.txt": "one\ntwo\n"},
     )
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, client: docker.DockerClient) -> Iterator[Open]:
+    """Makes blank checkouts; when the test is over nothing of them is left on the engine."""
+    made: list[Checkout] = []
+
+    def make(model: str | None = None) -> Checkout:
+        made.append(Checkout(tmp_path / f"checkout-{len(made)}", model=model))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.down()
+        assert each.remains(client) == {}
 
 
 def _leftovers(client: docker.DockerClient) -> set[str]:

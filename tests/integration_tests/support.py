@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import docker
 
-    from langchain_sandbox.testing import Turn
+    from langchain_sandbox.testing import ScriptedModel, Turn
 
 LABELLED = {"label": labels.OWNER}
 
@@ -80,3 +80,8 @@ def wait_until(condition: Callable[[], Any], limit: float) -> float:
 def outputs(events: Iterable[Any]) -> list[str]:
     """What the tools of a run printed, in order."""
     return [event.output for event in events if event.type == "tool_ended"]
+
+
+def told(model: ScriptedModel) -> list[str]:
+    """What the tools printed, as the model was told."""
+    return [str(message["content"]) for message in model.requests[-1].messages if message["role"] == "tool"]

@@ -8,8 +8,7 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from compose_checkout import Checkout
-from support import bash, git, make_repository, say, wait_until, write
+from support import bash, git, make_repository, say, told, wait_until, write
 
 from langchain_sandbox.engine import labels
 from langchain_sandbox.engine.images.package_image import image_tag
@@ -17,34 +16,12 @@ from langchain_sandbox.engine.owner import current_owner
 from langchain_sandbox.testing import ScriptedModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import docker
+    from compose_checkout import Open
 
 SEEDS_TASK = "List all files in the workspace and summarize their purpose."
-
-Open = "Callable[..., Checkout]"
-
-
-@pytest.fixture
-def checkout(tmp_path: Path, client: docker.DockerClient) -> Iterator[Callable[..., Checkout]]:
-    """Makes blank checkouts; when the test is over nothing of them is left on the engine."""
-    made: list[Checkout] = []
-
-    def make(model: str | None = None) -> Checkout:
-        made.append(Checkout(tmp_path / f"checkout-{len(made)}", model=model))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.down()
-        assert each.remains(client) == {}
-
-
-def outputs(model: ScriptedModel) -> list[str]:
-    """What the tools printed, as the model was told."""
-    return [str(message["content"]) for message in model.requests[-1].messages if message["role"] == "tool"]
 
 
 def words(model: ScriptedModel) -> str:
@@ -75,7 +52,7 @@ def test_the_seeds_smoke_test_from_a_blank_checkout(checkout: Open, client: dock
         (place.folder / ".env").write_text("SECRET=canary-env\n")
         done = place.run(SEEDS_TASK, SANDBOX_MODEL_API_KEY="canary-key")
         assert words(model) == SEEDS_TASK
-        seen, hidden, _ = outputs(model)
+        seen, hidden, _ = told(model)
         everything = str([request.body for request in model.requests])
 
     assert done.code == 0
@@ -96,7 +73,7 @@ def test_the_seeds_smoke_test_from_a_blank_checkout(checkout: Open, client: dock
     lines = seen.splitlines()
     assert lines[:2] == ["1000", "/run/ws/repo"]
     assert [line.split(":")[0].strip() for line in lines[2:] if ":" in line] == ["lo"]
-    assert [line for line in lines[2:] if line.startswith("/")] == ["/run/llm/link.sock"]
+    assert [line for line in lines[2:] if line.startswith("/")] == []
     assert hidden.count("Permission denied") >= 5
     assert "Read-only file system" in hidden
     assert "CapEff:\t0000000000000000" in hidden
@@ -126,7 +103,7 @@ def test_the_caller_owns_the_files_and_links_lead_nobody_astray(checkout: Open, 
         os.chown(place.workspace / "kept.txt", 1234, 2345)
         os.chown(place.workspace, 1234, 2345)
         done = place.run("Add a file.")
-        assert "uid=1234 gid=2345" in outputs(model)[0]
+        assert "uid=1234 gid=2345" in told(model)[0]
     assert done.code == 0
     owners = {(path.lstat().st_uid, path.lstat().st_gid) for path in place.workspace.rglob("*") if path.name != "link"}
     assert owners == {(1234, 2345)}
@@ -137,7 +114,7 @@ def test_the_caller_owns_the_files_and_links_lead_nobody_astray(checkout: Open, 
     with ScriptedModel([bash("id"), say()], port=0) as model:
         place.environment["SANDBOX_MODEL_BASE_URL"] = model.endpoint.base_url
         assert place.run("Look.", PUID="4321", PGID="5432").code == 0
-        assert "uid=4321 gid=5432" in outputs(model)[0]
+        assert "uid=4321 gid=5432" in told(model)[0]
     assert {path.lstat().st_uid for path in place.workspace.rglob("*")} == {4321}
 
 
@@ -155,7 +132,7 @@ def test_a_repository_goes_in_with_its_history_and_its_git_is_out_of_reach(check
             os.lchown(path, 1000, 1000)
         before = fingerprint(place.workspace / ".git")
         done = place.run("Look around.")
-        (output,) = outputs(model)
+        (output,) = told(model)
     assert done.code == 0
     assert "first" in output
     assert " M notes.txt" in output
@@ -196,7 +173,7 @@ def test_in_the_mode_direct_git_can_be_mounted_read_only(checkout: Open) -> None
         before = fingerprint(place.workspace / ".git")
         mount = f"{place.workspace}/.git:/host/workspace/.git:ro"
         done = place.finish(place.start("-v", mount, TASK="Write.", WORKSPACE_MODE="direct"))
-        (output,) = outputs(model)
+        (output,) = told(model)
     assert done.code == 0
     assert output.count("Read-only file system") + output.count("Device or resource busy") == 3
     assert fingerprint(place.workspace / ".git") == before
@@ -365,7 +342,7 @@ def test_what_the_kernel_kills_for_memory_is_told(checkout: Open) -> None:
     with ScriptedModel([bash("python3 -c \"print(len('x' * 1500000000))\"; echo after"), say()]) as model:
         place = checkout(model.endpoint.base_url)
         done = place.run("Use it.", CONTAINER_MEMORY="1g")
-        assert "after" in outputs(model)[0]
+        assert "after" in told(model)[0]
     assert done.result.ok  # only a child died
     assert done.result.evidence.oom
 

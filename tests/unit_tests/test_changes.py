@@ -319,3 +319,36 @@ def test_what_had_arrived_is_kept_when_serving_is_cancelled(turns: int) -> None:
             receiver.close()
 
     assert anyio.run(serve) == [Change("a", FILE, b"xyz")]
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ["lib/HEAD", "lib/config", "lib/objects/x", "lib/refs/x"],
+        ["lib/HEAD", "lib/config", "lib/objects", "lib/refs"],
+        ["lib/HEAD", "lib/commondir", "lib/config"],
+        ["LIB/head", "lib/Objects/x", "lib/refs./x"],
+        ["HEAD", "config", "objects/x", "refs/x", "hooks/x"],
+    ],
+)
+def test_a_folder_that_git_would_take_for_a_repository_does_not_come_out(root: Path, paths: list[str]) -> None:
+    """Without any `.git`, the user's next `git status` there would run what its `config` says."""
+    changes, skipped, _ = take(*[event for n, path in enumerate(paths) for event in whole(20 + n, path)], root=root)
+    assert changes == []
+    assert skipped == [f"{path!r}: git would take its folder for a repository" for path in sorted(paths)]
+
+
+def test_a_bare_repository_that_went_in_stays_as_it_is_and_may_go(root: Path) -> None:
+    for path in ("fixture/HEAD", "fixture/objects/x", "fixture/refs/x", "fixture/config"):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text("old\n")
+    changes, skipped, _ = take(
+        *whole(20, "fixture/config"), begin(21, "fixture/HEAD", "deleted"), end(21), *whole(22, "objects/y"), root=root
+    )
+    assert [change.path for change in changes] == ["fixture/HEAD", "fixture/config", "objects/y"]
+    assert skipped == []
+    changes, skipped, _ = take(
+        *whole(20, "fixture/config"), *whole(21, "folder/HEAD"), *whole(22, "fixture/x"), root=root
+    )
+    assert [change.path for change in changes] == ["fixture/x", "folder/HEAD"]
+    assert skipped == ["'fixture/config': git would take its folder for a repository"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from langchain_sandbox.compose.settings import (
     find_endpoint,
     parse_json,
     read_choice,
+    read_json,
     read_timeout,
 )
 from langchain_sandbox.errors import SandboxConfigError
@@ -83,6 +85,14 @@ def test_without_a_model_it_is_said_what_to_do(tmp_path: Path, content: Any, wor
         write(tmp_path, "config/opencode.json", content)
     with pytest.raises(SandboxConfigError, match=words):
         find_endpoint({}, tmp_path)
+
+
+def test_no_more_of_a_file_is_read_than_one_may_have(tmp_path: Path) -> None:
+    """`data/opencode/auth.json` may be the agent's; the gateway has half a gigabyte for all runs."""
+    write(tmp_path, "data/opencode/auth.json", "{")
+    os.truncate(tmp_path / "data/opencode/auth.json", 2**40)
+    with pytest.raises(SandboxConfigError, match="is not JSON"):
+        read_json(tmp_path, ("data/opencode/auth.json",))
 
 
 def test_of_a_configuration_only_what_means_something_here_is_kept() -> None:

@@ -55,3 +55,21 @@ def test_a_program_that_is_not_there_is_said(inside: Path) -> None:
         [sys.executable, "-I", "-S", str(inside), "nonsense"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (1, "there is no program ['nonsense']\n")
+
+
+def test_a_program_that_gets_away_with_the_output_holds_nobody(inside: Path) -> None:
+    code = (
+        "from langchain_sandbox.agent import children\n"
+        "children.start_reaper()\n"
+        "print(children.run(['/bin/sh', '-c', 'sleep 1; echo 1'], cwd='/', env={}))\n"
+        "print(len(children.run(['/usr/bin/head', '-c', '1000000', '/dev/zero'], cwd='/', env={})))\n"
+        "try: children.run(['/bin/sh', '-c', 'setsid sleep 5 & echo 1'], cwd='/', env={}, timeout=0.2)\n"
+        "except OSError as error: print(error)"
+    )
+    done = run(inside, code)
+    assert done.stdout.splitlines() == [
+        "b'1\\n'",
+        "1000000",
+        "/bin/sh -c setsid sleep 5 & echo 1 left a program behind that holds its output open",
+    ]
+    assert done.stderr == ""

@@ -241,6 +241,29 @@ def test_the_users_own_git_settings_change_nothing(tmp_path: Path, monkeypatch: 
     assert read(root) == new
 
 
+@pytest.mark.parametrize(
+    ("place", "content"),
+    [
+        (".gitconfig", "[core]\n\tbigFileThreshold = 1\n"),
+        (".config/git/attributes", "* -diff\n"),
+    ],
+)
+def test_a_home_that_the_agent_has_written_to_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, content: str
+) -> None:
+    """As in the compose file's container, where PID 1 has the same home as OpenCode."""
+    (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / place).write_text(content)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    root = tmp_path / "root"
+    root.mkdir()
+    patch = patch_between(root, {"a": (FILE, b"1\n")}, {"a": (FILE, b"2\n")})
+    assert "-1\n+2\n" in patch.text
+    apply_with_ours(root, patch.text)
+    assert read(root) == {"a": (FILE, b"2\n")}
+
+
 def test_no_changes_are_an_empty_patch(tmp_path: Path) -> None:
     assert patch_between(tmp_path, {"a": (FILE, b"")}, {"a": (FILE, b"")}) == Patch("", [])
 

@@ -144,6 +144,10 @@ def test_a_path_that_passes_stays_below_where_it_is_put(path: str) -> None:
         "sub/opencode.json",
         "sub/deep/.opencode/plugin/x.js",
         "new\nline/opencode.json",
+        ".opencode",
+        "sub/.opencode",
+        ".OpenCode/Plugin/x.js",
+        "OPENCODE.json",
     ],
 )
 def test_what_would_configure_opencode_is_masked(path: str) -> None:
@@ -154,6 +158,8 @@ def test_what_would_configure_opencode_is_masked(path: str) -> None:
     "path",
     [
         "AGENTS.md",
+        ".opencode/package.json",
+        ".opencode-notes",
         ".opencode/commands/x.md",
         ".opencode/skills/x/SKILL.md",
         ".opencode/pluginx",

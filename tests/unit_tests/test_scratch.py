@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from langchain_sandbox.engine.scratch import sweep_scratch
-from langchain_sandbox.workspace.git import git, scratch_repository
+from langchain_sandbox.workspace.git import scratch_git, scratch_repository
 
 KILLED = """
 import os, signal
@@ -23,7 +23,7 @@ with scratch_repository() as folder:
 
 def test_a_scratch_repository_is_one_and_goes_away() -> None:
     with scratch_repository() as folder:
-        assert git(folder, "rev-parse", "--is-bare-repository") == b"true\n"
+        assert scratch_git(folder, "rev-parse", "--is-bare-repository") == b"true\n"
         assert folder.stat().st_mode & 0o077 == 0
     assert not folder.exists()
 

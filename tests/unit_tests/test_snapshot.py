@@ -290,8 +290,21 @@ def test_a_repository_of_somebody_else_is_refused_and_not_taken_whole(
         take_snapshot(guarded, Limits())
 
 
-def test_a_git_file_that_leads_nowhere_stays_out_of_a_plain_folder(tmp_path: Path) -> None:
-    (tmp_path / ".git").write_text("gitdir: /gone\n")
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_a_worktree_without_its_repository_is_refused_and_not_taken_whole(guarded: Path, kind: str) -> None:
+    """A worktree or a submodule that is mounted alone, as the compose file mounts a workspace."""
+    (guarded / ".git").rename(guarded / "gone")
+    if kind == "file":
+        (guarded / ".git").write_text("gitdir: /gone/worktrees/guarded\n")
+    else:
+        (guarded / ".git").symlink_to("/gone/.git")
+    with pytest.raises(SandboxConfigError, match="leads to another folder"):
+        take_snapshot(guarded, Limits())
+
+
+def test_an_empty_git_folder_makes_no_repository(tmp_path: Path) -> None:
+    """Docker makes one where it mounts a .git that is not there."""
+    (tmp_path / ".git").mkdir()
     (tmp_path / "file").write_text("1")
     assert look(tmp_path) == {"file": (FILE, b"1")}
 

@@ -32,6 +32,14 @@ FORBIDDEN = [
     ("io_uring_enter", 426, 426),
     ("io_uring_register", 427, 427),
 ]
+# The same, and which argument says whose it is; 0 is oneself.
+OWN = [
+    ("prlimit64", 302, 261, 0),
+    ("sched_setparam", 142, 118, 0),
+    ("sched_setscheduler", 144, 119, 0),
+    ("sched_setattr", 314, 274, 0),
+    ("setpriority", 141, 140, 1),
+]
 NEEDED = [
     ("read", 0, 63),
     ("openat", 257, 56),
@@ -48,6 +56,7 @@ NEEDED = [
     ("epoll_create1", 291, 20),
     ("memfd_create", 319, 279),
     ("kill", 62, 129),
+    *[row[:3] for row in OWN],
 ]
 MACHINES = pytest.mark.parametrize("machine", list(ARCHITECTURES))
 
@@ -96,6 +105,18 @@ def test_nothing_but_the_table_is_denied(machine: str) -> None:
     column = 1 + list(ARCHITECTURES).index(machine)
     denied = {number for number in range(2000) if call(number) != ALLOW}
     assert denied == {row[column] for row in FORBIDDEN} | {SOCKET[machine]}  # a socket of family 0 is none
+
+
+@MACHINES
+@pytest.mark.parametrize("row", OWN)
+@given(other=st.integers(1, 2**32 - 1), high=st.integers(0, 2**32 - 1))
+def test_limits_and_ranks_are_set_for_oneself_only(
+    machine: str, row: tuple[str, int, int, int], other: int, high: int
+) -> None:
+    """The kernel asks no more than that it is the same user, which PID 1 is; it looks at the lower half."""
+    number, before = row[1 + list(ARCHITECTURES).index(machine)], (7,) * row[3]
+    assert on(machine)(number, *before, high << 32 | other) == DENIED | EPERM
+    assert on(machine)(number, *before, high << 32) == ALLOW
 
 
 @MACHINES
