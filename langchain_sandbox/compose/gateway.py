@@ -1,7 +1,12 @@
 """The gateway service: model calls of containers without network, each over a connection to a unix socket.
 
-Each connection is one run's lifeline, and speaks the link. The service ends by itself some seconds after the last of
-them, so that `compose run` leaves nothing running. It runs on Debian's httpx and anyio, which are in the image.
+Each connection is one run's lifeline, and speaks the link. The service ends by itself with the last of them, so that
+`compose run` leaves nothing running. It runs on Debian's httpx and anyio, which are in the image.
+
+Compose starts the service for a run only if it does not run yet, and looks a moment before the run's container is
+there to connect. A service that ends in that moment is missed. So after a run that was alone it ends at once, before
+its container does: whoever runs one task after the other finds it ended. Where runs have overlapped, the next may be
+on its way already, and it waits for that one.
 """
 
 from __future__ import annotations
@@ -34,7 +39,7 @@ SOCKET = "/run/llm/link.sock"
 PROJECT = Path("/host/project")
 
 _FIRST_GRACE = 60.0  # for the first container to come
-_LAST_GRACE = 5.0  # for another one, which compose may be starting because it saw us running
+_SHARED_GRACE = 10.0  # for another one, where there have been several at a time
 _CHUNK = 256 * 1024
 _TRUE = {"1", "true", "yes"}
 
@@ -83,6 +88,7 @@ class Service:
     def __init__(self, path: str) -> None:
         self._path = path
         self._runs = 0
+        self._shared = False
         self._changed = anyio.Event()
 
     async def serve(self) -> None:
@@ -106,10 +112,13 @@ class Service:
                 await self._changed.wait()
             if clock.cancel_called and not self._runs:
                 return
-            grace = _LAST_GRACE
+            if not self._runs and not self._shared:
+                return
+            grace = _SHARED_GRACE
 
     async def _hold(self, stream: SocketStream) -> None:
         self._runs += 1
+        self._shared = self._shared or self._runs > 1
         self._changed.set()
         try:
             async with stream:
@@ -129,11 +138,13 @@ class Exchange:
     def __init__(self, stream: SocketBytes) -> None:
         self._link = Connection(stream, on_event=self._on_event)
         self._gateway: Gateway | None = None
+        self._bye = anyio.Event()
 
     async def hold(self) -> None:
-        """Relay until the container is gone; whatever is under way then ends with it."""
+        """Relay until the container is gone or has said bye; whatever is under way then ends with it."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._open, tasks)
+            tasks.start_soon(self._part, tasks)
             await self._link.run()
             tasks.cancel_scope.cancel()
         if self._gateway is not None:
@@ -162,10 +173,16 @@ class Exchange:
         model = {"name": upstream.model, "context": upstream.context, "output": upstream.output}
         self._link.send_message({"type": "hello", "protocol": PROTOCOL_VERSION, "model": model})
 
+    async def _part(self, tasks: TaskGroup) -> None:
+        await self._bye.wait()
+        self._link.send_message(self._describe())
+        await self._link.drain()
+        tasks.cancel_scope.cancel()
+
     def _on_event(self, event: LinkEvent) -> None:
         if isinstance(event, Message) and event.channel is Channel.CONTROL:
             if event.body.get("type") == "bye":
-                self._link.send_message(self._describe())
+                self._bye.set()
         elif event.channel is Channel.MODEL and self._gateway is not None:
             self._gateway.on_event(event)
         elif isinstance(event, Data):

@@ -79,6 +79,7 @@ class Lifeline:
         self._recorded = threading.Event()
         self._misconfigured: str | None = None
         self._socket: socket.socket | None = None
+        self._parting = False
         self.on_model: Callable[[LinkEvent], None] | None = None
         self.model: dict[str, Any] | None = None
         self.record = Record()
@@ -105,6 +106,7 @@ class Lifeline:
         """Ask for the record of what was relayed, and let go."""
         if self._socket is None:
             return
+        self._parting = True
         self.wire.send_message({"type": "bye"})
         self._recorded.wait(_RECORD_LIMIT)
 
@@ -143,7 +145,8 @@ class Lifeline:
         if not self._greeted.is_set():
             self._misconfigured = f"The gateway service went away ({reason}). Look at its log."
             self._greeted.set()
-        self._on_end(reason.replace("the host", "the gateway"))
+        if not self._parting:
+            self._on_end(reason.replace("the host", "the gateway"))
 
 
 def _connect() -> socket.socket:

@@ -306,7 +306,14 @@ def test_two_runs_at_once_share_a_gateway_and_keep_each_others_changes(
     assert [each.code for each in done] == [0, 0]
     assert [each.result.text for each in done] == ["Wrote one.", "Wrote two."]
     assert sorted(path.name for path in place.workspace.iterdir()) == ["one.txt", "shared.txt", "two.txt"]
-    wait_until(lambda: place.remains(client)["gateway-1"] == "exited", 15)
+    wait_until(lambda: place.remains(client)["gateway-1"] == "exited", 25)
+
+
+def test_runs_one_after_the_other_find_their_gateway(checkout: Open) -> None:
+    """Each starts while the one before has just ended, its gateway too."""
+    with ScriptedModel([], fault="refused") as model:
+        place = checkout(model.endpoint.base_url)
+        assert [place.run("x").code for _ in range(8)] == [4] * 8
 
 
 def test_what_the_user_changes_meanwhile_is_not_written_over(checkout: Open) -> None:
