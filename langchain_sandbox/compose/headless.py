@@ -23,6 +23,7 @@ from langchain_sandbox.compose.in_place import InPlace
 from langchain_sandbox.compose.line import Failure, Lifeline
 from langchain_sandbox.compose.memory import count_kills
 from langchain_sandbox.compose.mount import WORKSPACE, close_gate, locked
+from langchain_sandbox.compose.progress import describe_event
 from langchain_sandbox.compose.settings import ApplyPolicy, WorkspaceMode, read_choice, read_timeout
 from langchain_sandbox.compose.task import assign, read_task
 from langchain_sandbox.config import Limits
@@ -32,7 +33,6 @@ from langchain_sandbox.gateway.rules import find_shortage
 from langchain_sandbox.link import Channel, FileStream, LinkEvent, Message
 from langchain_sandbox.report import Report, build_fields
 from langchain_sandbox.transcript import Transcript
-from langchain_sandbox.untrusted import strip_controls
 from langchain_sandbox.workspace.apply import apply_to_snapshot
 from langchain_sandbox.workspace.changes import Changes
 from langchain_sandbox.workspace.git import GitError
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 _STALL_LIMIT = 60.0
 _ABORT_GRACE = 3.0
 _KILL_GRACE = 5.0
-_WIDTH = 160
 
 
 class HeadlessRun:
@@ -97,29 +96,39 @@ class HeadlessRun:
         return self._finish(snapshot, patch)
 
     def _work(self, snapshot: Snapshot) -> Patch:
+        """Have OpenCode do the task, and tell what it changed."""
         history = self._take_history(snapshot)
         close_gate(self._environ, self._mode)
-        shortage = find_shortage(int((self._lifeline.model or {})["context"]))
-        if shortage is not None:
-            self._warn(shortage)
-        for reason in snapshot.skipped:
-            self._warn(f"Left out on the way in: {reason}")
+        model = self._lifeline.model or {}
+        shortage = find_shortage(int(model["context"]))
+        for warning in [shortage, *(f"Left out on the way in: {reason}" for reason in snapshot.skipped)]:
+            if warning is not None:
+                self._warn(warning)
         children.start_reaper()
-        desk = Desk(self._lifeline.wire, on_event=self._on_event)
-        arrival = InPlace(desk, snapshot.entries) if self._mode == "direct" else Arrival(desk)
-        model = {key: (self._lifeline.model or {})[key] for key in ("context", "output")}
-        task = Task(desk, {"model": model, "changes_limit": self._limits.size("changes")}, arrival=arrival)
-        self._lifeline.on_model = task.endpoint.on_event
         self._report.mark("started")
-        arrival.start({"git": history.describe() if history else None})
-        if self._mode == "copy":
-            feeder = threading.Thread(target=_feed, args=(desk, arrival, snapshot, history), daemon=True)
-            feeder.start()
-        task.start(_describe(self._assigned))
-        self._await_end(task)
+        self._await_end(self._start(snapshot, history, model))
         self._report.mark("worked")
         self._report.steps = self._transcript.steps
         self._note_commits(history)
+        return self._collect(snapshot)
+
+    def _start(self, snapshot: Snapshot, history: History | None, model: Mapping[str, Any]) -> Task:
+        desk = Desk(self._lifeline.wire, on_event=self._on_event)
+        arrival = InPlace(desk, snapshot.entries) if self._mode == "direct" else Arrival(desk)
+        hello = {
+            "model": {"context": model["context"], "output": model["output"]},
+            "changes_limit": self._limits.size("changes"),
+        }
+        task = Task(desk, hello, arrival=arrival)
+        self._lifeline.on_model = task.endpoint.on_event
+        arrival.start({"git": history.describe() if history else None})
+        if self._mode == "copy":
+            threading.Thread(target=_feed, args=(desk, arrival, snapshot, history), daemon=True).start()
+        task.start(_describe(self._assigned))
+        return task
+
+    def _collect(self, snapshot: Snapshot) -> Patch:
+        """What was changed; when it cannot be kept, that is how the run ended."""
         children.kill_all()
         if not children.stop_reaper(_KILL_GRACE):
             self._warn("A process in the container would not die; its changes are left out.")
@@ -127,8 +136,7 @@ class HeadlessRun:
         try:
             if self._lost is not None:
                 raise self._lost
-            settled = self._changes.settle(snapshot)
-            patch = build_patch(snapshot, settled)
+            patch = build_patch(snapshot, self._changes.settle(snapshot))
         except (OSError, GitError) as error:
             self._report.claim = (self._report.claim or {}) | describe_loss(error)
             return Patch("", [])
@@ -252,25 +260,8 @@ class HeadlessRun:
         """Progress on standard error, one line for each event."""
         words = describe_event(kind, fields)
         if words:
-            sys.stderr.write(f"[{self._report.clock():7.2f} s] {words}\n")
+            sys.stderr.write(f"[{self._report.clock():6.1f} s] {words}\n")
             sys.stderr.flush()
-
-
-def describe_event(kind: str, fields: Mapping[str, Any]) -> str:
-    """One line of progress; nothing for what is no news. Pure."""
-    match kind:
-        case "tool_started":
-            given = fields["input"]
-            words = f"-> {fields['tool']}: {given.get('command') or given.get('filePath') or ''}"
-        case "tool_ended":
-            words = f"<- {fields['status']}: {fields['output'].strip().rpartition(chr(10))[2]}"
-        case "model_call":
-            words = f"model call {fields['index']}: {fields['error'] or 'answered'}"
-        case "warning":
-            words = f"warning: {fields['message']}"
-        case _:
-            return ""
-    return " ".join(strip_controls(words).split())[:_WIDTH]
 
 
 def describe_loss(error: OSError | GitError) -> dict[str, Any]:
