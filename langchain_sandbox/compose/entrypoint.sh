@@ -42,11 +42,16 @@ chmod 1777 /run/ws /run/own "$home" /tmp
 
 # --- who ------------------------------------------------------------------------------------------------------------
 
-owner=$(stat -c %u "$workspace")
-group=$(stat -c %g "$workspace")
-# Without PUID the files stay whose they are; a folder that Docker made is root's, and becomes the usual first user's.
-puid=${PUID:-$([ "$owner" = 0 ] && echo 1000 || echo "$owner")}
-pgid=${PGID:-$([ "$group" = 0 ] && echo "$puid" || echo "$group")}
+# Without PUID the files stay whose they are. A folder that Docker made is root's: it goes to whoever has the compose
+# file's folder, and where that is root, to the usual first user.
+puid=1000 pgid=1000
+for folder in "$project" "$workspace"; do
+    owner=$(stat -c %u "$folder")
+    if [ "$owner" != 0 ]; then puid=$owner pgid=$(stat -c %g "$folder"); fi
+done
+if [ "$pgid" = 0 ]; then pgid=$puid; fi
+puid=${PUID:-$puid}
+pgid=${PGID:-$pgid}
 for number in "$puid" "$pgid"; do
     [[ $number =~ ^[1-9][0-9]*$ ]] ||
         die "PUID=$puid PGID=$pgid: both must be positive numbers. The agent never runs as root;" \

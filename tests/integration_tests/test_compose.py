@@ -118,6 +118,15 @@ def test_the_caller_owns_the_files_and_links_lead_nobody_astray(checkout: Open, 
     assert {path.lstat().st_uid for path in place.workspace.rglob("*")} == {4321}
 
 
+def test_a_folder_that_docker_makes_belongs_to_whoever_has_the_checkout(checkout: Open) -> None:
+    with ScriptedModel([write("new.txt", "new\n"), say()]) as model:
+        place = checkout(model.endpoint.base_url)
+        os.chown(place.folder, 1234, 2345)
+        assert place.run("Write.").code == 0
+    for path in (place.workspace, place.workspace / "new.txt"):
+        assert (path.stat().st_uid, path.stat().st_gid) == (1234, 2345)
+
+
 def test_a_repository_goes_in_with_its_history_and_its_git_is_out_of_reach(checkout: Open) -> None:
     plant = (
         "git log --oneline; git status --short; echo evil > .git/hooks/post-checkout; git config core.fsmonitor evil;"
@@ -379,7 +388,7 @@ def test_a_killed_compose_leaves_a_run_that_ends_by_itself(checkout: Open, clien
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
-        ({"TASK": "x", "PUID": "0"}, "PUID=0 PGID=0: both must be positive numbers. The agent never runs as root"),
+        ({"TASK": "x", "PUID": "0"}, "PUID=0 PGID=1000: both must be positive numbers. The agent never runs as root"),
         ({"TASK": "x", "WORKSPACE_MODE": "bind"}, "WORKSPACE_MODE is copy or direct, not 'bind'."),
         ({"TASK": "x", "SANDBOX_CHANGES": "keep"}, "SANDBOX_CHANGES is one of apply, return, discard, not 'keep'."),
         ({"TASK": "x", "SANDBOX_TIMEOUT": "soon"}, "SANDBOX_TIMEOUT is a positive number of seconds, not 'soon'."),
