@@ -20,6 +20,11 @@ KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
 
+MAX_TASK = 4 * MIB
+"""Bytes that a task may have."""
+DEFAULT_TIMEOUT = 300.0
+"""Seconds that a run may take, where nobody says otherwise."""
+
 _HOST = re.compile(r"[A-Za-z0-9._:%-]+")
 _KEY = re.compile(r"[!-~]+")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)([kmgt]?)i?b?")
@@ -176,6 +181,11 @@ class Limits:
                 parse = _parse_bytes if item.name in _SIZES else _parse_number
                 values[item.name] = parse(variable, text)
         return cls(**values)
+
+
+def may_be_remote(environ: Mapping[str, str]) -> bool:
+    """Whether `SANDBOX_ALLOW_REMOTE_MODEL` lets the model server be outside the user's network."""
+    return environ.get("SANDBOX_ALLOW_REMOTE_MODEL", "").lower() in {"1", "true", "yes"}
 
 
 def _parse_number(variable: str, text: str) -> int | float | None:

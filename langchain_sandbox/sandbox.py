@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from langchain_sandbox.config import ChangesPolicy, Limits, ModelEndpoint
+from langchain_sandbox.config import DEFAULT_TIMEOUT, MAX_TASK, ChangesPolicy, Limits, ModelEndpoint, may_be_remote
 from langchain_sandbox.engine.address import find_engine
 from langchain_sandbox.errors import SandboxApplyError, SandboxConfigError
 from langchain_sandbox.event_log import EventLog
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
     from langchain_sandbox.events import SandboxEvent
     from langchain_sandbox.result import SandboxResult
-
-MAX_TASK = 4 * 1024 * 1024
-DEFAULT_TIMEOUT = 300.0
 
 
 class Sandbox:
@@ -87,7 +84,7 @@ class Sandbox:
         )
         self.queue_timeout = None if queue_timeout is None else _check_timeout("queue_timeout", queue_timeout)
         if allow_remote_model is None:
-            allow_remote_model = environ.get("SANDBOX_ALLOW_REMOTE_MODEL", "").lower() in {"1", "true", "yes"}
+            allow_remote_model = may_be_remote(environ)
         self.allow_remote_model = allow_remote_model
 
     def run(

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from langchain_sandbox.compose.settings import find_endpoint
-from langchain_sandbox.config import Limits
+from langchain_sandbox.config import Limits, may_be_remote
 from langchain_sandbox.engine.connection import Connection
 from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.gateway.relay import Gateway, GatewayFailure
@@ -41,7 +41,6 @@ PROJECT = Path("/host/project")
 _FIRST_GRACE = 60.0  # for the first container to come
 _SHARED_GRACE = 10.0  # for another one, where there have been several at a time
 _CHUNK = 256 * 1024
-_TRUE = {"1", "true", "yes"}
 
 logger = logging.getLogger(__name__)
 
@@ -152,10 +151,9 @@ class Exchange:
 
     async def _open(self, tasks: TaskGroup) -> None:
         """Find the model server, and say hello, or why not."""
-        remote = os.environ.get("SANDBOX_ALLOW_REMOTE_MODEL", "").lower() in _TRUE
         try:
             limits = Limits.from_env()
-            upstream = await find_upstream(find_endpoint(os.environ, PROJECT), allow_remote=remote)
+            upstream = await find_upstream(find_endpoint(os.environ, PROJECT), allow_remote=may_be_remote(os.environ))
         except UpstreamError as error:
             self._link.send_message({"type": "failure", "code": error.code, "message": str(error)})
             return

@@ -8,7 +8,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from langchain_sandbox.config import ModelEndpoint
+from langchain_sandbox.config import DEFAULT_TIMEOUT, ModelEndpoint
 from langchain_sandbox.errors import SandboxConfigError
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 WorkspaceMode = Literal["copy", "direct"]
 ApplyPolicy = Literal["apply", "return", "discard"]
-
-DEFAULT_TIMEOUT = 300.0
 
 # Where the seed keeps its files, below the folder of the compose file; the first that is there counts.
 CONFIG_PLACES = ("config/opencode.json", "config/opencode/opencode.json", "opencode.json")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from langchain_sandbox.commands.folder import DEFAULTS, REPOSITORY_FOLDERS, load_commands
 from langchain_sandbox.commands.template import parse_call, render
+from langchain_sandbox.config import MAX_TASK
 from langchain_sandbox.errors import SandboxConfigError
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
 TASK_FILE = Path("/run/home/task")  # where the entrypoint puts a copy of TASK_FILE
 OPERATOR_COMMANDS = Path("/run/home/.config/opencode/commands")
-
-_MAX_TASK = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +46,8 @@ def read_task(environ: Mapping[str, str], task_file: Path = TASK_FILE) -> str:
         content = task_file.read_bytes()
     else:
         content = environ.get("TASK", "").encode("utf-8", "surrogateescape")
-    if len(content) > _MAX_TASK:
-        msg = f"The task has {len(content)} bytes; at most {_MAX_TASK} are taken. Put long material into the workspace."
+    if len(content) > MAX_TASK:
+        msg = f"The task has {len(content)} bytes; at most {MAX_TASK} are taken. Put long material into the workspace."
         raise SandboxConfigError(msg)
     try:
         text = content.decode("utf-8")
