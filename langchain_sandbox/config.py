@@ -6,15 +6,17 @@ import math
 import os
 import re
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from langchain_sandbox.errors import SandboxConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 ChangesPolicy = Literal["return", "review", "apply", "discard"]
+WorkspaceMode = Literal["copy", "bind"]
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -24,11 +26,13 @@ MAX_TASK = 4 * MIB
 """Bytes that a task may have."""
 DEFAULT_TIMEOUT = 300.0
 """Seconds that a run may take, where nobody says otherwise."""
+DEFAULT_HISTORY = 200
+"""Commits of a repository that go in, where nobody says otherwise."""
 
 _HOST = re.compile(r"[A-Za-z0-9._:%-]+")
 _KEY = re.compile(r"[!-~]+")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)([kmgt]?)i?b?")
-_SIZES = ("memory", "workspace", "home", "tmp", "changes")
+_SIZES = ("memory", "workspace", "workspace_file", "home", "tmp", "changes")
 _WHOLE = {"pids", "workspace_files", "model_calls", "tokens"}
 
 _UNITS = {"": 1, "k": KIB, "m": MIB, "g": GIB, "t": 1024 * GIB}
@@ -102,6 +106,104 @@ class ModelEndpoint:
         return cls(base_url, environ.get("SANDBOX_MODEL_NAME") or None, environ.get("SANDBOX_MODEL_API_KEY") or None)
 
 
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The folder that tasks work on, and how it goes into the container.
+
+    What goes in of a git repository are its tracked files and those that git does not ignore, as they are now, with
+    the last commits of HEAD; of another folder, everything. Patterns are as in a `.gitignore`: a name without a slash
+    is looked for at every depth, one with a slash counts from the folder.
+
+    Args:
+        path: The folder; a leading `~` is the home folder.
+        include: Patterns of what goes in although git ignores it.
+        exclude: Patterns of what stays outside. The container does not see it, and git in there does not miss it.
+        history: Commits of HEAD that go in, so that log, blame and diff work inside; 0 for none.
+        mode: `"copy"` has the agent work on a copy; `"bind"` mounts the folder itself, with its `.git` read-only, for
+            trees that are too big to copy. docs/workspace.md says what that costs in safety.
+
+    Raises:
+        SandboxConfigError: If a pattern leads out of the folder, or a value is none of those above.
+
+    Example:
+        ```python
+        Workspace("path/to/repository", include=[".env.test", "node_modules"], exclude=["*.mp4"])
+        ```
+    """
+
+    path: Path
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    history: int = DEFAULT_HISTORY
+    mode: WorkspaceMode = "copy"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", _parse_folder(self.path))
+        for name in ("include", "exclude"):
+            object.__setattr__(self, name, _parse_patterns(name, getattr(self, name)))
+        if isinstance(self.history, bool) or not isinstance(self.history, int) or self.history < 0:
+            msg = f"Workspace.history is a number of commits, 0 for none, not {self.history!r}."
+            raise SandboxConfigError(msg)
+        if self.mode not in get_args(WorkspaceMode):
+            msg = f"Workspace.mode is one of {', '.join(get_args(WorkspaceMode))}, not {self.mode!r}."
+            raise SandboxConfigError(msg)
+
+    @classmethod
+    def of(cls, value: Self | str | os.PathLike[str], environ: Mapping[str, str] | None = None) -> Self:
+        """A folder with the options that `SANDBOX_WORKSPACE_INCLUDE`, `_EXCLUDE`, `_HISTORY` and `_MODE` give.
+
+        Args:
+            value: The folder; what is a `Workspace` already is given back as it is.
+            environ: Where to read; the process environment by default. Patterns are separated by line breaks or commas.
+
+        Raises:
+            SandboxConfigError: As for the class; the message names the variable.
+        """
+        if isinstance(value, cls):
+            return value
+        environ = os.environ if environ is None else environ
+        history = environ.get("SANDBOX_WORKSPACE_HISTORY", "").strip()
+        if history and not history.isdecimal():
+            msg = f"SANDBOX_WORKSPACE_HISTORY is a number of commits, 0 for none, not {history!r}."
+            raise SandboxConfigError(msg)
+        return cls(
+            value,  # type: ignore[arg-type]
+            include=_split_patterns(environ.get("SANDBOX_WORKSPACE_INCLUDE", "")),
+            exclude=_split_patterns(environ.get("SANDBOX_WORKSPACE_EXCLUDE", "")),
+            history=int(history) if history else DEFAULT_HISTORY,
+            mode=environ.get("SANDBOX_WORKSPACE_MODE", "").strip() or "copy",  # type: ignore[arg-type]
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyPolicy:
+    """How a result's changes get into the user's tree.
+
+    Args:
+        moved: What to do where the tree is not as it was when the run began: `"merge"` tries three ways, and changes
+            nothing if there is a conflict; `"refuse"` changes nothing.
+        commits: What becomes of commits that the agent made: `"auto"` moves the branch forward where that is possible
+            and makes a branch `sandbox/<run>` of them where it is not; `"branch"` makes that branch and leaves the
+            folder as it is; `"files"` applies the files and no commits.
+        risky: What to do with changes that would run or be obeyed on this machine or in CI without anybody starting
+            the project: `"refuse"` to apply the result, or `"allow"` them.
+
+    Raises:
+        SandboxConfigError: If a value is none of these.
+    """
+
+    moved: Literal["merge", "refuse"] = "merge"
+    commits: Literal["auto", "branch", "files"] = "auto"
+    risky: Literal["refuse", "allow"] = "refuse"
+
+    def __post_init__(self) -> None:
+        allowed = {"moved": ("merge", "refuse"), "commits": ("auto", "branch", "files"), "risky": ("refuse", "allow")}
+        for name, values in allowed.items():
+            if getattr(self, name) not in values:
+                msg = f"ApplyPolicy.{name} is one of {', '.join(values)}, not {getattr(self, name)!r}."
+                raise SandboxConfigError(msg)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What one run may use. Sizes are bytes, or text such as `"2g"` and `"512m"`.
@@ -113,8 +215,9 @@ class Limits:
         memory: For the processes in the container; there is no swap.
         cpus: Cores, as a share of time.
         pids: Processes and threads.
-        workspace: Size of the repository's copy in the container.
+        workspace: Size of the repository's copy in the container, history included.
         workspace_files: Files and folders in that copy.
+        workspace_file: Size of a single file in it.
         home: Size of the home folder (OpenCode's database and logs).
         tmp: Size of `/tmp`.
         changes: Bytes of changed files that are taken out of the container.
@@ -137,6 +240,7 @@ class Limits:
     pids: int = 256
     workspace: int | str = GIB
     workspace_files: int = 200_000
+    workspace_file: int | str = 512 * MIB
     home: int | str = 512 * MIB
     tmp: int | str = 512 * MIB
     changes: int | str = 256 * MIB
@@ -158,7 +262,7 @@ class Limits:
                 msg = f"Limits.{item.name} must be a {kind}, not {value!r}."
                 raise SandboxConfigError(msg)
 
-    def size(self, name: Literal["memory", "workspace", "home", "tmp", "changes"]) -> int:
+    def size(self, name: Literal["memory", "workspace", "workspace_file", "home", "tmp", "changes"]) -> int:
         """One of the sizes in bytes, whichever way it was written."""
         return int(getattr(self, name))
 
@@ -183,9 +287,93 @@ class Limits:
         return cls(**values)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How much is kept of runs that are over, in the state folder (`SANDBOX_STATE_DIR`).
+
+    What is kept of a run makes its changes mergeable, revertible, and applicable by another process.
+
+    Args:
+        runs: How many runs; 0 keeps nothing, and long patches are part of the result then.
+        days: For how long.
+        size: For all together, in bytes, or text such as `"2g"`.
+
+    Raises:
+        SandboxConfigError: If a value is negative or cannot be read.
+    """
+
+    runs: int = 100
+    days: float = 30.0
+    size: int | str = 2 * GIB
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", _parse_bytes("Retention.size", self.size))
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+                msg = f"Retention.{item.name} is a number that is not negative, not {value!r}."
+                raise SandboxConfigError(msg)
+
+    @property
+    def room(self) -> int:
+        """The size in bytes, whichever way it was written."""
+        return int(self.size)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read `SANDBOX_KEEP_RUNS`, `SANDBOX_KEEP_DAYS` and `SANDBOX_KEEP_SIZE`.
+
+        Args:
+            environ: Where to read; the process environment by default.
+
+        Raises:
+            SandboxConfigError: If a value cannot be read; the message names the variable.
+        """
+        environ = os.environ if environ is None else environ
+        values: dict[str, Any] = {}
+        for item in fields(cls):
+            variable = f"SANDBOX_KEEP_{item.name.upper()}"
+            text = environ.get(variable, "").strip()
+            if text:
+                values[item.name] = (
+                    _parse_bytes(variable, text) if item.name == "size" else _parse_number(variable, text)
+                )
+        return cls(**values)
+
+
 def may_be_remote(environ: Mapping[str, str]) -> bool:
     """Whether `SANDBOX_ALLOW_REMOTE_MODEL` lets the model server be outside the user's network."""
     return environ.get("SANDBOX_ALLOW_REMOTE_MODEL", "").lower() in {"1", "true", "yes"}
+
+
+def _parse_folder(value: str | os.PathLike[str]) -> Path:
+    try:
+        if not os.fspath(value):
+            msg = "workspace is empty; leave it out for a run without files, or use '.' for the current folder."
+            raise SandboxConfigError(msg)
+        return Path(value).expanduser().absolute()
+    except (TypeError, RuntimeError) as error:
+        msg = f"workspace is the path of a folder, not {value!r}: {error}."
+        raise SandboxConfigError(msg) from error
+
+
+def _split_patterns(text: str) -> list[str]:
+    return [part.strip() for part in re.split(r"[\n,]", text) if part.strip()]
+
+
+def _parse_patterns(name: str, values: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(values, str):
+        msg = f"Workspace.{name} is a list of patterns; write [{values!r}]."
+        raise SandboxConfigError(msg)
+    patterns = []
+    for value in values:
+        pattern = os.fspath(value)
+        plain = pattern.removeprefix("./").rstrip("/")
+        if not plain or "\0" in plain or plain.startswith("/") or ".." in plain.split("/"):
+            msg = f"Workspace.{name}: {pattern!r} is not a path or pattern below the workspace's folder."
+            raise SandboxConfigError(msg)
+        patterns.append(plain)
+    return tuple(patterns)
 
 
 def _parse_number(variable: str, text: str) -> int | float | None:

@@ -62,6 +62,7 @@ class FileStream(IntEnum):
     RESULT = 0
     TAR = 1
     PACK = 2
+    PACK_INDEX = 3
     FIRST_CHANGE = 16
 
 

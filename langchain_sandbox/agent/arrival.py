@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.agent import children
 from langchain_sandbox.agent.opencode import REPOSITORY, tool_environment
+from langchain_sandbox.agent.repository import call, restore_git
 from langchain_sandbox.link import Data, End, FileStream, LinkEvent
 
 if TYPE_CHECKING:
@@ -23,17 +24,29 @@ class ArrivalError(Exception):
 
 
 class Arrival:
-    """Receives the work folder; `wait` returns once all of it is in place."""
+    """Receives the workspace; `wait` returns once all of it is in place.
 
-    def __init__(self, wire: Outlet) -> None:
+    Then `manifest` is how each of its files looked, `nested` the folders in it that are repositories of their own
+    outside, and `base` the commit that was checked out.
+
+    Args:
+        wire: Where it comes from.
+        folder: Where the files belong: the repository's root, or a folder in it.
+    """
+
+    def __init__(self, wire: Outlet, *, folder: str = REPOSITORY) -> None:
         self._wire = wire
+        self.folder = folder
         self._streams: dict[int, queue.SimpleQueue[LinkEvent]] = {
             FileStream.TAR: queue.SimpleQueue(),
             FileStream.PACK: queue.SimpleQueue(),
+            FileStream.PACK_INDEX: queue.SimpleQueue(),
         }
         self._done = threading.Event()
         self._error: str | None = None
         self.manifest: dict[str, tuple[int, ...]] = {}
+        self.nested: list[str] = []
+        self.base: str | None = None
 
     def start(self, description: dict[str, Any]) -> None:
         """Begin; `description["git"]` says how the repository's git should look, or is `None`."""
@@ -66,20 +79,47 @@ class Arrival:
             # repository in a folder of somebody else's "dubious".
             os.makedirs(REPOSITORY)
             branch = git["branch"] if git and git["branch"] else "main"
-            _git("init", "--quiet", "--initial-branch", branch)
-            self._pump(FileStream.TAR, ["tar", "--extract", "--preserve-permissions", "--no-same-owner", "--file=-"])
+            call("init", "--quiet", "--initial-branch", branch)
+            os.makedirs(self.folder, exist_ok=True)
+            command = ["tar", "--extract", "--preserve-permissions", "--no-same-owner", "--file=-"]
+            self._pump(FileStream.TAR, command)
+            # A second core can look at the files while the history comes in.
+            looking = threading.Thread(target=self._look, name="manifest", daemon=True)
+            looking.start()
+            if git is not None and git["pack"]:
+                folder = f"{REPOSITORY}/.git/objects/pack"
+                self._store(FileStream.PACK, f"{folder}/{git['pack']}.pack")
+                self._store(FileStream.PACK_INDEX, f"{folder}/{git['pack']}.idx")
+            looking.join()
             if git is not None:
-                self._pump(FileStream.PACK, ["git", "index-pack", "--stdin"])
-                _restore_git(git)
-            self.manifest = take_manifest()
-        except (OSError, KeyError, TypeError) as error:
+                prefix = os.path.relpath(self.folder, REPOSITORY)
+                restore_git(git, self.manifest, prefix="" if prefix == "." else f"{prefix}/")
+                self.nested = [str(path) for path in git["nested"]]
+                self.base = git["head"]
+        except (OSError, KeyError, TypeError, ValueError) as error:
             self._error = str(error)
         finally:
             self._done.set()
 
+    def _look(self) -> None:
+        try:
+            self.manifest = take_manifest(self.folder)
+        except OSError as error:
+            self._error = str(error)
+
+    def _store(self, stream: int, path: str) -> None:
+        """Write a stream down as a file."""
+        with open(path, "wb") as file:
+            while isinstance(event := self._streams[stream].get(), Data):
+                file.write(event.payload)
+                self._wire.acknowledge(event)
+        if not isinstance(event, End):
+            msg = f"{path} came in part only"
+            raise OSError(msg)
+
     def _pump(self, stream: int, command: Sequence[str]) -> None:
         errors = os.fdopen(os.memfd_create("stderr"), "w+b")
-        child = children.spawn(command, cwd=REPOSITORY, env=tool_environment(), stdin=subprocess.PIPE, stderr=errors)
+        child = children.spawn(command, cwd=self.folder, env=tool_environment(), stdin=subprocess.PIPE, stderr=errors)
         assert child.stdin is not None
         broken = False
         while True:
@@ -109,38 +149,23 @@ class Arrival:
             raise OSError(msg)
 
 
-def take_manifest() -> dict[str, tuple[int, ...]]:
-    """How each file of the work folder looks now, so that changes can be told later."""
+def take_manifest(root: str) -> dict[str, tuple[int, ...]]:
+    """How each file of a folder looks now, by its path in there, so that changes can be told later."""
     manifest: dict[str, tuple[int, ...]] = {}
-    for folder, folders, names in os.walk(REPOSITORY):
-        if folder == REPOSITORY:
-            folders[:] = [name for name in folders if name != ".git"]
-        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
-        for name in [*names, *links]:
-            path = os.path.join(folder, name)
-            manifest[os.path.relpath(path, REPOSITORY)] = fingerprint(os.lstat(path))
+    waiting = [""]
+    while waiting:
+        inside = waiting.pop()
+        with os.scandir(f"{root}/{inside}") as entries:
+            for entry in entries:
+                path = inside + entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    if path != ".git":
+                        waiting.append(f"{path}/")
+                else:
+                    manifest[path] = fingerprint(entry.stat(follow_symlinks=False))
     return manifest
 
 
 def fingerprint(status: os.stat_result) -> tuple[int, ...]:
     """What changes when a file does. The change time cannot be set back by a program that hides its tracks."""
     return (status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-
-
-def _restore_git(git: dict[str, Any]) -> None:
-    if git["shallow"]:
-        with open(f"{REPOSITORY}/.git/shallow", "w", encoding="ascii") as file:
-            file.writelines(f"{commit}\n" for commit in git["shallow"])
-    if git["branch"]:
-        _git("update-ref", f"refs/heads/{git['branch']}", git["head"])
-    else:
-        _git("update-ref", "--no-deref", "HEAD", git["head"])
-    for key in ("user.name", "user.email"):
-        if git.get(key):
-            _git("config", key, git[key])
-    # The index becomes HEAD's, then learns the files' times, so that `git status` need not read them all.
-    _git("reset", "--quiet", "--mixed")
-
-
-def _git(*arguments: str) -> bytes:
-    return children.run(["git", *arguments], cwd=REPOSITORY, env=tool_environment(), timeout=120.0)

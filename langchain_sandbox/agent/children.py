@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _CHUNK = 64 * 1024
+_EXPENDABLE = "500"
 _LAST_WORDS = 1.0  # after the timeout, for the pipe of what was killed to come to its end
 
 _exits: dict[int, int] = {}
@@ -55,7 +56,7 @@ def spawn(
     *,
     cwd: str,
     env: Mapping[str, str],
-    stdin: int = subprocess.DEVNULL,
+    stdin: int | IO[bytes] = subprocess.DEVNULL,
     stdout: int | IO[bytes] = subprocess.DEVNULL,
     stderr: int | IO[bytes] = subprocess.DEVNULL,
     session: Literal["own", "ours"] = "own",
@@ -86,9 +87,19 @@ def spawn(
             )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        _expose(child.pid)
         _ours[child.pid] = child
         _changed.notify_all()
     return child
+
+
+def _expose(pid: int) -> None:
+    """Have the kernel, when memory runs out, take this process and its children before it takes us."""
+    try:
+        with open(f"/proc/{pid}/oom_score_adj", "w", encoding="ascii") as file:
+            file.write(_EXPENDABLE)
+    except OSError:
+        pass  # it is gone already, or not ours to judge
 
 
 def wait(child: subprocess.Popen[bytes], timeout: float | None = None) -> int | None:
@@ -98,14 +109,31 @@ def wait(child: subprocess.Popen[bytes], timeout: float | None = None) -> int | 
         return _exits.get(child.pid)
 
 
-def run(command: Sequence[str], *, cwd: str, env: Mapping[str, str], timeout: float = 60.0) -> bytes:
+def run(
+    command: Sequence[str],
+    *,
+    cwd: str,
+    env: Mapping[str, str],
+    stdin: bytes = b"",
+    timeout: float = 60.0,
+    check: bool = True,
+) -> bytes:
     """Run a short command to its end and return its standard output.
+
+    Args:
+        command: The program and its arguments.
+        cwd: Where it starts.
+        env: All of its environment.
+        stdin: Its standard input.
+        timeout: Seconds that it may take.
+        check: Whether it is an error when it fails.
 
     Raises:
         OSError: If it fails or takes longer than `timeout` seconds; the message holds its last words.
     """
-    errors = os.fdopen(os.memfd_create("stderr"), "w+b")  # in memory: the disk may be what is full
-    child = spawn(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=errors)
+    errors = _in_memory("stderr")
+    with _in_memory("stdin", stdin) as given:
+        child = spawn(command, cwd=cwd, env=env, stdin=given, stdout=subprocess.PIPE, stderr=errors)
     killer = threading.Timer(timeout, _kill, (child,))
     killer.daemon = True
     killer.start()
@@ -117,13 +145,21 @@ def run(command: Sequence[str], *, cwd: str, env: Mapping[str, str], timeout: fl
     with errors:
         errors.seek(0)
         words = errors.read(500).decode("utf-8", "replace").strip()
-    if code != 0:
+    if code != 0 and check:
         msg = f"{' '.join(command[:3])} ended with {code}: {words}"
         raise OSError(msg)
     if output is None:
         msg = f"{' '.join(command[:3])} left a program behind that holds its output open"
         raise OSError(msg)
     return output
+
+
+def _in_memory(name: str, content: bytes = b"") -> IO[bytes]:
+    """A file that needs no disk, since the disk may be what is full."""
+    file = os.fdopen(os.memfd_create(name), "w+b")
+    file.write(content)
+    file.seek(0)
+    return file
 
 
 def _kill(child: subprocess.Popen[bytes]) -> None:

@@ -1,6 +1,7 @@
-"""The changes' way out: which files differ from what arrived, one stream each.
+"""The changes' way out: which files differ from what arrived, one stream each, and new commits as one bundle.
 
-What is sent is a claim; the host checks every path and compares every content with its own snapshot.
+What is sent is a claim; the host checks every path and compares every content with its own snapshot. It is sent as it
+comes about, not only at the end, so that a container that breaks takes no more with it than the last seconds' work.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ import errno
 import itertools
 import os
 import stat
-from typing import TYPE_CHECKING, Any
+import threading
+import time
+from typing import IO, TYPE_CHECKING, Any
 
 from langchain_sandbox.agent import children
-from langchain_sandbox.agent.arrival import fingerprint
+from langchain_sandbox.agent.arrival import Arrival, fingerprint
 from langchain_sandbox.agent.opencode import REPOSITORY, tool_environment
 from langchain_sandbox.link import Channel, FileStream
 
@@ -24,103 +27,202 @@ if TYPE_CHECKING:
 _CHUNK = 64 * 1024
 _MAX_SKIPPED = 100
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a fifo in the file's place must not hold us
+_PAUSE = 3.0
+_SHARE = 20  # one part of the time is for looking, at most; the others are for working
+_GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
+_BUNDLE_LIMIT = 30.0
 
 
-def send_changes(wire: Outlet, manifest: dict[str, tuple[int, ...]], *, limit: int) -> dict[str, Any]:
-    """Send every changed file and return the summary for the host.
+class Departure:
+    """Sends what has changed, as often as it is asked to; each time only what is not as it was sent last.
 
     Args:
         wire: Where to.
-        manifest: How the files looked when they arrived.
-        limit: Bytes of content to send at most; what goes beyond is named in the summary instead.
+        arrival: What came in; complete.
+        limit: Bytes of content to send at most in the end, and once more on the way there; what goes beyond is named
+            in the summary instead.
     """
-    streams = itertools.count(FileStream.FIRST_CHANGE)
-    left = limit
-    change: dict[str, Any] | None
-    skipped: list[dict[str, str]] = []
-    for path in sorted(_candidates(manifest)):
-        change = _describe(path, manifest.get(path))
-        if change is None:
-            continue
-        reason = change.get("skipped")
-        if change.get("size", 0) > left:
-            reason = "over the limit for changes"
-        if reason is None:
-            try:
-                left -= _send(wire, next(streams), path, change)
-            except OSError as error:
-                reason = error.strerror or "unreadable"
-        if reason is not None and len(skipped) < _MAX_SKIPPED:
-            skipped.append({"path": path, "reason": reason})
-    return {"skipped": skipped}
+
+    def __init__(self, wire: Outlet, arrival: Arrival, *, limit: int) -> None:
+        self._wire = wire
+        self._arrival = arrival
+        self._limit = self._ahead = limit
+        self._sent: dict[str, tuple[int, ...] | None] = {}  # as which it went; None: as deleted
+        self._sizes: dict[str, int] = {}
+        self._streams = itertools.count(FileStream.FIRST_CHANGE)
+        self._lock = threading.Lock()
+        self._over = False
+
+    def start(self) -> None:
+        """Send now and then what has changed until then, until `finish`."""
+        threading.Thread(target=self._look_now_and_then, name="departure", daemon=True).start()
+
+    def finish(self) -> dict[str, Any]:
+        """Send what is left, and return the summary for the host. Nothing may change any more."""
+        with self._lock:
+            self._over = True
+            skipped = self._send_changes()
+            reason = self._send_commits()
+            if reason is not None:
+                skipped.append({"path": "commits", "reason": reason})
+            return {"skipped": skipped}
+
+    def _look_now_and_then(self) -> None:
+        pause = _PAUSE
+        while True:
+            time.sleep(pause)
+            with self._lock:
+                if self._over:
+                    return
+                began = time.monotonic()
+                try:
+                    self._send_changes()
+                except OSError:
+                    pass  # the files move under our eyes; the last look is at files that stand still
+                pause = max(_PAUSE, (time.monotonic() - began) * _SHARE)
+
+    def _send_changes(self) -> list[dict[str, str]]:
+        skipped: list[dict[str, str]] = []
+        for path in sorted(self._candidates()):
+            reason = self._settle(path)
+            if reason is not None and len(skipped) < _MAX_SKIPPED:
+                skipped.append({"path": path, "reason": reason})
+        return skipped
+
+    def _settle(self, path: str) -> str | None:
+        """Bring the host up to date with one path, and return why that is not possible."""
+        before = self._arrival.manifest.get(path)
+        change = _describe(self._arrival.folder, path, before)
+        reason: str | None = change.pop("skipped", None) if change is not None else None
+        if change is None or reason is not None:
+            if path in self._sent:
+                self._tell(path, {"kind": "unchanged"})
+                del self._sent[path]
+                self._sizes.pop(path, None)
+            return reason
+        now = change.pop("fingerprint", None)
+        if path in self._sent and self._sent[path] == now:
+            return None
+        size = change.get("size", 0)
+        if size > self._limit - sum(self._sizes.values()) + self._sizes.get(path, 0):
+            return "over the limit for changes"
+        if not self._over:
+            if size > self._ahead:
+                return None  # it goes with the last look
+            self._ahead -= size
+        try:
+            self._tell(path, change)
+        except OSError as error:
+            return error.strerror or "unreadable"
+        self._sent[path] = now
+        self._sizes[path] = size
+        return None
+
+    def _tell(self, path: str, change: dict[str, Any]) -> None:
+        """Send one change.
+
+        Raises:
+            OSError: If the file cannot be opened; nothing was sent then.
+        """
+        file = change["kind"] == "file"
+        descriptor = os.open(os.path.join(self._arrival.folder, path), _READ) if file else None
+        stream = next(self._streams)
+        self._wire.send_message({"type": "change", "path": path, **change}, channel=Channel.FILES, stream=stream)
+        if descriptor is not None:
+            with open(descriptor, "rb", buffering=0) as content:
+                self._send(stream, content, change["size"])
+        self._wire.send_end(channel=Channel.FILES, stream=stream)
+
+    def _send(self, stream: int, content: IO[bytes], size: int) -> None:
+        while size and (chunk := content.read(min(_CHUNK, size))):
+            self._wire.send_data(chunk, channel=Channel.FILES, stream=stream)
+            size -= len(chunk)
+
+    def _candidates(self) -> set[str]:
+        """Paths below the work folder that may have changed."""
+        folder = self._arrival.folder
+        found = set(self._arrival.manifest) | set(self._sent)
+        try:
+            command = [*_GIT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+            output = children.run(command, cwd=folder, env=tool_environment())
+            listed = {os.fsdecode(name) for name in output.split(b"\0") if name}
+        except OSError:
+            if not self._over:
+                raise
+            listed = set(_walk(folder, ""))  # the agent broke its own git; better too much than nothing
+        for name in listed:
+            # A repository inside the repository is listed as one folder.
+            found.update(_walk(folder, name.rstrip("/")) if name.endswith("/") else (name,))
+        for nested in self._arrival.nested:
+            found.update(_list_nested(folder, nested))
+        return found
+
+    def _send_commits(self) -> str | None:
+        """Send the commits that are new, and return why that is not possible."""
+        try:
+            since = ["--not", self._arrival.base] if self._arrival.base else []
+            command = [*_GIT, "rev-list", "--count", "HEAD", "--branches", *since]
+            if children.run(command, cwd=REPOSITORY, env=tool_environment()).strip() in {b"", b"0"}:
+                return None
+            bundle = os.fdopen(os.memfd_create("bundle"), "w+b")
+            command = [*_GIT, "bundle", "create", "--quiet", "-", "HEAD", "--branches", *since]
+            child = children.spawn(command, cwd=REPOSITORY, env=tool_environment(), stdout=bundle)
+            if children.wait(child, _BUNDLE_LIMIT) != 0:
+                return "git bundle failed"
+            size = bundle.seek(0, os.SEEK_END)
+            if size > self._limit:
+                return "over the limit for changes"
+            bundle.seek(0)
+            stream = next(self._streams)
+            self._wire.send_message({"type": "commits", "size": size}, channel=Channel.FILES, stream=stream)
+            self._send(stream, bundle, size)
+            self._wire.send_end(channel=Channel.FILES, stream=stream)
+        except OSError:
+            return None  # there is no commit at all, or no repository any more
+        return None
 
 
-def _candidates(manifest: dict[str, tuple[int, ...]]) -> set[str]:
-    command = [
-        "git",
-        "-c",
-        "core.fsmonitor=false",
-        "ls-files",
-        "-z",
-        "--cached",
-        "--others",
-        "--exclude-standard",
-    ]
-    try:
-        output = children.run(command, cwd=REPOSITORY, env=tool_environment())
-        listed = {os.fsdecode(name) for name in output.split(b"\0") if name}
-    except OSError:
-        listed = set(_walk(""))  # the agent broke its own git; better too much than nothing
-    found = set(manifest)
-    for name in listed:
-        # A repository inside the repository is listed as one folder.
-        found.update(_walk(name.rstrip("/")) if name.endswith("/") else (name,))
-    return found
-
-
-def _walk(below: str) -> Iterator[str]:
-    for folder, folders, names in os.walk(os.path.join(REPOSITORY, below)):
+def _walk(root: str, below: str) -> Iterator[str]:
+    for folder, folders, names in os.walk(os.path.join(root, below)):
         if ".git" in folders:
             folders.remove(".git")
         links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
         for name in [*names, *links]:
-            yield os.path.relpath(os.path.join(folder, name), REPOSITORY)
+            yield os.path.relpath(os.path.join(folder, name), root)
 
 
-def _describe(path: str, before: tuple[int, ...] | None) -> dict[str, Any] | None:
+def _list_nested(root: str, below: str) -> Iterator[str]:
+    """What git would list in a repository inside, which here is a folder that git knows nothing of."""
+    folder = os.path.join(root, below)
+    command = [*_GIT, f"--git-dir={REPOSITORY}/.git", f"--work-tree={folder}"]
+    command += ["ls-files", "-z", "--others", "--exclude-standard"]
+    try:
+        output = children.run(command, cwd=folder, env=tool_environment() | {"GIT_INDEX_FILE": "/tmp/no-index"})
+    except OSError:
+        yield from _walk(root, below)
+        return
+    for name in output.split(b"\0"):
+        if name:
+            path = os.path.join(below, os.fsdecode(name))
+            yield from _walk(root, path.rstrip("/")) if path.endswith("/") else (path,)
+
+
+def _describe(root: str, path: str, before: tuple[int, ...] | None) -> dict[str, Any] | None:
     """What to tell about a path: nothing when it is as it came."""
-    full = os.path.join(REPOSITORY, path)
-    deleted = {"path": path, "kind": "deleted"} if before is not None else None
+    full = os.path.join(root, path)
+    deleted = {"kind": "deleted"} if before is not None else None
     try:
         now = os.lstat(full)
-        if before == fingerprint(now):
+        seen = fingerprint(now)
+        if before == seen:
             return None
         if stat.S_ISREG(now.st_mode):
             executable = bool(now.st_mode & stat.S_IXUSR)
-            return {"path": path, "kind": "file", "executable": executable, "size": now.st_size}
+            return {"kind": "file", "executable": executable, "size": now.st_size, "fingerprint": seen}
         if stat.S_ISLNK(now.st_mode):
-            return {"path": path, "kind": "symlink", "target": os.readlink(full)}
+            return {"kind": "symlink", "target": os.readlink(full), "fingerprint": seen}
     except OSError as error:
         missing = error.errno in {errno.ENOENT, errno.ENOTDIR}
-        return deleted if missing else {"path": path, "skipped": error.strerror or "unreadable"}
+        return deleted if missing else {"skipped": error.strerror or "unreadable"}
     # A folder where a file was; what is in it are candidates of their own.
-    return deleted if stat.S_ISDIR(now.st_mode) else {"path": path, "skipped": "not a file"}
-
-
-def _send(wire: Outlet, stream: int, path: str, change: dict[str, Any]) -> int:
-    """Send one change and return the bytes of content that it took.
-
-    Raises:
-        OSError: If the file cannot be opened; nothing was sent then.
-    """
-    size: int = change.get("size", 0)
-    descriptor = os.open(os.path.join(REPOSITORY, path), _READ) if change["kind"] == "file" else None
-    wire.send_message({"type": "change", **change}, channel=Channel.FILES, stream=stream)
-    if descriptor is not None:
-        with open(descriptor, "rb") as file:
-            left = size
-            while left and (chunk := file.read(min(_CHUNK, left))):
-                wire.send_data(chunk, channel=Channel.FILES, stream=stream)
-                left -= len(chunk)
-    wire.send_end(channel=Channel.FILES, stream=stream)
-    return size
+    return deleted if stat.S_ISDIR(now.st_mode) else {"skipped": "not a file"}

@@ -39,12 +39,13 @@ class OpenCodeError(Exception):
         self.code = code
 
 
-def build_config(*, context: int, output: int) -> dict[str, Any]:
+def build_config(*, context: int, output: int, folder: str = REPOSITORY) -> dict[str, Any]:
     """OpenCode's configuration: one provider on loopback, nothing from outside, nothing ever asked.
 
     Args:
         context: Tokens that the model takes in all.
         output: Tokens that it may answer with.
+        folder: Where it works.
     """
     return {
         "autoupdate": False,
@@ -76,7 +77,7 @@ def build_config(*, context: int, output: int) -> dict[str, Any]:
         # A permission that asks would wait for ever: nobody is there to answer.
         "permission": {"*": "allow", "question": "deny", "external_directory": "allow", "doom_loop": "allow"},
         # Project configuration is switched off below, and its AGENTS.md with it: that one is named here.
-        "instructions": [f"{REPOSITORY}/AGENTS.md"],
+        "instructions": [f"{folder}/AGENTS.md"],
     }
 
 
@@ -134,8 +135,9 @@ class OpenCode:
     exit code 0 after many failures.
     """
 
-    def __init__(self, *, context: int, output: int) -> None:
-        path = write_config(build_config(context=context, output=output))
+    def __init__(self, *, context: int, output: int, folder: str) -> None:
+        self._folder = folder
+        path = write_config(build_config(context=context, output=output, folder=folder))
         password = secrets.token_urlsafe(16)
         self._authorization = "Basic " + base64.b64encode(f"opencode:{password}".encode()).decode()
         with open(LOG, "wb") as log:
@@ -240,7 +242,7 @@ class OpenCode:
         headers = {"Authorization": self._authorization, "Content-Type": "application/json"}
         payload = None if body is None else json.dumps(body).encode("ascii")
         try:
-            connection.request(method, f"{path}?directory={quote(REPOSITORY)}", body=payload, headers=headers)
+            connection.request(method, f"{path}?directory={quote(self._folder)}", body=payload, headers=headers)
             return connection.getresponse()
         except http.client.HTTPException as error:
             msg = f"{method} {path}: the answer was cut: {error!r}"

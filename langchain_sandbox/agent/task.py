@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.agent import children
 from langchain_sandbox.agent.arrival import Arrival, ArrivalError
-from langchain_sandbox.agent.departure import send_changes
+from langchain_sandbox.agent.departure import Departure
 from langchain_sandbox.agent.endpoint import Endpoint
 from langchain_sandbox.agent.expand import expand
 from langchain_sandbox.agent.opencode import HOME, LOG, REPOSITORY, OpenCode, OpenCodeError
@@ -40,15 +40,16 @@ class Task:
 
     def __init__(self, wire: Outlet, hello: dict[str, Any], *, arrival: Arrival | None = None) -> None:
         self._wire = wire
-        self._limit = int(hello["changes_limit"])
         self._idle = threading.Event()
         self._session = ""
         self._hurried: set[str] = set()
-        self.arrival = arrival or Arrival(wire)
+        folder = os.path.join(REPOSITORY, str(hello.get("folder") or "")).rstrip("/")
+        self.arrival = arrival or Arrival(wire, folder=folder)
+        self._departure = Departure(wire, self.arrival, limit=int(hello["changes_limit"]))
         self.endpoint = Endpoint(wire)
         self.endpoint.start()
         model = hello["model"]
-        self._opencode = OpenCode(context=int(model["context"]), output=int(model["output"]))
+        self._opencode = OpenCode(context=int(model["context"]), output=int(model["output"]), folder=folder)
 
     def start(self, task: dict[str, Any]) -> None:
         """Begin with what the host asks."""
@@ -63,6 +64,7 @@ class Task:
         try:
             result["opencode"] = self._opencode.wait_ready()
             self.arrival.wait()
+            self._departure.start()
             result.update(self._work(task))
         except ArrivalError as error:
             result["error"] = {"name": "workspace", "message": str(error)}
@@ -75,7 +77,7 @@ class Task:
             result["log"] = _tail(LOG)
         children.kill_all()  # nothing may change the files while they are read
         if self.arrival.complete:
-            result["changes"] = send_changes(self._wire, self.arrival.manifest, limit=self._limit)
+            result["changes"] = self._departure.finish()
         # Behind the files, which must arrive before it.
         self._wire.send_message(result, channel=Channel.FILES, stream=FileStream.RESULT)
 
@@ -86,7 +88,7 @@ class Task:
         self._session = self._opencode.create_session(title=str(task["title"]))
         self._wire.send_message({"type": "working"})
         text = str(task["text"])
-        parts = expand(text) if task.get("expand") else [{"type": "text", "text": text}]
+        parts = expand(text, folder=self.arrival.folder) if task.get("expand") else [{"type": "text", "text": text}]
         reply = self._opencode.prompt(self._session, parts=parts, agent=str(task["agent"]))
         self._idle.wait(_LAST_EVENTS)
         info = reply["info"]

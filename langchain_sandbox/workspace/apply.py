@@ -1,227 +1,379 @@
-"""Puts a patch into the user's tree, if that is still as it was when the run began."""
+"""Puts a result's changes into the user's tree, whole or not at all, and takes them out again."""
 
 from __future__ import annotations
 
-import os
-import secrets
-import stat
-from typing import TYPE_CHECKING
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING
 
-from langchain_sandbox.errors import SandboxApplyError
-from langchain_sandbox.workspace.git import GitError, scratch_git, scratch_repository
+from langchain_sandbox.config import ApplyPolicy
+from langchain_sandbox.errors import SandboxApplyError, SandboxConfigError
+from langchain_sandbox.untrusted import clean_name
+from langchain_sandbox.workspace.content import Content, Stored, blob_name, pieces, read_start
+from langchain_sandbox.workspace.delivery import Delivery, plan_delivery
+from langchain_sandbox.workspace.git import GitError, git, scratch_git, scratch_pipe, scratch_repository
+from langchain_sandbox.workspace.merge import Merger, MergePlan, Side, State, look
+from langchain_sandbox.workspace.objects import read_blobs
 from langchain_sandbox.workspace.patch import BASE, fill
-from langchain_sandbox.workspace.paths import find_fault, parents
-from langchain_sandbox.workspace.snapshot import (
-    EXECUTABLE,
-    FILE,
-    SYMLINK,
-    Entry,
-    Snapshot,
-    blob_name,
-    take_snapshot,
-)
+from langchain_sandbox.workspace.patch_header import PatchedFile, PatchFormatError, parse_patch
+from langchain_sandbox.workspace.paths import find_fault
+from langchain_sandbox.workspace.record import Record, keep_former, open_content, read_record, write_record
+from langchain_sandbox.workspace.risks import MEANINGS, REFUSED, find_risks
+from langchain_sandbox.workspace.snapshot import EXECUTABLE
+from langchain_sandbox.workspace.transaction import GitMove, Write, locked, recover_locked, transact_locked
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from langchain_sandbox.config import Limits
+    from langchain_sandbox.workspace.delivery import BundledCommits
 
 _GONE = "000000"
 _SHOWN = 5
+_SCANNED = 1024 * 1024
 
-State = tuple[int, bytes] | None
-"""Mode and content, or `None` for a path that is not there."""
+FindBase = "Callable[[str], Content | None]"
 
 
-def apply_patch(root: Path, text: str, *, digest: str, limits: Limits) -> list[str]:
-    """Apply a patch to a tree that is as it was, and return the paths that it changed.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyReport:
+    """What `apply` or `revert` did.
 
-    The new contents are worked out in a scratch repository first; the tree is touched only when all of them are
-    known, and put back as it was if one cannot be written.
+    Args:
+        paths: Paths that were written or deleted; none if all was as it should be already.
+        merged: Those among them that had changed meanwhile, too, and were merged three ways.
+        forwarded: The branch that was moved forward to the commits that the agent made.
+        branch: The branch that was made of these commits, where none could be moved forward.
+    """
+
+    paths: list[str] = field(default_factory=list)
+    merged: list[str] = field(default_factory=list)
+    forwarded: str | None = None
+    branch: str | None = None
+
+
+def apply_changes(
+    root: Path,
+    patch: Content,
+    *,
+    find_base: Callable[[str], Content | None],
+    policy: ApplyPolicy,
+    commits: BundledCommits | None = None,
+    record_in: Path | None = None,
+) -> ApplyReport:
+    """Apply a patch, and the commits that belong to it.
+
+    Everything is worked out and written beside the tree first; the tree is touched only when all of it is known to
+    fit. What an earlier process left undone is finished or undone before.
 
     Args:
         root: The workspace's folder.
-        text: The patch.
-        digest: Of the tree that it was made against.
-        limits: As for the run.
+        patch: As `build_patch` made it.
+        find_base: Finds a former content by git's name for it, where it is not in the tree any more.
+        policy: What to do where the tree moved on, with commits, and with risky changes.
+        commits: The commits that the agent made.
+        record_in: A folder that gets what `revert_changes` needs.
 
     Raises:
-        SandboxApplyError: If the tree is not as it was, or a file cannot be written.
+        SandboxApplyError: If it does not fit, or cannot be written; then nothing was changed.
     """
-    if not text:
-        return []
-    snapshot = take_snapshot(root, limits)
-    try:
-        if snapshot.digest != digest:
-            msg = (
-                f"{root} is not as it was when the run began, so its changes were not applied. "
-                "Commit or stash what you changed since, or apply result.patch yourself with `git apply --3way`."
-            )
-            raise SandboxApplyError(msg)
-        return apply_to_snapshot(root, text, snapshot)
-    finally:
-        snapshot.close()
-
-
-def apply_to_snapshot(root: Path, text: str, snapshot: Snapshot) -> list[str]:
-    """Apply a patch whose own paths are as they are in a snapshot; what others are is no matter.
-
-    Args:
-        root: The workspace's folder.
-        text: The patch.
-        snapshot: The tree that it was made against.
-
-    Raises:
-        SandboxApplyError: If one of its paths is not as it was, or cannot be written; then none is changed.
-    """
-    if not text:
-        return []
-    wanted = _work_out(root, snapshot, text)
-    moved = [path for path in wanted if not _is_as_it_was(root / path, snapshot.entries.get(path))]
-    if moved:
-        msg = (
-            f"{', '.join(sorted(moved)[:_SHOWN])}: not as when the run began, so no change was applied. "
-            "Commit or stash what you changed since, or apply result.patch yourself with `git apply --3way`."
-        )
-        raise SandboxApplyError(msg)
-    _write_all(root, snapshot, wanted)
-    return sorted(wanted)
-
-
-def _is_as_it_was(path: Path, entry: Entry | None) -> bool:
-    try:
-        status = path.lstat()
-        if stat.S_ISDIR(status.st_mode):
-            return entry is None  # folders are no entries; if it is in the way, writing fails and is undone
-        if entry is None:
-            return False
-        if stat.S_ISLNK(status.st_mode):
-            return entry.mode == SYMLINK and os.readlink(os.fsencode(path)) == entry.target  # noqa: PTH115 - untidied
-        mode = EXECUTABLE if status.st_mode & stat.S_IXUSR else FILE
-        return entry.mode == mode and entry.size == status.st_size and blob_name(path.read_bytes()) == entry.blob
-    except (FileNotFoundError, NotADirectoryError):
-        return entry is None
-    except OSError:
-        return False
-
-
-def _work_out(root: Path, snapshot: Snapshot, text: str) -> dict[str, State]:
-    """What each path will be: mode and content, or `None` for deleted."""
-    with scratch_repository() as scratch:
+    with locked(root), tempfile.TemporaryFile(prefix="langchain-sandbox-") as spool:
+        recover_locked(root)
         try:
-            content = text.encode("utf-8")
-            touched = _touched(scratch, content)
-            before = {
-                path: (snapshot.entries[path].mode, snapshot.read(snapshot.entries[path]))
-                for path in touched
-                if path in snapshot.entries
-            }
-            fill(scratch, before, {})
-            scratch_git(scratch, "read-tree", BASE)
-            scratch_git(scratch, "apply", "--cached", "--binary", "--whitespace=nowarn", "-", stdin=content)
-            tree = scratch_git(scratch, "write-tree").decode("ascii").strip()
-            raw = scratch_git(scratch, "diff-tree", "-r", "-z", "--no-renames", BASE, tree).decode(
-                "utf-8", "surrogateescape"
-            )
-            fields = iter(raw.split("\0"))
-            wanted: dict[str, State] = {}
-            for field in fields:
-                if not field:
-                    continue
-                _, mode, _, blob, _ = field.split(" ")
-                path = next(fields)
-                wanted[path] = None if mode == _GONE else (int(mode, 8), scratch_git(scratch, "cat-file", "blob", blob))
-        except (GitError, ValueError) as error:
-            msg = f"The patch does not apply: {error}"
+            files = parse_patch(_lines(patch))
+            _check_names(files)
+            delivery = plan_delivery(root, commits, policy) if commits is not None else Delivery()
+            plan = MergePlan()
+            if policy.commits != "branch":
+                plan = _Planner(root, patch, files, find_base, spool).plan(policy)
+        except (GitError, PatchFormatError, OSError) as error:
+            msg = f"The changes cannot be applied: {error}"
             raise SandboxApplyError(msg) from error
-    for path, state in wanted.items():
-        fault = find_fault(path)
-        # What is there and not in the snapshot is ignored by git: it may be the only copy.
-        full = root / path
-        taken = path not in snapshot.entries and os.path.lexists(full) and (full.is_symlink() or not full.is_dir())
-        if fault is None and state is not None and taken:
-            fault = "there already, ignored by git"
-        if fault is not None:
-            msg = f"The patch changes {path!r}, which is {fault}; nothing was changed."
-            raise SandboxApplyError(msg)
-    return wanted
+        if plan.conflicts:
+            raise SandboxApplyError(_describe_conflicts(plan.conflicts))
+        return _carry_out(root, plan, delivery, record_in)
 
 
-def _touched(scratch: Path, content: bytes) -> set[str]:
-    """The paths that a patch reads or writes, by git's own reading of it."""
-    found = set()
-    # A rename is listed under its new name; read in reverse, under its old one.
-    for direction in ((), ("--reverse",)):
-        listed = scratch_git(scratch, "apply", *direction, "--numstat", "-z", "-", stdin=content)
-        for field in listed.decode("utf-8", "surrogateescape").split("\0"):
-            if field:
-                found.add(field.split("\t", 2)[2])
-    return found
+def revert_changes(root: Path, folder: Path) -> ApplyReport:
+    """Put a tree back as it was before `apply_changes`.
 
+    Args:
+        root: The workspace's folder.
+        folder: What `record_in` was.
 
-def _write_all(root: Path, snapshot: Snapshot, wanted: dict[str, State]) -> None:
-    done: list[tuple[str, State, int | None]] = []
-    path = ""
+    Raises:
+        SandboxApplyError: If nothing is known of what it was, or a path has changed since; nothing was changed then.
+    """
+    opened: list[Stored] = []
     try:
-        # Deletions first: a folder may take a file's place.
-        for path in sorted(wanted, key=lambda path: (wanted[path] is not None, path)):
-            entry = snapshot.entries.get(path)
-            before = (entry.mode, snapshot.read(entry)) if entry else None
-            bits = (root / path).lstat().st_mode & 0o777 if entry and entry.mode != SYMLINK else None
-            done.append((path, before, bits))
-            _put(root, path, wanted[path])
-    except OSError as error:
-        failed = _put_back(root, done)
-        rest = f"; these could not be put back: {', '.join(failed)}" if failed else "; everything was put back"
-        msg = f"{path} could not be written ({error.strerror}){rest}."
+        with locked(root), tempfile.TemporaryFile(prefix="langchain-sandbox-") as spool:
+            recover_locked(root)
+            record = read_record(folder)
+            if record is None:
+                msg = f"Nothing is known of what {root} was before, so nothing can be put back."
+                raise SandboxApplyError(msg)
+            writes, conflicts = [], []
+            for path, (before, after) in record.paths.items():
+                here = look(root, path, spool)
+                now = (here.mode, here.blob) if here else None
+                if now == (before[:2] if before else None):
+                    continue
+                if now != after:
+                    conflicts.append(f"{clean_name(path)}: changed since it was applied")
+                elif before is None:
+                    writes.append(Write(path=path, seen=here.seen if here else None, mode=None))
+                else:
+                    opened.append(content := open_content(folder, before[1]))
+                    link = b"".join(pieces(content)) if before[0] not in {0o100644, EXECUTABLE} else content
+                    writes.append(
+                        Write(path=path, seen=here.seen if here else None, mode=before[0], content=link, bits=before[2])
+                    )
+            if conflicts:
+                raise SandboxApplyError(_describe_conflicts(conflicts))
+            return _put_back(root, record, writes)
+    except (OSError, GitError) as error:
+        if isinstance(error, SandboxConfigError):
+            raise
+        msg = f"The changes cannot be reverted: {error}"
         raise SandboxApplyError(msg) from error
+    finally:
+        for each in opened:
+            each.file.close()
 
 
-def _put_back(root: Path, done: list[tuple[str, State, int | None]]) -> list[str]:
-    """Undo, last first, and return the paths that would not."""
-    failed = []
-    for path, before, bits in reversed(done):
-        try:
-            _put(root, path, before)
-            if bits is not None:
-                (root / path).chmod(bits)
-        except OSError:
-            failed.append(path)
-    return failed
+def _put_back(root: Path, record: Record, writes: list[Write]) -> ApplyReport:
+    move = record.move
+    back = None
+    if move is not None:
+        here = git(root, "rev-parse", "--verify", "--quiet", move.ref, check=False).decode("ascii").strip()
+        if here == move.new:
+            back = GitMove(
+                ref=move.ref, old=move.new, new=move.old, index=move.former_index, former_index=move.index
+            )
+        elif here != move.old:
+            msg = f"{move.ref} has moved on since the changes were applied, so nothing was put back."
+            raise SandboxApplyError(msg)
+    transact_locked(root, writes, move=back)
+    if record.branch is not None:
+        # Only if it is still where we made it.
+        with suppress(GitError):
+            git(root, "update-ref", "-d", *record.branch)
+    return ApplyReport(paths=sorted(clean_name(write.path) for write in writes))
 
 
-def _put(root: Path, path: str, state: State) -> None:
-    """Give one path its new state. No link on the way is followed: it could lead out of the tree."""
-    full = root / path
-    for parent in parents(path):
-        if (root / parent).is_symlink():
-            raise NotADirectoryError(20, "a link is on the way", str(full))
-    if state is None:
-        full.unlink(missing_ok=True)
-        _remove_empty(root, full.parent)
-        return
-    mode, content = state
-    full.parent.mkdir(parents=True, exist_ok=True)
-    temporary = full.with_name(f".{secrets.token_hex(8)}.langchain-sandbox")
+def _carry_out(root: Path, plan: MergePlan, delivery: Delivery, record_in: Path | None) -> ApplyReport:
+    former = read_record(record_in) if record_in is not None else None
+    report = ApplyReport(
+        paths=sorted(clean_name(write.path) for write in plan.writes),
+        merged=sorted(map(clean_name, plan.merged)),
+        forwarded=delivery.move.ref.removeprefix("refs/heads/") if delivery.move else None,
+        branch=delivery.branch.removeprefix("refs/heads/") if delivery.branch else None,
+    )
+    if not plan.writes and not delivery.needed:
+        return report
     try:
-        if mode == SYMLINK:
-            temporary.symlink_to(os.fsdecode(content))
-        else:
-            with temporary.open("xb") as file:
-                file.write(content)
-            # Readers stay readers: the old file's bits if there is one, else what the umask gives.
-            plain = (full if full.is_file() and not full.is_symlink() else temporary).stat().st_mode & 0o666
-            temporary.chmod(plain | (plain >> 2 & 0o111) if mode == EXECUTABLE else plain)
-        temporary.replace(full)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+        if record_in is not None:
+            record = Record(str(root), dict(former.paths) if former else {}, former.move if former else None)
+            record.paths |= keep_former(record_in, plan)
+            record.move = delivery.move or record.move
+            record.branch = (delivery.branch, delivery.head) if delivery.branch else former.branch if former else None
+            write_record(record_in, record)
+        delivery.fetch()
+    except (OSError, GitError) as error:
+        msg = f"The changes cannot be applied: {error}; nothing was changed."
+        raise SandboxApplyError(msg) from error
+    try:
+        transact_locked(root, plan.writes, move=delivery.move)
+    except SandboxApplyError:
+        delivery.drop()
+        if record_in is not None and former is not None:
+            with suppress(OSError):
+                write_record(record_in, former)
         raise
+    return report
 
 
-def _remove_empty(root: Path, folder: Path) -> None:
-    while folder != root:
-        try:
-            folder.rmdir()
-        except OSError:
-            return
-        folder = folder.parent
+class _Planner:
+    """Works out what has to be written.
+
+    Args:
+        root: The tree.
+        patch: The patch.
+        files: What it says of each file.
+        find_base: Finds former contents that are not in the tree any more.
+        spool: Gets contents.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        patch: Content,
+        files: list[PatchedFile],
+        find_base: Callable[[str], Content | None],
+        spool: IO[bytes],
+    ) -> None:
+        self._patch = patch
+        self._files = files
+        self._find_base = find_base
+        self._spool = spool
+        paths = {path for file in files for path in (file.path, file.old_path) if path is not None}
+        self._here = {path: look(root, path, spool) for path in sorted(paths)}
+
+    def plan(self, policy: ApplyPolicy) -> MergePlan:
+        """What has to be written, or why it cannot be."""
+        if all(self._is_done(file) for file in self._files):
+            return MergePlan()
+        merger = Merger(self._here, moved=policy.moved, spool=self._spool)
+        bases = self._find_bases(merger.plan)
+        if merger.plan.conflicts:
+            return merger.plan
+        news = self._find_news(bases)
+        if policy.risky == "refuse":
+            self._refuse_risks(bases, news)
+        for file in self._files:
+            base = bases.get(file.old_path) if file.old_path is not None else None
+            merger.settle(file, base, news.get(file.path) if file.kind != "deleted" else None)
+        return merger.plan
+
+    def _is_done(self, file: PatchedFile) -> bool:
+        here = self._here[file.path]
+        if file.kind == "deleted":
+            return here is None
+        if file.blob is None or here is None or (here.mode, here.blob) != (file.mode, file.blob):
+            return False
+        return file.kind != "renamed" or file.old_path is None or self._here[file.old_path] is None
+
+    def _find_bases(self, plan: MergePlan) -> dict[str, Side]:
+        """The former side of each file that has one."""
+        bases = {}
+        for file in self._files:
+            if file.old_path is None or file.old_mode is None:
+                continue
+            here = self._here[file.old_path]
+            blob = file.old_blob or (here.blob if here else None)  # no word of it: the content is not changed
+            content = here.content if here is not None and here.blob == blob else blob and self._find_base(blob)
+            if blob is None or content is None:
+                reason = "not there any more" if here is None else "not as when the run began"
+                plan.conflicts.append(
+                    f"{clean_name(file.old_path)}: {reason}, and what it was then is not known any more"
+                )
+                continue
+            bases[file.old_path] = Side(file.old_mode, blob, content)
+        return bases
+
+    def _find_news(self, bases: dict[str, Side]) -> dict[str, Side]:
+        """The new side of each path, by git's own reading of the patch.
+
+        Raises:
+            GitError: If the patch does not fit the former sides, or does not do what its headers say.
+        """
+        with scratch_repository() as scratch:
+            fill(scratch, {path: (side.mode, side.content) for path, side in bases.items()}, {})
+            scratch_git(scratch, "read-tree", BASE)
+            command = ("apply", "--cached", "--binary", "--whitespace=nowarn", "-")
+            scratch_pipe(scratch, *command, feed=pieces(self._patch))
+            tree = scratch_git(scratch, "write-tree").decode("ascii").strip()
+            raw = scratch_git(scratch, "diff-tree", "-r", "-z", "--no-renames", "--abbrev=40", BASE, tree)
+            states = dict(_parse_states(raw))
+            _check_states(states, self._files)
+            news = {path: state for path, state in states.items() if state is not None}
+            contents = read_blobs(scratch, (blob for _, blob in news.values()), self._spool)
+        self._spool.flush()
+        sides = {}
+        for path, (mode, blob) in news.items():
+            content: Content = contents[blob]
+            if mode == 0o120000:
+                content = b"".join(pieces(content))
+            sides[path] = Side(mode, blob, content)
+        return sides
+
+    def _refuse_risks(self, bases: dict[str, Side], news: dict[str, Side]) -> None:
+        found: list[str] = []
+        for file in self._files:
+            base = bases.get(file.old_path) if file.old_path is not None else None
+            new = news.get(file.path) if file.kind != "deleted" else None
+            risks = find_risks(
+                file.path,
+                mode=new.mode if new else None,
+                old_mode=base.mode if base else None,
+                content=read_start(new.content, _SCANNED) if new else b"",
+                old_content=read_start(base.content, _SCANNED) if base else b"",
+                size=0,
+            )
+            refused = [MEANINGS[risk] for risk in risks if risk in REFUSED]
+            if refused:
+                found.append(f"{clean_name(file.path)} ({'; '.join(refused)})")
+        if found:
+            msg = (
+                f"Not applied, since it would reach further than the project: {_name_some(found)}. Look at these "
+                'changes, and then allow them with apply(result, policy=ApplyPolicy(risky="allow")).'
+            )
+            raise SandboxApplyError(msg)
+
+
+def _lines(patch: Content) -> Iterator[str]:
+    """The patch line by line, each with its end, as git counts lines: by line feeds alone."""
+    rest = b""
+    for piece in pieces(patch):
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            yield line.decode("utf-8") + "\n"
+    if rest:
+        yield rest.decode("utf-8")
+
+
+def _check_names(files: list[PatchedFile]) -> None:
+    for file in files:
+        for path in (file.path, file.old_path):
+            fault = find_fault(path) if path is not None else None
+            if fault is not None:
+                msg = f"The patch changes {path!r}, which is {fault}; nothing was changed."
+                raise SandboxApplyError(msg)
+
+
+def _parse_states(raw: bytes) -> Iterator[tuple[str, tuple[int, str] | None]]:
+    fields = iter(raw.decode("utf-8", "surrogateescape").split("\0"))
+    for item in fields:
+        if item:
+            _, mode, _, blob, _ = item.split(" ")
+            yield next(fields), None if mode == _GONE else (int(mode, 8), blob)
+
+
+def _check_states(states: dict[str, tuple[int, str] | None], files: list[PatchedFile]) -> None:
+    """See that git reads the patch as we do."""
+    said: dict[str, tuple[int | None, str | None] | None] = {}
+    for file in files:
+        if file.old_path is not None and file.old_path != file.path:
+            said.setdefault(file.old_path, None)
+        said[file.path] = None if file.kind == "deleted" else (file.mode, file.blob)
+    for path, state in states.items():
+        words = said.get(path)
+        agrees = path in said and (
+            state is None if words is None else state is not None and state[0] == words[0] and words[1] in {None, state[1]}
+        )
+        if not agrees:
+            msg = f"the patch does to {clean_name(path)!r} what its headers do not say"
+            raise GitError(msg)
+
+
+def _describe_conflicts(conflicts: list[str]) -> str:
+    return f"Nothing was changed, because of conflicts: {_name_some(sorted(conflicts))}."
+
+
+def _name_some(items: list[str]) -> str:
+    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
+    return f"{', '.join(items[:_SHOWN])}{more}"
+
+
+def find_in_repository(root: Path) -> Callable[[str], Content | None]:
+    """Finds contents in a folder's git repository, by git's names for them; nothing where there is none."""
+
+    def find(blob: str) -> Content | None:
+        content = git(root, "cat-file", "blob", blob, check=False)
+        return content if blob_name(content) == blob else None
+
+    return find
+
+
+__all__ = ["ApplyPolicy", "ApplyReport", "State", "apply_changes", "find_in_repository", "revert_changes"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.link import Data, End, LinkEvent, Message
+from langchain_sandbox.workspace.content import Content, Stored, blob_name
 from langchain_sandbox.workspace.paths import (
     belongs_to_git_folder,
     find_fault,
@@ -16,7 +17,7 @@ from langchain_sandbox.workspace.paths import (
     is_masked,
     parents,
 )
-from langchain_sandbox.workspace.snapshot import EXECUTABLE, FILE, SYMLINK, Snapshot, blob_name
+from langchain_sandbox.workspace.snapshot import EXECUTABLE, FILE, SYMLINK, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,12 +34,12 @@ class Change:
 
     path: str
     mode: int | None
-    content: bytes = b""
+    content: Content = b""
 
 
 @dataclass(slots=True)
 class _Arriving:
-    change: Change
+    change: Change | None  # None is the bundle of commits
     offset: int
     size: int = 0
 
@@ -46,12 +47,17 @@ class _Arriving:
 class Changes:
     """Takes what arrives on the FILES channel and keeps the contents in an anonymous temporary file.
 
+    A path may come more than once, while the agent works on it; what came last counts.
+
     Args:
-        limits: `changes` bounds the bytes that are kept.
+        limits: `changes` bounds the bytes that count, and that are written down beyond them.
     """
 
     def __init__(self, limits: Limits) -> None:
-        self._room = limits.size("changes")
+        self._limit = limits.size("changes")
+        self._room = 3 * self._limit  # the files at last, on the way there, and the commits
+        self._live = 0
+        self._bundle: _Arriving | None = None
         self._spool = tempfile.TemporaryFile(prefix="langchain-sandbox-")  # noqa: SIM115 - closed in `close`
         self._arriving: dict[int, _Arriving] = {}
         self._arrived: dict[str, _Arriving] = {}
@@ -66,9 +72,7 @@ class Changes:
                 case Data(stream=stream, payload=payload):
                     self._keep(stream, payload)
                 case End(stream=stream):
-                    arriving = self._arriving.pop(stream, None)
-                    if arriving is not None:
-                        self._arrived[arriving.change.path] = arriving
+                    self._finish(self._arriving.pop(stream, None))
                 case _:
                     pass
 
@@ -79,29 +83,46 @@ class Changes:
         for path, arrived in sorted(self._arrived.items()):
             change = self._load(arrived)
             before = snapshot.entries.get(path)
-            if change.mode is None and before is None:
+            if change is None or (change.mode is None and before is None):
                 continue
             if before and change.mode == before.mode and blob_name(change.content) == before.blob:
                 continue
             changes.append(change)
         return self._drop_conflicts(changes, snapshot)
 
+    @property
+    def bundle(self) -> Content | None:
+        """The new commits, as `git bundle` wrote them."""
+        return None if self._bundle is None else Stored(self._spool, self._bundle.offset, self._bundle.size)
+
     def close(self) -> None:
         """Let the contents go."""
         self._spool.close()
+
+    def _finish(self, arriving: _Arriving | None) -> None:
+        if arriving is None:
+            return
+        if arriving.change is None:
+            self._bundle = arriving
+            return
+        path = arriving.change.path
+        self._live += arriving.size - (self._arrived[path].size if path in self._arrived else 0)
+        self._arrived[path] = arriving
 
     def _keep(self, stream: int, payload: bytes) -> None:
         arriving = self._arriving.get(stream)
         if arriving is None:
             return
         fault = None
-        if len(payload) > self._room:
+        former = self._arrived.get(arriving.change.path) if arriving.change else None
+        live = self._live - (former.size if former else 0) if arriving.change else 0
+        if len(payload) > self._room or live + arriving.size + len(payload) > self._limit:
             fault = "over the limit for changes (Limits.changes)"
         # One file at a time: a stream that is interleaved with another would mix their contents.
         elif self._spool.seek(0, os.SEEK_END) != arriving.offset + arriving.size:
             fault = "its content came in disorder"
         if fault is not None:
-            self._skip(arriving.change.path, fault)
+            self._skip(arriving.change.path if arriving.change else "commits", fault)
             del self._arriving[stream]
             return
         self._spool.write(payload)
@@ -109,11 +130,20 @@ class Changes:
         arriving.size += len(payload)
 
     def _begin(self, stream: int, body: dict[str, Any]) -> None:
-        if body.get("type") != "change" or stream in self._arriving:
+        if stream in self._arriving:
+            return
+        self._spool.seek(0, os.SEEK_END)
+        if body.get("type") == "commits":
+            self._arriving[stream] = _Arriving(None, self._spool.tell())
+        if body.get("type") != "change":
             return
         path = _normal(body.get("path"))
         if path is None:
             self._skip(str(body.get("path")), "not a file's name")
+            return
+        if body.get("kind") == "unchanged":
+            former = self._arrived.pop(path, None)
+            self._live -= former.size if former else 0
             return
         fault = find_fault(path)
         if fault is None and is_masked(path):
@@ -122,18 +152,16 @@ class Changes:
             fault = f"more than {_MAX_CHANGES} changes"
         change = _parse_change(path, body)
         if fault is None and change is not None and change.mode == SYMLINK:
-            fault = find_link_fault(path, change.content)
+            fault = find_link_fault(path, _target(change))
         if fault is not None or change is None:
             self._skip(path, fault or "of an unknown kind")
             return
-        self._spool.seek(0, os.SEEK_END)
         self._arriving[stream] = _Arriving(change, self._spool.tell())
 
-    def _load(self, arrived: _Arriving) -> Change:
+    def _load(self, arrived: _Arriving) -> Change | None:
         change = arrived.change
-        if change.mode in {FILE, EXECUTABLE}:
-            content = os.pread(self._spool.fileno(), arrived.size, arrived.offset)
-            return Change(change.path, change.mode, content)
+        if change is not None and change.mode in {FILE, EXECUTABLE}:
+            return Change(change.path, change.mode, Stored(self._spool, arrived.offset, arrived.size))
         return change
 
     def _drop_conflicts(self, changes: list[Change], snapshot: Snapshot) -> list[Change]:
@@ -160,8 +188,9 @@ class Changes:
         return fitting
 
     def _skip(self, path: str, reason: str) -> None:
-        if len(self.skipped) < _MAX_SKIPPED:
-            self.skipped.append(f"{path[:200]!r}: {reason}")
+        words = f"{path[:200]!r}: {reason}"
+        if len(self.skipped) < _MAX_SKIPPED and words not in self.skipped:
+            self.skipped.append(words)
 
 
 def _normal(name: object) -> str | None:
@@ -172,6 +201,10 @@ def _normal(name: object) -> str | None:
         return os.fsencode(name).decode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         return None
+
+
+def _target(change: Change) -> bytes:
+    return change.content if isinstance(change.content, bytes) else b""
 
 
 def _parse_change(path: str, body: dict[str, Any]) -> Change | None:

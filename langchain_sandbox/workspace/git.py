@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import subprocess
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+import tempfile
+import threading
+from contextlib import contextmanager, suppress
+from typing import IO, TYPE_CHECKING
 
 from langchain_sandbox.engine.scratch import scratch_folder
 from langchain_sandbox.errors import SandboxConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 _TIMEOUT = 120.0
+_LONG_TIMEOUT = 600.0
+_NO_GIT = "git is not installed on this machine; install it (Debian: apt-get install git)."
 _QUIET = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=true")
 
 
@@ -22,7 +26,7 @@ class GitError(Exception):
     """A git command failed; the message holds its last words."""
 
 
-def git(folder: Path, *arguments: str, check: bool = True) -> bytes:
+def git(folder: Path, *arguments: str, stdin: bytes = b"", check: bool = True) -> bytes:
     """Run git in a folder of the user's, with the user's own settings, and return its standard output.
 
     Nothing that the repository configures to run is run: no monitor, no hook, no pager, no prompt.
@@ -31,7 +35,7 @@ def git(folder: Path, *arguments: str, check: bool = True) -> bytes:
         GitError: If it fails and `check` is true.
         SandboxConfigError: If there is no git on this machine.
     """
-    return _run(folder, arguments, environment(), check=check)
+    return _run(folder, arguments, environment(), stdin=stdin, check=check)
 
 
 def scratch_git(scratch: Path, *arguments: str, stdin: bytes = b"") -> bytes:
@@ -43,13 +47,64 @@ def scratch_git(scratch: Path, *arguments: str, stdin: bytes = b"") -> bytes:
         GitError: If it fails.
         SandboxConfigError: If there is no git on this machine.
     """
+    return _run(scratch, arguments, _environment_alone(scratch), stdin=stdin)
+
+
+def scratch_pipe(
+    scratch: Path, *arguments: str, feed: Iterable[bytes] = (), into: IO[bytes] | int = subprocess.DEVNULL
+) -> None:
+    """As `scratch_git`, for what is too long to be held in memory.
+
+    Args:
+        scratch: The repository.
+        arguments: Git's.
+        feed: Its standard input, piece by piece.
+        into: An open file that gets its standard output.
+
+    Raises:
+        GitError: If it fails.
+        SandboxConfigError: If there is no git on this machine.
+    """
+    with tempfile.TemporaryFile(prefix="langchain-sandbox-") as errors:
+        try:
+            child = subprocess.Popen(  # noqa: S603 - a fixed program with separate arguments
+                ["git", *_QUIET, *arguments],
+                cwd=scratch,
+                env=_environment_alone(scratch),
+                stdin=subprocess.PIPE,
+                stdout=into,
+                stderr=errors,
+            )
+        except FileNotFoundError as error:
+            raise SandboxConfigError(_NO_GIT) from error
+        watchdog = threading.Timer(_LONG_TIMEOUT, child.kill)
+        watchdog.start()
+        try:
+            # Git may end before it has read all; its exit code says why.
+            with child, suppress(BrokenPipeError):
+                assert child.stdin is not None  # noqa: S101 - for the type checker
+                with child.stdin as stdin:
+                    for piece in feed:
+                        stdin.write(piece)
+        except BaseException:
+            child.kill()
+            raise
+        finally:
+            watchdog.cancel()
+        if child.returncode != 0:
+            errors.seek(0)
+            msg = f"git {arguments[0]} failed: {errors.read()[-500:].decode('utf-8', 'replace').strip()}"
+            raise GitError(msg)
+
+
+def _environment_alone(scratch: Path) -> dict[str, str]:
     alone = {
         "HOME": str(scratch),
         "XDG_CONFIG_HOME": str(scratch),
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_ATTR_NOSYSTEM": "1",
     }
-    return _run(scratch, arguments, environment() | alone, stdin=stdin)
+    return environment() | alone
 
 
 def _run(
@@ -67,8 +122,7 @@ def _run(
             timeout=_TIMEOUT,
         )
     except FileNotFoundError as error:
-        msg = "git is not installed on this machine; install it (Debian: apt-get install git)."
-        raise SandboxConfigError(msg) from error
+        raise SandboxConfigError(_NO_GIT) from error
     except subprocess.TimeoutExpired as error:
         msg = f"git {arguments[0]} took longer than {_TIMEOUT:.0f} s"
         raise GitError(msg) from error

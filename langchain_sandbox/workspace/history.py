@@ -1,96 +1,264 @@
-"""The commits behind HEAD, as one pack, so that log, blame, diff and commit work inside.
+"""What git needs to look inside as it does outside: the last commits, the index, and a few of the user's settings.
 
-Only commits, trees and files travel: no configuration, no hook, no remote, no credential.
+Commits, trees and files travel as one pack; no hook, no remote, no credential, and of the configuration nothing but
+the words in `_SETTINGS`.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
-import tempfile
-from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+import re
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from langchain_sandbox.workspace.git import GitError, environment, git
+from langchain_sandbox.engine.scratch import make_scratch
+from langchain_sandbox.workspace.git import GitError, git
+from langchain_sandbox.workspace.selection import GITLINK
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
 
-DEPTH = 200
+    from langchain_sandbox.workspace.selection import Selection
+    from langchain_sandbox.workspace.snapshot import Snapshot
+
+_IDENTITY = ("user.name", "user.email")
+_SETTINGS = ("core.autocrlf", "core.eol", "core.filemode")
+_WORD = re.compile(r"[A-Za-z]{1,16}")
+
+_EMPTY_TREE = {"sha1": "4b825dc642cb6eb9a060e54bf8d69288fbee4904"}
+_EMPTY_BLOB = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
+_MAX_STAGED = 50_000
+_MAX_RULES = 64 * 1024
 
 
 @dataclass(slots=True)
 class History:
-    """What `take_history` packed.
+    """What `take_history` found.
 
     Args:
-        pack: The pack, in an anonymous temporary file.
-        head: The commit.
+        folder: Where the pack and its index lie; removed by `close`.
+        pack: The pack's name without its ending; empty if there is nothing to pack.
+        head: The commit; `None` before the first one.
         branch: Name of the branch; `None` when no branch is checked out.
         shallow: Commits whose parents stayed behind.
-        identity: The user's `user.name` and `user.email`, for commits made inside.
+        settings: The user's name and address for commits, and how git treats line ends and modes.
+        index: How the index differs from HEAD, one line of `git update-index --index-info` each.
+        intended: Paths that are in the index by `git add --intent-to-add`.
+        deleted: Tracked paths that are not there, and that git should miss.
+        differing: Tracked paths whose contents are not what the index says.
+        filtered: Paths that a filter of the user's (such as Git LFS) makes out of other contents.
+        nested: Folders of the workspace that are repositories outside, and plain folders inside.
+        rules: What git ignores besides the `.gitignore` files.
+        warnings: What could not go in.
     """
 
-    pack: IO[bytes]
-    head: str
+    folder: Path
+    pack: str
+    head: str | None
     branch: str | None
-    shallow: list[str]
-    identity: dict[str, str]
+    shallow: list[str] = field(default_factory=list)
+    settings: dict[str, str] = field(default_factory=dict)
+    index: list[str] = field(default_factory=list)
+    intended: list[str] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+    differing: list[str] = field(default_factory=list)
+    filtered: list[str] = field(default_factory=list)
+    nested: list[str] = field(default_factory=list)
+    rules: str = ""
+    warnings: list[str] = field(default_factory=list)
 
     def describe(self) -> dict[str, Any]:
         """What the agent needs to know to put it down."""
-        return {"head": self.head, "branch": self.branch, "shallow": self.shallow, **self.identity}
+        names = ("pack", "head", "branch", "shallow", "settings", "index", "intended", "deleted", "differing")
+        return {name: getattr(self, name) for name in (*names, "filtered", "nested", "rules")}
+
+    def compare(self, snapshot: Snapshot) -> None:
+        """Note which files are not as the index says, and for which of them that is a filter's doing.
+
+        Args:
+            snapshot: The files that go in.
+
+        Raises:
+            GitError: If git cannot say.
+        """
+        selection = snapshot.selection
+        if selection is None or selection.repository is None:
+            return
+        differing = [
+            path
+            for path, (mode, blob) in selection.index.items()
+            if (entry := snapshot.entries.get(path)) and (entry.blob != blob or entry.mode != mode)
+        ]
+        prefix = selection.repository.prefix
+        self.differing = [prefix + path for path in differing]
+        self.filtered = [prefix + path for path in _find_filtered(selection.root, differing)]
 
     def close(self) -> None:
         """Let the pack go."""
-        self.pack.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def take_history(root: Path, *, depth: int = DEPTH) -> History:
-    """Pack the last commits of HEAD.
+def take_history(selection: Selection, *, depth: int, room: int) -> History | None:
+    """Pack the last commits of HEAD, and say how git looks; `None` where there is no repository.
 
     Args:
-        root: The repository's root; HEAD must be a commit.
-        depth: How many commits to take.
+        selection: The files that go in.
+        depth: How many commits to take; less where they would not fit.
+        room: Bytes that the pack may have.
 
     Raises:
         GitError: If git cannot read them.
     """
-    head = git(root, "rev-parse", "--verify", "HEAD").decode("ascii").strip()
+    if selection.repository is None or not depth:
+        return None
+    root, repository = selection.root, selection.repository
+    if git(root, "rev-parse", "--show-object-format").strip() != b"sha1":
+        msg = "its names are SHA-256, and only SHA-1 is supported"
+        raise GitError(msg)
     # Not its short form: that is longer where a tag has the same name.
     ref = os.fsdecode(git(root, "symbolic-ref", "--quiet", "HEAD", check=False)).strip()
-    branch = ref.removeprefix("refs/heads/")
-    listed = git(root, "rev-list", "--parents", f"--max-count={depth}", "HEAD", "--").decode("ascii")
+    settings = _read_settings(root)
+    history = History(
+        folder=make_scratch(),
+        pack="",
+        head=repository.head,
+        branch=ref.removeprefix("refs/heads/") or None,
+        settings={key: value for key, value in settings.items() if key in _IDENTITY or _WORD.fullmatch(value)},
+        deleted=[repository.prefix + path for path in selection.deleted],
+        nested=list(selection.nested),
+        rules=_read_rules(root, settings.get("core.excludesfile")),
+    )
+    try:
+        objects = _read_index(history, root)
+        _fill_pack(history, root, objects, depth=depth, room=room)
+    except BaseException:
+        history.close()
+        raise
+    return history
+
+
+def _read_settings(root: Path) -> dict[str, str]:
+    names = "|".join(name.replace(".", r"\.") for name in (*_IDENTITY, *_SETTINGS, "core.excludesfile"))
+    listed = git(root, "config", "-z", "--get-regexp", f"^({names})$", check=False).decode("utf-8", "replace")
+    pairs = (record.split("\n", 1) for record in listed.split("\0") if "\n" in record)
+    return {key: value.strip() for key, value in pairs if value.strip()}
+
+
+def _read_rules(root: Path, chosen: str | None) -> str:
+    """The ignore rules of the repository and of the user that are in no file of the tree."""
+    base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    own = os.fsdecode(git(root, "rev-parse", "--git-path", "info/exclude").rstrip(b"\n"))
+    found = []
+    for path in (chosen or f"{base}/git/ignore", str(root / own)):
+        try:
+            found.append(Path(path).expanduser().read_text(encoding="utf-8")[:_MAX_RULES])
+        except (OSError, ValueError, RuntimeError):
+            continue
+    return "\n".join(found)
+
+
+def _read_index(history: History, root: Path) -> list[str]:
+    """Note how the index differs from HEAD, and return the objects that it needs."""
+    base = history.head or _EMPTY_TREE["sha1"]
+    raw = os.fsdecode(
+        git(root, "diff-index", "--cached", "--raw", "-z", "--no-renames", "--abbrev=40", "--ignore-submodules", base)
+    )
+    fields = iter(raw.split("\0"))
+    staged: dict[str, tuple[str, str]] = {}
+    conflict = False
+    for described in fields:
+        if not described:
+            continue
+        _, mode, _, blob, kind = described.split(" ")
+        path = next(fields)
+        conflict = conflict or kind == "U"
+        if kind != "U":
+            staged[path] = (mode, blob)
+    if len(staged) > _MAX_STAGED:
+        history.warnings.append(f"The index differs from HEAD in {len(staged)} paths; inside it is HEAD's.")
+        return []
+    intended = _find_intended(root, [path for path, (_, blob) in staged.items() if blob == _EMPTY_BLOB])
+    history.intended = sorted(intended)
+    history.index = [f"{mode} {blob} 0\t{path}" for path, (mode, blob) in staged.items() if path not in intended]
+    if conflict:
+        unmerged = os.fsdecode(git(root, "ls-files", "-z", "--unmerged", "--full-name", ":/"))
+        lines = [line for line in unmerged.split("\0") if line]
+        # Git takes the stages only where there is no entry without one.
+        gone = dict.fromkeys(line.split("\t", 1)[1] for line in lines)
+        history.index += [f"0 {'0' * 40}\t{path}" for path in gone]
+        history.index += lines
+    entries = (line.split("\t", 1)[0].split(" ") for line in history.index)
+    return sorted({entry[1] for entry in entries if int(entry[0], 8) not in {0, GITLINK}})
+
+
+def _find_intended(root: Path, empty: list[str]) -> set[str]:
+    """Which of these paths are only meant to be added: git shows such a path as an empty file."""
+    if not empty:
+        return set()
+    specs = [f":(top,literal){path}" for path in empty]
+    added = git(root, "diff-files", "--name-only", "-z", "--no-renames", "--diff-filter=A", "--", *specs)
+    return {os.fsdecode(name) for name in added.split(b"\0") if name}
+
+
+def _find_filtered(root: Path, differing: list[str]) -> list[str]:
+    """Which of these paths git takes for unchanged all the same, because of a filter."""
+    if not differing:
+        return []
+    names = b"\0".join(map(os.fsencode, differing))
+    told = os.fsdecode(git(root, "check-attr", "-z", "--stdin", "filter", stdin=names)).split("\0")
+    filtered = {
+        path for path, value in zip(told[::3], told[2::3], strict=False) if value not in {"unspecified", "unset"}
+    }
+    if filtered:
+        changed = git(root, "diff-files", "--name-only", "-z", "--relative", "--ignore-submodules")
+        filtered -= {os.fsdecode(name) for name in changed.split(b"\0")}
+    return sorted(filtered)
+
+
+def _fill_pack(history: History, root: Path, objects: Sequence[str], *, depth: int, room: int) -> None:
+    """Pack as many commits as there is room for."""
+    if history.head is None and not objects:
+        return
+    depths = sorted({depth, -(-depth // 10), 1}, reverse=True)
+    for tried in depths:
+        history.shallow = _find_shallow(root, history.head, tried) if history.head else []
+        lines = [*(f"--shallow {commit}" for commit in history.shallow), *filter(None, [history.head]), *objects]
+        history.pack = _pack(root, history.folder, lines)
+        if sum(path.stat().st_size for path in history.folder.glob(f"{history.pack}.*")) <= room:
+            if tried < depth:
+                history.warnings.append(f"{tried} of {depth} commits went in: more have no room (Limits.workspace).")
+            return
+    msg = f"even its last commit has more than the {room} bytes that are left (Limits.workspace)"
+    raise GitError(msg)
+
+
+def _find_shallow(root: Path, head: str, depth: int) -> list[str]:
+    """The commits whose parents stay behind."""
+    listed = git(root, "rev-list", "--parents", f"--max-count={depth}", head, "--").decode("ascii")
     commits = {words[0]: words[1:] for words in map(str.split, listed.splitlines())}
     shallow = [commit for commit, its_parents in commits.items() if any(p not in commits for p in its_parents)]
     # A repository that is itself shallow shows its oldest commits without parents; they have to be named as well.
     own = root / os.fsdecode(git(root, "rev-parse", "--git-path", "shallow")).strip()
     if own.exists():
         shallow += [line for line in own.read_text(encoding="ascii").split() if line in commits]
-    identity = {}
-    for key in ("user.name", "user.email"):
-        value = git(root, "config", "--get", key, check=False).decode("utf-8", "replace").strip()
-        if value:
-            identity[key] = value
-    return History(_pack(root, head, shallow), head, branch or None, shallow, identity)
+    return shallow
 
 
-def _pack(root: Path, head: str, shallow: list[str]) -> IO[bytes]:
-    """Pack everything reachable from `head`, as far back as the shallow commits."""
-    wanted = "".join(f"--shallow {commit}\n" for commit in shallow) + f"{head}\n"
-    pack = tempfile.TemporaryFile(prefix="langchain-sandbox-")  # noqa: SIM115 - the history owns it
-    command = ["git", "pack-objects", "--revs", "--stdout", "--quiet", "--delta-base-offset"]
-    done = subprocess.run(  # noqa: S603 - a fixed program with separate arguments
-        command,
-        cwd=root,
-        env=environment(),
-        input=wanted.encode("ascii"),
-        stdout=pack,
-        stderr=subprocess.PIPE,
-        check=False,
+def _pack(root: Path, folder: Path, lines: Sequence[str]) -> str:
+    """Pack what the lines name, for `git pack-objects --revs`, and return the pack's name."""
+    # What is compressed already stays so; looking for better differences would cost more than it saves.
+    settings = (
+        "-c",
+        "pack.window=0",
+        "-c",
+        "core.compression=1",
+        "-c",
+        "core.fsync=none",
+        "-c",
+        "pack.writeReverseIndex=false",
     )
-    if done.returncode != 0:
-        pack.close()
-        msg = f"git pack-objects failed: {done.stderr[-500:].decode('utf-8', 'replace').strip()}"
-        raise GitError(msg)
-    return pack
+    command = ("pack-objects", "--revs", "--quiet", "--delta-base-offset", f"{folder}/pack")
+    name = git(root, *settings, *command, stdin="".join(f"{line}\n" for line in lines).encode("ascii"))
+    return f"pack-{name.decode('ascii').strip()}"

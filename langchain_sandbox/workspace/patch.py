@@ -5,16 +5,20 @@ Only the changed paths are in those trees, so the cost goes with the change and 
 
 from __future__ import annotations
 
+import hashlib
 import os
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from langchain_sandbox.untrusted import clean_name
-from langchain_sandbox.workspace.git import scratch_git, scratch_repository
+from langchain_sandbox.workspace.content import Content, Stored, is_text, measure, pieces
+from langchain_sandbox.workspace.git import scratch_git, scratch_pipe, scratch_repository
 from langchain_sandbox.workspace.paths import parents
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from langchain_sandbox.workspace.changes import Change
@@ -29,7 +33,7 @@ _KINDS = {"A": "added", "M": "modified", "D": "deleted", "R": "renamed", "T": "m
 _SPACE = 0x20
 _MAX_ATTRIBUTE = 2000
 
-Side = tuple[int, bytes]  # mode, content
+Side = tuple[int, Content]  # mode, content
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +51,40 @@ class FileChange:
     binary: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Patch:
-    """A patch for `git apply`, and what is in it."""
+    """A patch for `git apply`, and what is in it.
 
-    text: str
-    files: list[FileChange]
+    Args:
+        content: The patch; UTF-8 throughout.
+        files: The changed paths.
+    """
+
+    content: Content = b""
+    files: list[FileChange] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return b"".join(pieces(self.content)).decode("utf-8")
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return measure(self.content)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Its digest; empty for an empty patch."""
+        digest = hashlib.sha256()
+        for piece in pieces(self.content):
+            digest.update(piece)
+        return digest.hexdigest() if self.size else ""
+
+    def close(self) -> None:
+        """Let the content go."""
+        if isinstance(self.content, Stored):
+            self.content.file.close()
 
 
 def build_patch(snapshot: Snapshot, changes: list[Change]) -> Patch:
@@ -62,39 +94,43 @@ def build_patch(snapshot: Snapshot, changes: list[Change]) -> Patch:
         GitError: If git fails, which only a full disk should make it do.
     """
     if not changes:
-        return Patch("", [])
+        return Patch()
     before = {
         change.path: (entry.mode, snapshot.read(entry))
         for change in changes
         if (entry := snapshot.entries.get(change.path)) is not None
     }
     after = {change.path: (change.mode, change.content) for change in changes if change.mode is not None}
-    with scratch_repository() as scratch:
-        fill(scratch, before, after)
-        _mark_binary(scratch, before, after)
-        diff = (*_DIFF, "-M" if _may_rename(before, after) else "--no-renames")
-        text = scratch_git(scratch, *diff, "-p", "--binary", "--full-index", BASE, NEW).decode("utf-8")
-        raw = scratch_git(scratch, *diff, "--raw", "--numstat", "-z", BASE, NEW)
-    return Patch(text, _parse_files(raw, before, after))
+    file = tempfile.TemporaryFile(prefix="langchain-sandbox-")  # noqa: SIM115 - the patch owns it
+    try:
+        with scratch_repository() as scratch:
+            fill(scratch, before, after)
+            _mark_binary(scratch, before, after)
+            diff = (*_DIFF, "-M" if _may_rename(before, after) else "--no-renames")
+            scratch_pipe(scratch, *diff, "-p", "--binary", "--full-index", BASE, NEW, into=file)
+            raw = scratch_git(scratch, *diff, "--raw", "--numstat", "-z", BASE, NEW)
+        content = Stored(file, 0, file.seek(0, os.SEEK_END))
+        return Patch(content, _parse_files(raw, before, after))
+    except BaseException:
+        file.close()
+        raise
 
 
 def fill(scratch: Path, before: Mapping[str, Side], after: Mapping[str, Side]) -> None:
     """Put two trees into a scratch repository, as the refs `BASE` and `NEW`."""
-    stream: list[bytes] = []
+    # Without the second setting git would make a file of each content, and with the third wait for the disk.
+    settings = ("-c", "core.compression=0", "-c", "fastimport.unpackLimit=0", "-c", "core.fsync=none")
+    command = (*settings, "fast-import", "--quiet", "--date-format=raw")
+    scratch_pipe(scratch, *command, feed=_build_import(before, after))
+
+
+def _build_import(before: Mapping[str, Side], after: Mapping[str, Side]) -> Iterator[bytes]:
     for ref, tree in ((BASE, before), (NEW, after)):
-        stream.append(b"commit %b\ncommitter s <s> 0 +0000\ndata 0\n" % ref.encode())
+        yield b"commit %b\ncommitter s <s> 0 +0000\ndata 0\n" % ref.encode()
         for path, (mode, content) in tree.items():
-            stream.append(b"M %o inline %b\ndata %d\n" % (mode, _quote(path), len(content)))
-            stream.append(content + b"\n")
-    scratch_git(
-        scratch,
-        "-c",
-        "core.compression=0",
-        "fast-import",
-        "--quiet",
-        "--date-format=raw",
-        stdin=b"".join(stream),
-    )
+            yield b"M %o inline %b\ndata %d\n" % (mode, _quote(path), measure(content))
+            yield from pieces(content)
+            yield b"\n"
 
 
 def _quote(path: str) -> bytes:
@@ -112,20 +148,12 @@ def _mark_binary(scratch: Path, *trees: Mapping[str, Side]) -> None:
     """Have contents that are not UTF-8 go as binary, so that the patch as a whole is text."""
     lines = []
     for path in sorted(set().union(*trees)):
-        if not all(_is_text(tree[path][1]) for tree in trees if path in tree):
+        if not all(is_text(tree[path][1]) for tree in trees if path in tree):
             escaped = "".join(f"\\{letter}" if letter in "*?[\\" else letter for letter in path)
             lines.append(_quote(f"/{escaped}") + b" -diff\n")
     if any(len(line) > _MAX_ATTRIBUTE for line in lines):
         lines = [b"* -diff\n"]  # git passes over longer lines
     (scratch / "info" / "attributes").write_bytes(b"".join(lines))
-
-
-def _is_text(content: bytes) -> bool:
-    try:
-        content.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _parse_files(raw: bytes, before: Mapping[str, Side], after: Mapping[str, Side]) -> list[FileChange]:
@@ -160,8 +188,8 @@ def _build_file(
         path=clean_name(path),
         kind=_KINDS.get(letter, "modified"),
         old_path=clean_name(old) if old else None,
-        size=len(now[1]) if now else None,
-        old_size=len(was[1]) if was else None,
+        size=measure(now[1]) if now else None,
+        old_size=measure(was[1]) if was else None,
         mode=f"{now[0]:o}" if now else None,
         insertions=count[0] if count else 0,
         deletions=count[1] if count else 0,

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 _MAX_PATH = 4096
 _MAX_NAME = 255
@@ -23,7 +23,44 @@ _GIT_LIKE = re.compile(r"\.git|git~\d+", re.IGNORECASE)
 _GITMODULES_LIKE = re.compile(r"\.gitmodules|gitmod~\d|(?:g(?:i(?:7(?:e(?:ba?)?)?)?)?)?~\d+", re.IGNORECASE)
 _GIT_FOLDERS = ({"head", "objects", "refs"}, {"head", "commondir"})
 _GIT_NAMES = {"head", "objects", "refs", "commondir", "config", "config.worktree", "hooks"}
+_PATTERN_PARTS = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]/]*\]|.", re.DOTALL)
 _IGNORABLE = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
+
+
+STAGING = ".langchain-sandbox.apply"
+"""Folder in the workspace's root in which changes wait while they are applied."""
+
+
+def compile_patterns(patterns: Iterable[str]) -> Callable[[str], bool]:
+    """A test whether a path, or a folder that it lies in, fits a pattern as a `.gitignore` holds them.
+
+    Args:
+        patterns: A name without a slash fits at every depth; one with a slash counts from the workspace's folder.
+    """
+    expressions = [
+        ("" if "/" in pattern else "(?:.*/)?") + _translate(pattern.removeprefix("/")) + "(?:/.*)?"
+        for pattern in patterns
+    ]
+    if not expressions:
+        return lambda _path: False
+    return lambda path, fits=re.compile("|".join(expressions), re.DOTALL).fullmatch: fits(path) is not None
+
+
+def _translate(pattern: str) -> str:
+    """One pattern as a regular expression; what is none, such as `[z-a]`, stands for itself."""
+    expression = "".join(_translate_part(part) for part in _PATTERN_PARTS.findall(pattern))
+    try:
+        re.compile(expression)
+    except re.error:
+        return re.escape(pattern)
+    return expression
+
+
+def _translate_part(part: str) -> str:
+    if part.startswith("[") and len(part) > 1:
+        inner = part[1:-1].replace("\\", "\\\\")
+        return f"[^{inner[1:]}]" if inner.startswith("!") else f"[{inner}]"
+    return {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}.get(part) or re.escape(part)
 
 
 def is_masked(path: str) -> bool:
@@ -48,6 +85,8 @@ def find_fault(path: str) -> str | None:
         for name in part.split("\\"):  # a separator elsewhere
             if _GIT_LIKE.fullmatch(_plain(name)):
                 return "inside a .git"
+            if _plain(name).casefold() == STAGING:
+                return "where changes wait to be applied"
     return None
 
 

@@ -10,29 +10,27 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import tarfile
 import tempfile
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from langchain_sandbox.config import Workspace
 from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.untrusted import clean_name
-from langchain_sandbox.workspace.git import GitError, git
-from langchain_sandbox.workspace.paths import is_masked, parents
+from langchain_sandbox.workspace.archive import BLOCK, LINK_TYPE, build_header
+from langchain_sandbox.workspace.content import CHUNK, Content, Stored, blob_name, read_start
+from langchain_sandbox.workspace.selection import Selection, select_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from langchain_sandbox.config import Limits
 
 FILE = 0o100644
 EXECUTABLE = 0o100755
 SYMLINK = 0o120000
 
-_BLOCK = 512
-_OFFENDERS = 5
+_LFS = b"version https://git-lfs.github.com/spec/v1\n"
+_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +55,17 @@ class Snapshot:
         root: The folder; `None` for an empty workspace.
         entries: By path, relative to the root, with `/`.
         archive: The tar archive, open.
-        repository: Whether the folder is the root of a git repository with a commit.
+        selection: How the files were found; `None` for an empty workspace.
         skipped: What was left out, as `path: reason`.
+        notes: What a user should know of the files that went in.
     """
 
     root: Path | None
     entries: dict[str, Entry]
     archive: IO[bytes]
-    repository: bool = False
+    selection: Selection | None = None
     skipped: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def digest(self) -> str:
@@ -75,42 +75,43 @@ class Snapshot:
             digest.update(b"%o %b %b\0" % (entry.mode, entry.blob.encode(), os.fsencode(path)))
         return digest.hexdigest()
 
-    def read(self, entry: Entry) -> bytes:
+    def read(self, entry: Entry) -> Content:
         """The content of an entry, as it was."""
-        if entry.target is not None:
-            return entry.target
-        return os.pread(self.archive.fileno(), entry.size, entry.offset)
+        return Stored(self.archive, entry.offset, entry.size) if entry.target is None else entry.target
 
     def close(self) -> None:
         """Let the archive go."""
         self.archive.close()
 
 
-def blob_name(content: bytes) -> str:
-    """Git's name for a content."""
-    return hashlib.sha1(b"blob %d\0%b" % (len(content), content), usedforsecurity=False).hexdigest()
-
-
-def take_snapshot(root: Path | None, limits: Limits) -> Snapshot:
+def take_snapshot(workspace: Workspace | Path | None, limits: Limits) -> Snapshot:
     """Read a folder, by git's rules where it is a repository.
 
     Args:
-        root: The folder, or `None` for nothing at all.
-        limits: `workspace` and `workspace_files` bound what may go in.
+        workspace: The folder, or `None` for nothing at all.
+        limits: `workspace`, `workspace_files` and `workspace_file` bound what may go in.
 
     Raises:
         SandboxConfigError: If it is no folder, cannot be read, or is too big; the message names the biggest files.
     """
-    if root is not None and not root.is_dir():
-        msg = f"The workspace {root} is not a folder."
-        raise SandboxConfigError(msg)
-    archive = tempfile.TemporaryFile(prefix="langchain-sandbox-")  # noqa: SIM115 - the snapshot owns it
-    snapshot = Snapshot(root, {}, archive)
+    if isinstance(workspace, Path):
+        workspace = Workspace(workspace)
+    return fill_snapshot(select_files(workspace, limits) if workspace is not None else None)
+
+
+def fill_snapshot(selection: Selection | None) -> Snapshot:
+    """Read the files that were selected; `None` gives an empty snapshot.
+
+    Raises:
+        SandboxConfigError: If one of them cannot be read.
+    """
+    archive = tempfile.TemporaryFile(prefix="langchain-sandbox-", buffering=CHUNK)  # noqa: SIM115 - the snapshot's
+    snapshot = Snapshot(selection.root if selection else None, {}, archive, selection)
     try:
-        if root is not None:
-            listing, snapshot.repository = _list(root)
-            _fill(snapshot, root, listing, limits)
-        archive.write(bytes(2 * _BLOCK))
+        if selection is not None:
+            snapshot.skipped += selection.skipped
+            _fill(snapshot, selection)
+        archive.write(bytes(2 * BLOCK))
         archive.flush()
     except BaseException:
         archive.close()
@@ -118,100 +119,75 @@ def take_snapshot(root: Path | None, limits: Limits) -> Snapshot:
     return snapshot
 
 
-def _list(root: Path) -> tuple[Iterator[str], bool]:
-    """The paths that belong to the workspace, and whether its history can go in too."""
-    try:
-        top = Path(os.fsdecode(git(root, "rev-parse", "--show-toplevel").rstrip(b"\n")))
-        names = git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split(b"\0")
-        head = git(root, "rev-parse", "--verify", "--quiet", "HEAD", check=False)
-    except GitError as error:
-        # Where there is a repository that git cannot read, the folder is not to be taken whole: what git ignores,
-        # secrets among it, would go in.
-        if "not a git repository" in str(error):
-            link = root / ".git"
-            if not link.is_symlink() and not link.is_file():
-                return _walk(root), False
+def _fill(snapshot: Snapshot, selection: Selection) -> None:
+    pointers = []
+    base = os.fspath(selection.root)
+    position = 0
+    for path, status in selection.files.items():
+        full = f"{base}/{path}"
+        try:
+            if stat.S_ISLNK(status.st_mode):
+                position += _add_link(snapshot, path, full, status)
+            else:
+                position += _add_file(snapshot, path, full, position)
+                if status.st_size < len(_LFS) * 8 and _is_pointer(snapshot, path):
+                    pointers.append(clean_name(path))
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # deleted while we looked
+        except PermissionError as error:
             msg = (
-                f"The workspace {root} has a .git that leads to another folder, as a worktree's and a submodule's do. "
-                "That is not there, so nobody can say what git ignores. Use the repository's main folder, or a clone."
+                f"The workspace's file {path} cannot be read: {error.strerror}. Make it readable, have git ignore it, "
+                "or name it in Workspace(exclude=...)."
             )
             raise SandboxConfigError(msg) from error
-        msg = f"The workspace {root} is a repository that git cannot read: {error}."
-        raise SandboxConfigError(msg) from error
-    # Listed once for each side of a conflict; kept in order.
-    paths = dict.fromkeys(os.fsdecode(name) for name in names if name)
-    return iter(paths), bool(head) and top == root.resolve()
+    if pointers:
+        more = f" and {len(pointers) - _SHOWN} more" if len(pointers) > _SHOWN else ""
+        snapshot.notes.append(
+            f"{', '.join(pointers[:_SHOWN])}{more}: Git LFS pointers whose content is not here, so the agent sees the "
+            "pointers; run `git lfs pull` first if it needs the content."
+        )
 
 
-def _walk(root: Path) -> Iterator[str]:
-    for folder, folders, names in os.walk(root):
-        links = [name for name in folders if (Path(folder) / name).is_symlink()]
-        folders[:] = sorted(name for name in folders if name != ".git")
-        for name in sorted({*names, *links} - {".git"}):
-            yield (Path(folder) / name).relative_to(root).as_posix()
+def _add_link(snapshot: Snapshot, path: str, full: str, status: os.stat_result) -> int:
+    # Not `Path.readlink`: that one tidies the target up.
+    target = os.readlink(os.fsencode(full))  # noqa: PTH115
+    header = build_header(os.fsencode(path), mtime=int(status.st_mtime), kind=LINK_TYPE, target=target)
+    snapshot.archive.write(header)
+    snapshot.entries[path] = Entry(SYMLINK, blob_name(target), len(target), 0, target)
+    return len(header)
 
 
-def _fill(snapshot: Snapshot, root: Path, listing: Iterator[str], limits: Limits) -> None:
-    room = limits.size("workspace")
-    is_link = cache(lambda parent: (root / parent).is_symlink())
-    for path in listing:
-        if is_masked(path):
-            snapshot.skipped.append(f"{clean_name(path)}: would configure OpenCode itself")
-            continue
-        if not any(is_link(parent) for parent in parents(path)):  # else the tracked file is gone, and another is there
-            _add(snapshot, root, path, room)
-        if snapshot.archive.tell() > room or len(snapshot.entries) > limits.workspace_files:
-            raise SandboxConfigError(_describe_excess(snapshot, root, limits))
-
-
-def _add(snapshot: Snapshot, root: Path, path: str, room: int) -> None:
-    full = root / path
+def _add_file(snapshot: Snapshot, path: str, full: str, position: int) -> int:
+    descriptor = os.open(full, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        status = full.lstat()
-        if stat.S_ISLNK(status.st_mode):
-            # Not `Path.readlink`: that one tidies the target up.
-            target = os.readlink(os.fsencode(full))  # noqa: PTH115
-            _write(snapshot, path, SYMLINK, target, status)
-        elif stat.S_ISREG(status.st_mode):
-            mode = EXECUTABLE if status.st_mode & stat.S_IXUSR else FILE
-            if status.st_size > room:
-                msg = f"The file {path} has {status.st_size} bytes, more than the workspace may (Limits.workspace)."
-                raise SandboxConfigError(msg)
-            _write(snapshot, path, mode, full.read_bytes(), status)
-        elif stat.S_ISDIR(status.st_mode):
-            snapshot.skipped.append(f"{clean_name(path)}: a repository inside the repository")
-        else:
-            snapshot.skipped.append(f"{clean_name(path)}: neither a file nor a link")
-    except (FileNotFoundError, NotADirectoryError):
-        return  # tracked and deleted, or deleted while we looked
-    except PermissionError as error:
-        msg = f"The workspace's file {path} cannot be read: {error.strerror}. Make it readable, or have git ignore it."
-        raise SandboxConfigError(msg) from error
+        # Looked at again: the name may be another file's by now. What grows while we read is cut, what shrinks filled.
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            snapshot.skipped.append(f"{clean_name(path)}: changed into something else while it was read")
+            return 0
+        size = status.st_size
+        mode = EXECUTABLE if status.st_mode & stat.S_IXUSR else FILE
+        header = build_header(os.fsencode(path), mtime=int(status.st_mtime), size=size, mode=mode & 0o777)
+        name = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+        snapshot.archive.write(header)
+        left = size
+        while left:
+            chunk = os.read(descriptor, min(CHUNK, left)) or bytes(min(CHUNK, left))
+            name.update(chunk)
+            snapshot.archive.write(chunk)
+            left -= len(chunk)
+        padding = -size % BLOCK
+        if padding:
+            snapshot.archive.write(bytes(padding))
+    finally:
+        os.close(descriptor)
+    snapshot.entries[path] = Entry(mode, name.hexdigest(), size, position + len(header))
+    return len(header) + size + padding
 
 
-def _write(snapshot: Snapshot, path: str, mode: int, content: bytes, status: os.stat_result) -> None:
-    info = tarfile.TarInfo(path)
-    info.mtime = int(status.st_mtime)
-    link = mode == SYMLINK
-    if link:
-        info.type, info.linkname = tarfile.SYMTYPE, os.fsdecode(content)
-    else:
-        info.size, info.mode = len(content), mode & 0o777
-    # The GNU format takes names of any bytes and any length as they are.
-    snapshot.archive.write(info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape"))
-    offset = snapshot.archive.tell()
-    if not link:
-        snapshot.archive.write(content)
-        snapshot.archive.write(bytes(-len(content) % _BLOCK))
-    target = content if link else None
-    snapshot.entries[path] = Entry(mode, blob_name(content), len(content), offset, target)
-
-
-def _describe_excess(snapshot: Snapshot, root: Path, limits: Limits) -> str:
-    biggest = sorted(snapshot.entries.items(), key=lambda item: -item[1].size)[:_OFFENDERS]
-    names = ", ".join(f"{path} ({entry.size} bytes)" for path, entry in biggest)
-    return (
-        f"The workspace {root} is more than {limits.size('workspace')} bytes or {limits.workspace_files} files "
-        f"(Limits.workspace, Limits.workspace_files). The biggest until there: {names}. "
-        "Have git ignore what a task does not need, or raise the limit."
-    )
+def _is_pointer(snapshot: Snapshot, path: str) -> bool:
+    entry = snapshot.entries.get(path)
+    if entry is None or not len(_LFS) < entry.size < len(_LFS) * 8:
+        return False
+    snapshot.archive.flush()
+    return read_start(snapshot.read(entry), len(_LFS)) == _LFS

@@ -1,0 +1,98 @@
+"""Git in the copy, made to look as it does for the user: HEAD, index, settings, and what it should not miss."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from langchain_sandbox.agent import children
+from langchain_sandbox.agent.index import ASSUME_UNCHANGED, INTENT_TO_ADD, SKIP_WORKTREE, IndexEntry, build_index
+from langchain_sandbox.agent.opencode import REPOSITORY, tool_environment
+
+_TIMEOUT = 120.0
+_GITLINK = 0o160000
+_EMPTY_BLOB = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
+
+
+def call(*arguments: str) -> bytes:
+    """Run git in the repository and return its standard output.
+
+    Raises:
+        OSError: If it fails.
+    """
+    return children.run(["git", *arguments], cwd=REPOSITORY, env=tool_environment(), timeout=_TIMEOUT)
+
+
+def restore_git(git: dict[str, Any], manifest: dict[str, tuple[int, ...]], *, prefix: str) -> None:
+    """Do what the host's description of a repository says; its objects are there already.
+
+    Args:
+        git: The description.
+        manifest: How the files look that came in.
+        prefix: Where they lie in the repository: empty, or such as `packages/a/`.
+
+    Raises:
+        OSError: If git fails.
+    """
+    if git["shallow"]:
+        with open(f"{REPOSITORY}/.git/shallow", "w", encoding="ascii") as file:
+            file.writelines(f"{commit}\n" for commit in git["shallow"])
+    if git["rules"]:
+        os.makedirs(f"{REPOSITORY}/.git/info", exist_ok=True)
+        with open(f"{REPOSITORY}/.git/info/exclude", "w", encoding="utf-8") as file:
+            file.write(git["rules"])
+    for key, value in git["settings"].items():
+        call("config", key, value)
+    listed = b""
+    if git["head"]:
+        name = f"refs/heads/{git['branch']}" if git["branch"] else "HEAD"
+        call("update-ref", "--no-deref", name, git["head"])
+        listed = call("ls-tree", "-r", "-z", "--full-tree", "HEAD")
+    seen = {os.fsencode(prefix + path): looks for path, looks in manifest.items()}
+    entries = build_entries(listed, git, seen)
+    status = os.lstat(REPOSITORY)
+    with open(f"{REPOSITORY}/.git/index", "wb") as index:
+        index.write(build_index(entries, device=status.st_dev, uid=status.st_uid, gid=status.st_gid))
+
+
+def build_entries(listed: bytes, git: dict[str, Any], seen: dict[bytes, tuple[int, ...]]) -> list[IndexEntry]:
+    """What is tracked: HEAD's files, less and more what the host says. Pure.
+
+    Args:
+        listed: What `git ls-tree -r -z` says of HEAD.
+        git: The host's description.
+        seen: How the files that are there look, by path in the repository.
+    """
+    found: dict[tuple[bytes, int], IndexEntry] = {}
+    for record in listed.split(b"\0"):
+        if record:
+            described, path = record.split(b"\t", 1)
+            mode, _, blob = described.split(b" ")
+            found[path, 0] = IndexEntry(path, int(mode, 8), blob.decode("ascii"))
+    for line in git["index"]:
+        described, name = line.split("\t", 1)
+        mode, blob, stage = described.split(" ")
+        path = os.fsencode(name)
+        if int(mode, 8):
+            found[path, int(stage)] = IndexEntry(path, int(mode, 8), blob, int(stage))
+        else:
+            found.pop((path, 0), None)
+    for name in git["intended"]:
+        path = os.fsencode(name)
+        found[path, 0] = IndexEntry(path, 0o100644, _EMPTY_BLOB, more_flags=INTENT_TO_ADD)
+    deleted, differing, filtered = ({os.fsencode(name) for name in git[key]} for key in _LISTS)
+    for (path, stage), entry in found.items():
+        if stage or entry.more_flags or entry.mode == _GITLINK:
+            continue
+        if path in filtered:
+            entry.flag = ASSUME_UNCHANGED
+        elif path not in seen and path not in deleted:
+            # What stayed outside (the rest of a repository of which a folder went in, what was excluded) is not to
+            # look as if somebody had deleted it, to git as little as to the agent.
+            entry.more_flags = SKIP_WORKTREE
+        elif path not in differing:
+            entry.seen = seen.get(path)
+    return list(found.values())
+
+
+_LISTS = ("deleted", "differing", "filtered")

@@ -1,0 +1,90 @@
+"""The workspace's way in, as a whole: what belongs to it, its contents, and its repository's history."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from langchain_sandbox.errors import SandboxConfigError
+from langchain_sandbox.workspace.git import GitError
+from langchain_sandbox.workspace.history import History, take_history
+from langchain_sandbox.workspace.selection import select_files
+from langchain_sandbox.workspace.snapshot import Snapshot, fill_snapshot
+
+if TYPE_CHECKING:
+    from langchain_sandbox.config import Limits, Workspace
+
+
+@dataclass(slots=True)
+class Intake:
+    """What goes into a container.
+
+    Args:
+        snapshot: The files.
+        history: The repository's; `None` where there is none, or it stayed outside.
+        warnings: What a user should know of what went in and what did not.
+    """
+
+    snapshot: Snapshot
+    history: History | None = None
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def folder(self) -> str:
+        """Where the files belong in the repository: empty for its root, else such as `packages/a/`."""
+        selection = self.snapshot.selection
+        return selection.repository.prefix if selection is not None and selection.repository is not None else ""
+
+    def close(self) -> None:
+        """Let all of it go."""
+        self.snapshot.close()
+        if self.history is not None:
+            self.history.close()
+
+
+def take_intake(workspace: Workspace | None, limits: Limits) -> Intake:
+    """Read a workspace: its files, and beside them its history.
+
+    Args:
+        workspace: The folder, and what of it; `None` for nothing at all.
+        limits: Bounds what may go in.
+
+    Raises:
+        SandboxConfigError: If it is no folder, cannot be read, or is too big; the message names the biggest files.
+    """
+    if workspace is None:
+        return Intake(fill_snapshot(None))
+    selection = select_files(workspace, limits)
+    room = limits.size("workspace") - selection.size
+    # Git packs in a process of its own, so a second core has something to do while we read.
+    with ThreadPoolExecutor(1) as packer:
+        packing = packer.submit(take_history, selection, depth=workspace.history, room=room)
+        try:
+            intake = Intake(fill_snapshot(selection))
+        except BaseException:
+            _drop(packing)
+            raise
+    intake.warnings += [f"Left out on the way in: {reason}" for reason in intake.snapshot.skipped]
+    intake.warnings += intake.snapshot.notes
+    history: History | None = None
+    try:
+        history = packing.result()
+        if history is not None:
+            history.compare(intake.snapshot)
+            intake.warnings += history.warnings
+    except GitError as error:
+        intake.warnings.append(f"The repository's history stayed behind: {error}")
+        if history is not None:
+            history.close()
+            history = None
+    intake.history = history
+    return intake
+
+
+def _drop(packing: Future[History | None]) -> None:
+    with suppress(GitError, SandboxConfigError):
+        history = packing.result()
+        if history is not None:
+            history.close()

@@ -1,0 +1,139 @@
+"""What the user's tree was before a result was applied, kept so that `revert` can put it back exactly."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from langchain_sandbox.errors import SandboxApplyError
+from langchain_sandbox.workspace.content import Stored, blob_name, pieces
+from langchain_sandbox.workspace.transaction import GitMove
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from langchain_sandbox.workspace.merge import MergePlan
+
+_NAME = "record.json"
+
+Before: TypeAlias = "tuple[int, str, int] | None"
+"""Git's mode, git's name of the content, and the permission bits; `None` for nothing."""
+
+After: TypeAlias = "tuple[int, str] | None"
+"""Git's mode and name of the content; `None` for nothing."""
+
+
+@dataclass(slots=True)
+class Record:
+    """What one run's changes did to a tree.
+
+    Args:
+        root: The tree.
+        paths: What each path was, and what it was made into.
+        move: The branch that moved with them.
+        branch: A branch that was made, and its commit.
+    """
+
+    root: str
+    paths: dict[str, tuple[Before, After]] = field(default_factory=dict)
+    move: GitMove | None = None
+    branch: tuple[str, str] | None = None
+
+
+def read_record(folder: Path) -> Record | None:
+    """What is kept in a folder; `None` if nothing is.
+
+    Raises:
+        SandboxApplyError: If it cannot be read.
+    """
+    try:
+        return _parse(json.loads((folder / _NAME).read_text(encoding="ascii")))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        msg = f"What is kept for a revert in {folder} cannot be read: {error}."
+        raise SandboxApplyError(msg) from error
+
+
+def write_record(folder: Path, record: Record) -> None:
+    """Keep a record; its contents are there already.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    beside = folder / f"{_NAME}.new"
+    beside.write_text(json.dumps(_build(record)), encoding="ascii")
+    beside.replace(folder / _NAME)
+
+
+def keep_former(folder: Path, plan: MergePlan) -> dict[str, tuple[Before, After]]:
+    """Keep the contents that are about to be overwritten, and say what each path was and will be.
+
+    Args:
+        folder: Gets the contents.
+        plan: What is about to be written.
+
+    Raises:
+        OSError: If a content cannot be kept.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    paths: dict[str, tuple[Before, After]] = {}
+    for write in plan.writes:
+        here = plan.former[write.path]
+        if here is not None:
+            with (folder / here.blob).open("wb") as file:
+                file.writelines(pieces(here.content))
+        before = (here.mode, here.blob, here.bits) if here is not None else None
+        paths[write.path] = (before, (write.mode, blob_name(write.content)) if write.mode is not None else None)
+    return paths
+
+
+def open_content(folder: Path, name: str) -> Stored:
+    """A kept content; whoever opens it closes its file.
+
+    Raises:
+        OSError: If it is not there.
+    """
+    file = (folder / name).open("rb")
+    return Stored(file, 0, os.fstat(file.fileno()).st_size)
+
+
+def _build(record: Record) -> dict[str, Any]:
+    move = record.move
+    return {
+        "root": record.root,
+        "paths": record.paths,
+        "branch": record.branch,
+        "move": move
+        and {
+            "ref": move.ref,
+            "old": move.old,
+            "new": move.new,
+            "index": [os.fsdecode(line) for line in move.index],
+            "former_index": [os.fsdecode(line) for line in move.former_index],
+        },
+    }
+
+
+def _parse(value: Mapping[str, Any]) -> Record:
+    move, branch = value["move"], value["branch"]
+    return Record(
+        root=str(value["root"]),
+        paths={path: (_tuple(before), _tuple(after)) for path, (before, after) in value["paths"].items()},
+        move=move
+        and GitMove(
+            ref=move["ref"],
+            old=move["old"],
+            new=move["new"],
+            index=[os.fsencode(line) for line in move["index"]],
+            former_index=[os.fsencode(line) for line in move["former_index"]],
+        ),
+        branch=branch and (branch[0], branch[1]),
+    )
+
+
+def _tuple(value: list[Any] | None) -> Any:  # noqa: ANN401 - one of the two kinds above
+    return None if value is None else tuple(value)

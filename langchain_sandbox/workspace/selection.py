@@ -1,0 +1,273 @@
+"""Which files belong to a workspace: by git's rules where there is a repository, else all. Reads no content."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from langchain_sandbox.errors import SandboxConfigError
+from langchain_sandbox.untrusted import clean_name
+from langchain_sandbox.workspace.git import GitError, git
+from langchain_sandbox.workspace.paths import STAGING, compile_patterns, is_masked, parents
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from langchain_sandbox.config import Limits, Workspace
+
+GITLINK = 0o160000
+
+_OFFENDERS = 5
+_PAGE = 4096
+_SKIP_WORKTREE = "S"
+_DEPTH = 8  # of repositories inside repositories
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """The git repository that a workspace is, or is a folder of.
+
+    Args:
+        top: Its root.
+        prefix: Where the workspace lies in it: empty for the root, else such as `packages/a/`.
+        head: The commit that is checked out; `None` before the first one.
+    """
+
+    top: Path
+    prefix: str
+    head: str | None
+
+
+@dataclass(slots=True)
+class Selection:
+    """What goes in.
+
+    Args:
+        root: The workspace's folder.
+        files: Files and links by path, relative to the root, and how each looked.
+        repository: The git repository, if the folder belongs to one.
+        index: Git's mode and name of the content for each tracked path that is no conflict.
+        deleted: Tracked paths that the user has deleted and not told git; an ordered set.
+        nested: Folders that are repositories of their own; their files go in, their history does not.
+        skipped: What was left out, as `path: reason`.
+    """
+
+    root: Path
+    files: dict[str, os.stat_result] = field(default_factory=dict)
+    repository: Repository | None = None
+    index: dict[str, tuple[int, str]] = field(default_factory=dict)
+    deleted: dict[str, None] = field(default_factory=dict)
+    nested: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        """Bytes that the copy takes: it lies in memory, and memory comes in pages."""
+        return sum(-(-status.st_size // _PAGE) * _PAGE for status in self.files.values())
+
+
+def select_files(workspace: Workspace, limits: Limits) -> Selection:
+    """Find out what goes in.
+
+    Args:
+        workspace: The folder, and what of it.
+        limits: `workspace`, `workspace_files` and `workspace_file` bound it.
+
+    Raises:
+        SandboxConfigError: If it is no folder, cannot be read, or is too big; the message names the biggest files.
+    """
+    root = workspace.path
+    if not root.is_dir():
+        msg = f"The workspace {root} is not a folder."
+        raise SandboxConfigError(msg)
+    selection = Selection(root, repository=find_repository(root))
+    picker = _Picker(selection, excluded=compile_patterns(workspace.exclude))
+    if selection.repository is not None:
+        picker.take_repository("", depth=0)
+        for pattern in workspace.include:
+            if not picker.take_ignored(pattern):
+                selection.skipped.append(f"{clean_name(pattern)}: Workspace.include has it, and nothing is like it")
+    else:
+        picker.take_folder("", depth=0)
+    _check_limits(selection, limits)
+    return selection
+
+
+def find_repository(root: Path) -> Repository | None:
+    """The repository that a folder is, or is in.
+
+    Raises:
+        SandboxConfigError: If there is one and git cannot read it: then nobody can say what it ignores.
+    """
+    try:
+        top, prefix = git(root, "rev-parse", "--show-toplevel", "--show-prefix").split(b"\n")[:2]
+    except GitError as error:
+        link = root / ".git"
+        if "not a git repository" not in str(error):
+            msg = f"The workspace {root} is a repository that git cannot read: {error}."
+            raise SandboxConfigError(msg) from error
+        if link.is_symlink() or link.is_file():
+            msg = (
+                f"The workspace {root} has a .git that leads to another folder, as a worktree's and a submodule's do. "
+                "That is not there, so nobody can say what git ignores. Use the repository's main folder, or a clone."
+            )
+            raise SandboxConfigError(msg) from error
+        return None
+    head = git(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}", check=False).decode("ascii").strip()
+    return Repository(Path(os.fsdecode(top)), os.fsdecode(prefix), head or None)
+
+
+class _Picker:
+    """Fills a selection; paths are relative to its root, folders end in a slash."""
+
+    def __init__(self, selection: Selection, *, excluded: Callable[[str], bool]) -> None:
+        self._selection = selection
+        self._base = os.fspath(selection.root)
+        self._excluded = excluded
+        self._is_link = cache(lambda parent: os.path.islink(f"{self._base}/{parent}"))  # noqa: PTH114 - 20,000 times
+
+    def take_repository(self, below: str, *, depth: int) -> None:
+        """Take what git lists: tracked files and those that it does not ignore."""
+        listed = git(
+            self._selection.root / below,
+            "ls-files",
+            "-z",
+            "-t",
+            "--stage",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+        )
+        for record in listed.split(b"\0"):
+            if not record:
+                continue
+            line = os.fsdecode(record)
+            if line.startswith("? "):
+                self._take_untracked(below + line[2:], depth=depth)
+                continue
+            described, name = line.split("\t", 1)
+            tag, mode, blob, stage = described.split(" ")
+            self._take_tracked(below + name, tag, int(mode, 8), depth=depth)
+            if not below and stage == "0":
+                self._selection.index[name] = (int(mode, 8), blob)
+
+    def take_ignored(self, pattern: str) -> bool:
+        """Take what fits a pattern whether git ignores it or not, and say whether anything did."""
+        before = len(self._selection.files)
+        glob = pattern if "/" in pattern else f"**/{pattern}"
+        specs = [f":(glob){glob}", f":(glob){glob}/**"]
+        fits = compile_patterns([pattern])
+        for record in git(self._selection.root, "ls-files", "-z", "--others", "--", *specs).split(b"\0"):
+            if record:
+                self._take_untracked(os.fsdecode(record), depth=0)
+        return len(self._selection.files) > before or any(fits(path) for path in self._selection.files)
+
+    def take_folder(self, below: str, *, depth: int) -> None:
+        """Take everything in a folder that is no repository."""
+        for folder, folders, names in os.walk(f"{self._base}/{below}"):
+            inside = os.path.relpath(folder, self._base)
+            base = "" if inside == "." else f"{inside}/"
+            links = [name for name in folders if os.path.islink(f"{folder}/{name}")]  # noqa: PTH114 - as above
+            plain = []
+            for name in sorted(set(folders) - set(links) - {".git"}):
+                if os.path.lexists(f"{folder}/{name}/.git"):
+                    self._take_nested(f"{base}{name}", depth=depth)
+                elif not self._excluded(base + name) and base + name != STAGING:
+                    plain.append(name)
+            folders[:] = plain
+            for name in sorted({*names, *links} - {".git"}):
+                self._take(base + name)
+
+    def _take_tracked(self, path: str, tag: str, mode: int, *, depth: int) -> None:
+        if mode == GITLINK:
+            if os.path.lexists(f"{self._base}/{path}/.git"):
+                self._take_nested(path, depth=depth)
+        elif not self._take(path) and tag != _SKIP_WORKTREE:
+            self._selection.deleted[path] = None
+
+    def _take_untracked(self, path: str, *, depth: int) -> None:
+        if path.endswith("/"):
+            self._take_nested(path[:-1], depth=depth)
+        elif not path.startswith(f"{STAGING}/"):
+            self._take(path)
+
+    def _take_nested(self, path: str, *, depth: int) -> None:
+        """Take a repository inside: its files without its history."""
+        if self._excluded(path):
+            return
+        name = clean_name(path)
+        try:
+            if depth >= _DEPTH or find_repository(self._selection.root / path) is None:
+                self._selection.skipped.append(f"{name}: looks like a repository and is none")
+                return
+            self.take_repository(f"{path}/", depth=depth + 1)
+        except (GitError, SandboxConfigError) as error:
+            self._selection.skipped.append(f"{name}: a repository that git cannot read: {error}")
+            return
+        self._selection.nested.append(path)
+
+    def _take(self, path: str) -> bool:
+        """Take one path, and say whether something is there, taken or left out for a reason."""
+        if path in self._selection.files:
+            return True
+        if self._excluded(path):
+            return True
+        if is_masked(path):
+            self._selection.skipped.append(f"{clean_name(path)}: would configure OpenCode itself")
+            return True
+        if any(self._is_link(parent) for parent in parents(path)):
+            return False  # the tracked file is gone, and another is there
+        try:
+            status = os.lstat(f"{self._base}/{path}")
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            msg = f"The workspace's file {path} cannot be looked at: {error.strerror}."
+            raise SandboxConfigError(msg) from error
+        if stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):
+            self._selection.files[path] = status
+        elif stat.S_ISDIR(status.st_mode):
+            return False  # a folder in a file's place; what is in it is listed for itself
+        else:
+            self._selection.skipped.append(f"{clean_name(path)}: neither a file nor a link")
+        return True
+
+
+def _check_limits(selection: Selection, limits: Limits) -> None:
+    sizes = {path: status.st_size for path, status in selection.files.items()}
+    too_big = {path: size for path, size in sizes.items() if size > limits.size("workspace_file")}
+    if too_big:
+        msg = (
+            f"Files of the workspace {selection.root} have more than {limits.size('workspace_file')} bytes "
+            f"(Limits.workspace_file): {_name_biggest(too_big)}. {_ADVICE}"
+        )
+        raise SandboxConfigError(msg)
+    total = selection.size
+    if total > limits.size("workspace"):
+        msg = (
+            f"The workspace {selection.root} takes {total} bytes, more than {limits.size('workspace')} "
+            f"(Limits.workspace). The biggest: {_name_biggest(sizes)}. {_ADVICE}"
+        )
+        raise SandboxConfigError(msg)
+    if len(sizes) > limits.workspace_files:
+        counts: dict[str, int] = {}
+        for path in sizes:
+            folder = path.partition("/")[0] if "/" in path else "."
+            counts[folder] = counts.get(folder, 0) + 1
+        msg = (
+            f"The workspace {selection.root} has {len(sizes)} files, more than {limits.workspace_files} "
+            f"(Limits.workspace_files). The biggest folders: {_name_biggest(counts, unit='files')}. {_ADVICE}"
+        )
+        raise SandboxConfigError(msg)
+
+
+_ADVICE = "Have git ignore what a task does not need, name it in Workspace(exclude=...), or raise the limit."
+
+
+def _name_biggest(sizes: dict[str, int], *, unit: str = "bytes") -> str:
+    biggest = sorted(sizes.items(), key=lambda item: -item[1])[:_OFFENDERS]
+    return ", ".join(f"{clean_name(path)} ({size} {unit})" for path, size in biggest)
