@@ -87,7 +87,7 @@ def check(old: Tree, new: Tree) -> str:
     return patch.text
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(trees())
 @example(EVERY_FORM)
 @example(({"a": (SYMLINK, b"x")}, {"a/b": (FILE, b"x\n")}))
@@ -165,7 +165,7 @@ def test_a_file_that_holds_a_patch_is_one_file(ending: bytes, binary: bytes) -> 
         lambda name: os.fsdecode(bytes(name))
     )
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @example(name="\a\b\t\n\v\f\r\"\\'")
 @example(name="".join(map(chr, range(1, 32))))
 def test_a_name_of_any_bytes_is_read_as_it_is(name: str) -> None:
