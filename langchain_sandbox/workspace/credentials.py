@@ -11,6 +11,9 @@ import re
 # What only says where a password goes.
 _STAND_IN = r"[$<{%*\[]|(?i:changeme|example|pass|passwd|password|pwd|secret|x{1,40}|your[\w-]{0,40})@"
 
+# Of a private key enough to tell one from another; it may stand in a string, its lines' ends escaped.
+_KEY = r"""(?:\\[nr]|[\s'"+,]){0,60}(?:(?:Proc-Type|Version|Comment):[^=]{0,400}|[A-Za-z0-9+/=]{16}[^-]{0,400})"""
+
 # How it begins, in one of several ways, and how it goes on.
 _FORMS = (
     ("AKIA ASIA", r"[A-Z2-7]{16}(?<!EXAMPLE)(?!\w)"),  # AWS, except the keys in its manuals
@@ -32,11 +35,7 @@ _FORMS = (
     ("SG.", r"[\w-]{20,24}\.[\w-]{40,46}"),  # SendGrid
     ("AccountKey=", r"[A-Za-z0-9+/]{86}=="),  # Azure
     ("eyJ", r"[\w-]{10,2000}\.eyJ[\w-]{10,2000}\.[\w-]{10,2000}"),  # a JSON web token
-    # A private key, with enough of it to tell one from another.
-    (
-        "-----BEGIN",
-        r" (?:[A-Z0-9]{1,20} ){0,3}PRIVATE KEY(?: BLOCK)?-----(?:\s{0,4}Proc-Type:[^=]{0,400}|[^-]{40,400})",
-    ),
+    ("-----BEGIN", rf" (?:[A-Z0-9]{{1,20}} ){{0,3}}PRIVATE KEY(?: BLOCK)?-----{_KEY}"),
     ("://", rf"[^\s:/@?#'\x22<>]{{0,255}}:(?!{_STAND_IN})[^\s/@?#'\x22<>]{{1,255}}@"),  # the password in a URL
 )
 

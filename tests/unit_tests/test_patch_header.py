@@ -87,7 +87,7 @@ def check(old: Tree, new: Tree) -> str:
     return patch.text
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(trees())
 @example(EVERY_FORM)
 @example(({"a": (SYMLINK, b"x")}, {"a/b": (FILE, b"x\n")}))

@@ -251,11 +251,13 @@ CREDENTIALS = [
     "hf" + "_" + KEY[:34],
     "eyJ" + KEY[:20] + ".eyJ" + KEY[:40] + "." + KEY[:43],
     "postgres://" + "app:hunter2!@db.example/x",
-    "https" + "://:tok3n@host",
+    "https://" + ":tok3n@host",
     "-----BEGIN " + "PRIVATE KEY-----\n" + KEY,
     "-----BEGIN " + "RSA PRIVATE KEY-----\\n" + KEY,
     "-----BEGIN " + "OPENSSH PRIVATE KEY-----\r\n" + KEY,
     "-----BEGIN " + "PGP PRIVATE KEY BLOCK-----\n\n" + KEY,
+    "-----BEGIN " + "PGP PRIVATE KEY BLOCK-----\nVersion: GnuPG v2\n\n" + KEY,
+    "-----BEGIN " + "EC PRIVATE KEY-----\\n'\n            '" + KEY,
     "-----BEGIN " + "RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,0\n\n" + KEY,
 ]
 
@@ -300,6 +302,7 @@ def test_a_credential_in_the_place_of_another_is_shown(credential: str) -> None:
         "ssh://git@host:22/x",
         "npm_config_registry=https://registry.example",
         'BEGIN = "-----BEGIN PRIVATE KEY-----"\nEND = "-----END PRIVATE KEY-----"\n',
+        'if text.startswith("-----BEGIN PRIVATE KEY-----"):\n    raise ValueError("a private key does not go here")\n',
         "-----BEGIN PUBLIC KEY-----\n" + KEY,
         "-----BEGIN CERTIFICATE-----\n" + KEY,
         "eyJhbGciOiJIUzI1NiJ9",
