@@ -68,7 +68,7 @@ def is_masked(path: str) -> bool:
     return _MASKED.fullmatch(path) is not None
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """A name as the laxest of file systems reads it."""
     return _IGNORABLE.sub("", name).partition(":")[0].rstrip(". ")
 
@@ -83,7 +83,7 @@ def find_fault(path: str) -> str | None:
         if part in {"", ".", ".."} or len(os.fsencode(part)) > _MAX_NAME:
             return "not a plain relative path"
         for name in part.split("\\"):  # a separator elsewhere
-            if _GIT_LIKE.fullmatch(_plain(name)):
+            if _GIT_LIKE.fullmatch(plain_name(name)):
                 return "inside a .git"
             if _plain(name).casefold() == STAGING:
                 return "where changes wait to be applied"
@@ -92,7 +92,7 @@ def find_fault(path: str) -> str | None:
 
 def find_link_fault(path: str, target: bytes) -> str | None:
     """Why a link from a container must not be made, or `None` if it may be."""
-    if any(_GITMODULES_LIKE.fullmatch(_plain(name)) for part in path.split("/") for name in part.split("\\")):
+    if any(_GITMODULES_LIKE.fullmatch(plain_name(name)) for part in path.split("/") for name in part.split("\\")):
         return "a link that git would obey"
     if len(target) >= _MAX_PATH:
         return "a link to a place too far"
@@ -117,14 +117,14 @@ def find_git_folders(entries: Iterable[str]) -> set[str]:
     found: dict[str, set[str]] = {}
     for path in entries:
         folder, _, name = path.rpartition("/")
-        found.setdefault(folder.casefold(), set()).add(_plain(name).casefold())
+        found.setdefault(folder.casefold(), set()).add(plain_name(name).casefold())
     return {folder for folder, names in found.items() if any(names >= needed for needed in _GIT_FOLDERS)}
 
 
 def belongs_to_git_folder(path: str, folders: set[str]) -> bool:
     """Whether a path is what makes one of these folders a repository, or says what git does there."""
     names = path.casefold().split("/")
-    return any("/".join(names[:at]) in folders and _plain(name) in _GIT_NAMES for at, name in enumerate(names))
+    return any("/".join(names[:at]) in folders and plain_name(name) in _GIT_NAMES for at, name in enumerate(names))
 
 
 def parents(path: str) -> list[str]:
