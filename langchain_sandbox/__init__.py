@@ -26,8 +26,11 @@ if TYPE_CHECKING:
     from langchain_sandbox.tools import SandboxTool
 
 __all__ = [
+    "ApplyPolicy",
+    "ApplyReport",
     "Limits",
     "ModelEndpoint",
+    "Retention",
     "RunHandle",
     "Sandbox",
     "SandboxApplyError",
@@ -37,12 +40,16 @@ __all__ = [
     "SandboxResult",
     "SandboxTool",
     "SandboxUnavailableError",
+    "Workspace",
     "__version__",
 ]
 
 _HOMES = {
+    "ApplyPolicy": "config",
+    "ApplyReport": "workspace.apply",
     "Limits": "config",
     "ModelEndpoint": "config",
+    "Retention": "config",
     "RunHandle": "handle",
     "Sandbox": "sandbox",
     "SandboxApplyError": "errors",
@@ -52,6 +59,7 @@ _HOMES = {
     "SandboxResult": "result",
     "SandboxTool": "tools",
     "SandboxUnavailableError": "errors",
+    "Workspace": "config",
 }
 
 

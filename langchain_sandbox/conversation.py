@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from langchain_sandbox.gateway.call import ModelCall
     from langchain_sandbox.gateway.upstream import Upstream
     from langchain_sandbox.report import Report
-    from langchain_sandbox.workspace.history import History
+    from langchain_sandbox.workspace.intake import Intake
     from langchain_sandbox.workspace.receiver import ChangesReceiver
-    from langchain_sandbox.workspace.snapshot import Snapshot
 
 _CHUNK = 1024 * 1024
 
 _READY_LIMIT = 30.0
 _STALL_LIMIT = 60.0
-_ABORT_GRACE = 3.0  # for what was changed until then to come out
+_CANCEL_GRACE = 3.0  # for what was changed until then to come out
+_ABORT_GRACE = 8.0
 _BYE_LIMIT = 1.0
 
 
@@ -45,8 +45,7 @@ class Assignment:
         timeout: Seconds from the container's start.
         limits: The run's limits.
         upstream: The model server.
-        snapshot: What goes in.
-        history: The commits that go with it.
+        intake: What goes in.
         changes: Takes what comes out.
     """
 
@@ -55,8 +54,7 @@ class Assignment:
     timeout: float
     limits: Limits
     upstream: Upstream
-    snapshot: Snapshot
-    history: History | None
+    intake: Intake
     changes: ChangesReceiver
 
 
@@ -118,6 +116,7 @@ class Conversation:
                     await self._gateway.aclose()
             tasks.cancel_scope.cancel()
         self._report.steps = self._transcript.steps
+        self._report.claimed_files = self._transcript.claimed_files
 
     def acknowledge(self, data: Data) -> None:
         """Say that received bytes have been consumed."""
@@ -137,7 +136,8 @@ class Conversation:
         """Get what is still to be had, and say bye so that the last word is heard."""
         if not self.settled.is_set():
             self._link.send_message({"type": "abort"})
-            with anyio.move_on_after(_ABORT_GRACE):
+            # Whoever cancels waits for it; at any other end there is time for what is still to come out.
+            with anyio.move_on_after(_CANCEL_GRACE if self._report.cancelled else _ABORT_GRACE):
                 await self.settled.wait()
         self._report.mark("worked")
         self._link.send_message({"type": "bye"})
@@ -168,11 +168,14 @@ class Conversation:
         self._attention.set()
 
     async def _send_workspace(self) -> None:
-        snapshot, history = self._assignment.snapshot, self._assignment.history
+        snapshot, history = self._assignment.intake.snapshot, self._assignment.intake.history
         self._link.send_message({"type": "workspace", "git": history.describe() if history else None})
         await self._send_file(snapshot.archive, FileStream.TAR)
-        if history is not None:
-            await self._send_file(history.pack, FileStream.PACK)
+        if history is not None and history.pack:
+            for ending, stream in (("pack", FileStream.PACK), ("idx", FileStream.PACK_INDEX)):
+                path = history.folder / f"{history.pack}.{ending}"
+                with await anyio.to_thread.run_sync(path.open, "rb") as file:
+                    await self._send_file(file, stream)
 
     async def _send_file(self, file: IO[bytes], stream: int) -> None:
         file.seek(0)
@@ -244,4 +247,5 @@ def _build_hello(assignment: Assignment) -> dict[str, Any]:
         "deadline": assignment.timeout,
         "model": {"context": assignment.upstream.context, "output": assignment.upstream.output},
         "changes_limit": assignment.limits.size("changes"),
+        "folder": assignment.intake.folder,
     }

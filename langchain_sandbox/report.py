@@ -6,11 +6,8 @@ host (`compose/`) prints them.
 
 from __future__ import annotations
 
-import hashlib
-import os
 import time
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from langchain_sandbox._version import __version__
@@ -19,13 +16,16 @@ from langchain_sandbox.outcome import Facts, decide
 from langchain_sandbox.untrusted import clean_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from langchain_sandbox.transcript import Step
+    from langchain_sandbox.workspace.commits import Commit
+    from langchain_sandbox.workspace.intake import Intake
     from langchain_sandbox.workspace.patch import Patch
-    from langchain_sandbox.workspace.snapshot import Snapshot
 
 PATCH_INLINE_LIMIT = 256 * 1024
+REPOSITORY = "/run/ws/repo"
+"""Where the copy lies in the container; `agent.opencode` says the same, and is not for the host."""
 
 _MAX_TEXT = 4 * 1024 * 1024
 _MAX_LOG = 8_000
@@ -87,6 +87,8 @@ class Report:
     marks: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
+    claimed_files: list[str] = field(default_factory=list)
+    commits: list[Commit] = field(default_factory=list)
     gateway: Observer | None = None
     claim: dict[str, Any] | None = None
     end: ContainerEnd = field(default_factory=ContainerEnd)
@@ -142,10 +144,10 @@ def build_fields(
     *,
     run_id: str,
     patch: Patch,
-    snapshot: Snapshot,
+    intake: Intake,
     image: str,
     model: str,
-    store: Callable[[str, bytes], str] | None = None,
+    patch_file: str | None = None,
 ) -> dict[str, Any]:
     """Put everything together: the fields of a `SandboxResult`.
 
@@ -153,20 +155,19 @@ def build_fields(
         report: What was seen.
         run_id: The run's name.
         patch: What was changed.
-        snapshot: What went in.
+        intake: What went in.
         image: The image's id or name.
         model: The model's name.
-        store: Keeps a patch that is too long to be part of the result, and says where; without it, all of it is part.
+        patch_file: Where the patch is kept; without it, all of it is part of the result, however long.
     """
     claim = report.claim or {}
     facts = report.facts()
     status, ending = decide(facts)
     gateway = report.gateway
-    content = patch.text.encode()
-    digest = hashlib.sha256(content).hexdigest() if content else ""
     reference = None
-    if store is not None and len(content) > PATCH_INLINE_LIMIT:
-        reference = {"path": store(run_id, content), "sha256": digest, "size": len(content)}
+    if patch_file is not None and patch.size > PATCH_INLINE_LIMIT:
+        reference = {"path": patch_file, "sha256": patch.sha256, "size": patch.size}
+    claimed = _relative(report.claimed_files, intake.folder)
     log = clean_text(claim.get("log"), _MAX_LOG)
     return {
         "run_id": run_id,
@@ -177,6 +178,8 @@ def build_fields(
         "patch": patch.text if reference is None else None,
         "patch_reference": reference,
         "files": [asdict(file) for file in patch.files],
+        "commits": [asdict(commit) for commit in report.commits],
+        "partial": status != "completed" and bool(patch.size or report.commits),
         "steps": [asdict(step) for step in report.steps],
         "usage": {
             "model_calls": gateway.budget.calls if gateway else 0,
@@ -190,37 +193,37 @@ def build_fields(
             "model_finish_reason": facts.model_finish,
             "exit_code": report.end.exit_code,
             "oom": report.end.oom,
+            "claimed_files": claimed,
+            "unclaimed_files": sorted({file.path for file in patch.files} - set(claimed)),
             "refused_requests": gateway.refused if gateway else [],
             "stderr": (report.stderr + log)[-_MAX_LOG:],
             "cleanup_confirmed": report.cleanup_confirmed,
         },
-        "workspace": {"root": str(snapshot.root) if snapshot.root else None, "digest": snapshot.digest},
+        "workspace": _describe_workspace(intake),
         "receipt": {
             "package": __version__,
             "image": image,
             "opencode": clean_text(claim.get("opencode"), _MAX_WORDS),
             "model": model,
-            "patch_sha256": digest,
+            "patch_sha256": patch.sha256,
         },
     }
 
 
-def state_folder() -> Path:
-    """Where long patches are kept: `SANDBOX_STATE_DIR`, else the user's state folder."""
-    chosen = os.environ.get("SANDBOX_STATE_DIR")
-    if chosen:
-        return Path(chosen)
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base) / "langchain-sandbox"
+def _describe_workspace(intake: Intake) -> dict[str, Any]:
+    snapshot, history = intake.snapshot, intake.history
+    return {
+        "root": str(snapshot.root) if snapshot.root else None,
+        "digest": snapshot.digest,
+        "head": history.head if history else None,
+        "branch": history.branch if history else None,
+    }
 
 
-def store_patch(run_id: str, content: bytes) -> str:
-    """Keep a long patch in the state folder and return its path."""
-    folder = state_folder() / "runs" / run_id
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = folder / "changes.patch"
-    path.write_bytes(content)
-    return str(path)
+def _relative(claimed: list[str], folder: str) -> list[str]:
+    """Paths as the agent names them, relative to the workspace where they lie in it."""
+    base = f"{REPOSITORY}/{folder}"
+    return [path.removeprefix(base) if path.startswith(base) else path for path in claimed]
 
 
 def _error(error: dict[str, Any]) -> tuple[str, str]:

@@ -52,6 +52,20 @@ class FileChange(_Part):
     insertions: int = 0
     deletions: int = 0
     binary: bool = False
+    risks: list[str] = Field(
+        default_factory=list, description="Why it deserves a second look, such as ci, hook, lock_file or secret."
+    )
+
+
+class Commit(_Part):
+    """One commit that the agent made. Author and subject are the agent's words."""
+
+    id: str
+    subject: str
+    author: str
+    email: str
+    date: str = Field(description="When it was written, ISO 8601.")
+    risks: list[str] = Field(default_factory=list, description="As for a file, of all that it changes.")
 
 
 class PatchReference(_Part):
@@ -101,6 +115,12 @@ class Evidence(_Part):
     model_finish_reason: str | None = Field(default=None, description="How the last model call ended. Observed.")
     exit_code: int | None = Field(default=None, description="Of the container.")
     oom: bool = Field(default=False, description="The kernel killed something in the container for memory.")
+    claimed_files: list[str] = Field(
+        default_factory=list, description="What OpenCode says that its tools for editing changed. A claim."
+    )
+    unclaimed_files: list[str] = Field(
+        default_factory=list, description="What changed without any such word, by a shell command for example."
+    )
     refused_requests: list[str] = Field(default_factory=list, description="What the gateway did not let through.")
     stderr: str = Field(default="", description="The last words of the program in the container, if it broke.")
     cleanup_confirmed: bool = Field(default=True, description="The engine said that the container is gone.")
@@ -111,6 +131,8 @@ class WorkspaceState(_Part):
 
     root: str | None = Field(default=None, description="The folder; None for an empty workspace.")
     digest: str = Field(default="", description="Of every path, mode and content that went in.")
+    head: str | None = Field(default=None, description="The commit that was checked out; None if there was none.")
+    branch: str | None = Field(default=None, description="The branch that was checked out; None if there was none.")
 
 
 class Receipt(_Part):
@@ -147,7 +169,12 @@ class SandboxResult(BaseModel):
     patch: str | None = Field(default=None, description="For `git apply`; None if it is long, see patch_reference.")
     patch_reference: PatchReference | None = None
     files: list[FileChange] = Field(default_factory=list)
-    commits: list[str] = Field(default_factory=list)
+    commits: list[Commit] = Field(
+        default_factory=list, description="New commits of the branch that was checked out, oldest first."
+    )
+    partial: bool = Field(
+        default=False, description="Whether the changes are those of a run that did not complete, so far as it came."
+    )
     steps: list[Step] = Field(default_factory=list)
     usage: Usage = Usage()
     timings: Timings = Timings()

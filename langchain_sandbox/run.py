@@ -14,6 +14,7 @@ import anyio
 import anyio.to_thread
 
 from langchain_sandbox import events
+from langchain_sandbox.config import ApplyPolicy
 from langchain_sandbox.conversation import Assignment, Conversation
 from langchain_sandbox.engine import labels
 from langchain_sandbox.engine.base import ByteStream, Container, ContainerSpec, Engine
@@ -23,24 +24,28 @@ from langchain_sandbox.errors import SandboxConfigError, SandboxUnavailableError
 from langchain_sandbox.gateway.relay import GatewayFailure
 from langchain_sandbox.gateway.rules import find_shortage
 from langchain_sandbox.gateway.upstream import Upstream, UpstreamError, find_upstream
-from langchain_sandbox.report import Report, build_fields, store_patch
+from langchain_sandbox.report import Report, build_fields
 from langchain_sandbox.result import SandboxResult
-from langchain_sandbox.workspace.apply import apply_patch
+from langchain_sandbox.run_folder import EventFile, RunFolder, sweep_runs
+from langchain_sandbox.workspace.apply_result import apply_result
+from langchain_sandbox.workspace.commits import CommitsError, read_commits
 from langchain_sandbox.workspace.git import GitError
-from langchain_sandbox.workspace.history import History, take_history
+from langchain_sandbox.workspace.intake import Intake, take_intake
+from langchain_sandbox.workspace.keep import keep_changes
 from langchain_sandbox.workspace.patch import Patch, build_patch
 from langchain_sandbox.workspace.receiver import ChangesReceiver
-from langchain_sandbox.workspace.snapshot import Snapshot, take_snapshot
+from langchain_sandbox.workspace.selection import Repository
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-    from langchain_sandbox.config import ChangesPolicy, Limits, ModelEndpoint
+    from langchain_sandbox.config import ChangesPolicy, Limits, ModelEndpoint, Retention, Workspace
     from langchain_sandbox.event_log import EventLog
 
 _CLEANUP_LIMIT = 5.0
 _END_LIMIT = 1.0
+_FLUSH = 1.0
+_SHOWN = 5
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +56,7 @@ class RunRequest:
 
     run_id: str
     task: str
-    workspace: Path | None
+    workspace: Workspace | None
     endpoint: ModelEndpoint
     allow_remote_model: bool
     image: str | None
@@ -59,23 +64,18 @@ class RunRequest:
     timeout: float
     queue_timeout: float | None
     changes: ChangesPolicy
+    retention: Retention
 
 
 @dataclass(slots=True)
 class _Prepared:
     """What there is before there is a container."""
 
-    snapshot: Snapshot
+    intake: Intake
     image: str
     upstream: Upstream | None = None
-    history: History | None = None
     failure: GatewayFailure | None = None
     warnings: list[str] = field(default_factory=list)
-
-    def close(self) -> None:
-        self.snapshot.close()
-        if self.history is not None:
-            self.history.close()
 
 
 class Run:
@@ -96,6 +96,8 @@ class Run:
         self._logger = logging.LoggerAdapter(logger, {"run_id": request.run_id})
         self._report = Report(began=time.monotonic())
         self._conversation = Conversation(report=self._report, emit=self._emit, on_working=self._give_place)
+        self._folder: RunFolder | None = None
+        self._event_file: EventFile | None = None
         self._ended = anyio.Event()  # the engine said how the container ended
 
     def cancel(self) -> None:
@@ -113,42 +115,71 @@ class Run:
         self._logger.info("[%s] run begins", self._request.run_id)
         try:
             prepared = await self._prepare()
+            writing: asyncio.Task[None] | None = None
             try:
+                await anyio.to_thread.run_sync(self._open_folder)
+                writing = asyncio.create_task(self._write_events())
                 patch = await self._run_prepared(prepared)
-                return await self._finish(prepared, patch)
+                try:
+                    return await self._finish(prepared, patch)
+                finally:
+                    patch.close()
             finally:
-                prepared.close()
+                if writing is not None:
+                    writing.cancel()
+                await anyio.to_thread.run_sync(prepared.intake.close)
         finally:
             self._log.close()
+
+    def _open_folder(self) -> None:
+        """Make the folder in which the run is kept; where that is not possible, the run goes on without."""
+        if not self._request.retention.runs:
+            return
+        folder = RunFolder.of(self._request.run_id)
+        try:
+            folder.make()
+        except OSError as error:
+            self._warn(f"Nothing of the run is kept, since {folder.path} cannot be made: {error.strerror}.")
+            return
+        self._folder, self._event_file = folder, EventFile(folder)
+
+    async def _write_events(self) -> None:
+        """Write events down while the run lasts, so that they are there whatever becomes of this process."""
+        while self._event_file is not None:
+            await anyio.sleep(_FLUSH)
+            await anyio.to_thread.run_sync(self._flush_events)
+
+    def _flush_events(self) -> None:
+        if self._event_file is not None:
+            try:
+                self._event_file.flush()
+            except OSError as error:
+                self._logger.warning("[%s] events are not kept: %s", self._request.run_id, error)
 
     async def _prepare(self) -> _Prepared:
         """Ask the model server, look for the image and read the workspace, all at once."""
         request = self._request
-        found, image, snapshot = await asyncio.gather(
+        folder = request.workspace.path if request.workspace else None
+        found, image, intake = await asyncio.gather(
             find_upstream(request.endpoint, allow_remote=request.allow_remote_model),
-            self._engine.require_image(request.image, workspace=request.workspace),
-            anyio.to_thread.run_sync(take_snapshot, request.workspace, request.limits),
+            self._engine.require_image(request.image, workspace=folder),
+            anyio.to_thread.run_sync(take_intake, request.workspace, request.limits),
             return_exceptions=True,
         )
-        for part in (snapshot, found, image):
+        for part in (intake, found, image):
             if isinstance(part, BaseException) and not isinstance(part, UpstreamError):
-                if isinstance(snapshot, Snapshot):
-                    snapshot.close()
+                if isinstance(intake, Intake):
+                    intake.close()
                 raise part
-        assert isinstance(snapshot, Snapshot)  # noqa: S101 - for the type checker, which cannot follow the loop
-        prepared = _Prepared(snapshot, str(image))
+        assert isinstance(intake, Intake)  # noqa: S101 - for the type checker, which cannot follow the loop
+        prepared = _Prepared(intake, str(image))
         if isinstance(found, Upstream):
             prepared.upstream = found
             shortage = find_shortage(found.context)
             prepared.warnings += [shortage] if shortage else []
         elif isinstance(found, UpstreamError):
             prepared.failure = GatewayFailure(found.code, str(found))
-        if snapshot.repository and snapshot.root is not None and prepared.failure is None:
-            try:
-                prepared.history = await anyio.to_thread.run_sync(take_history, snapshot.root)
-            except GitError as error:
-                prepared.warnings.append(f"The repository's history stayed behind: {error}")
-        prepared.warnings += [f"Left out on the way in: {reason}" for reason in snapshot.skipped]
+        prepared.warnings += intake.warnings
         return prepared
 
     async def _run_prepared(self, prepared: _Prepared) -> Patch:
@@ -156,12 +187,12 @@ class Run:
             self._warn(warning)
         if prepared.upstream is None or self._report.cancelled:
             self._report.failure = prepared.failure
-            return Patch("", [])
+            return Patch()
         receive = partial(ChangesReceiver, self._request.limits, acknowledge=self._conversation.acknowledge)
         changes = await anyio.to_thread.run_sync(receive)
         try:
             await self._in_container(prepared, prepared.upstream, changes)
-            return await self._take_patch(prepared.snapshot, changes)
+            return await anyio.to_thread.run_sync(self._take_changes, prepared.intake, changes)
         finally:
             changes.close()
 
@@ -179,8 +210,7 @@ class Run:
             timeout=request.timeout,
             limits=request.limits,
             upstream=upstream,
-            snapshot=prepared.snapshot,
-            history=prepared.history,
+            intake=prepared.intake,
             changes=changes,
         )
         await self._take_place()
@@ -256,49 +286,94 @@ class Run:
             await self._ended.wait()
         return True
 
-    async def _take_patch(self, snapshot: Snapshot, changes: ChangesReceiver) -> Patch:
-        settled = await anyio.to_thread.run_sync(changes.settle, snapshot)
+    def _take_changes(self, intake: Intake, changes: ChangesReceiver) -> Patch:
+        """Make the patch, look at the commits, and keep both."""
+        settled = changes.settle(intake.snapshot)
         for reason in [*self._report.left_inside(), *changes.skipped]:
             self._warn(f"A change stayed behind: {reason}")
         if self._request.changes == "discard":
-            return Patch("", [])
-        return await anyio.to_thread.run_sync(build_patch, snapshot, settled)
+            return Patch()
+        patch = build_patch(intake.snapshot, settled)
+        if self._folder is None:
+            return patch
+        try:
+            keep_changes(self._folder, patch=patch, changes=settled, snapshot=intake.snapshot, bundle=changes.bundle)
+        except OSError as error:
+            self._warn(f"Not all of the run could be kept in {self._folder.path}: {error.strerror}.")
+            self._folder = None
+            return patch
+        if changes.bundle is not None:
+            self._take_commits(self._folder, intake)
+        return patch
+
+    def _take_commits(self, folder: RunFolder, intake: Intake) -> None:
+        selection = intake.snapshot.selection
+        if selection is None or selection.repository is None:
+            return
+        began = intake.history.head if intake.history is not None else None
+        repository = selection.repository
+        try:
+            commits = read_commits(folder.bundle, Repository(repository.top, repository.prefix, began))
+        except (CommitsError, GitError) as error:
+            self._warn(f"The agent's commits stayed behind, and its files are in the patch: {error}")
+            return
+        self._report.commits = commits.commits
+        if commits.branches:
+            named = ", ".join(commits.branches[:_SHOWN])
+            self._warn(f"The agent also made commits on other branches ({named}), which only {folder.bundle} has.")
 
     async def _finish(self, prepared: _Prepared, patch: Patch) -> SandboxResult:
-        build = partial(
-            build_fields,
+        result = await anyio.to_thread.run_sync(self._build_result, prepared, patch)
+        if result.ok and self._request.changes == "apply" and self._request.workspace is not None:
+            result = await self._apply(result, self._request.workspace)
+        self._logger.info("[%s] run ended: %s (%s)", result.run_id, result.status, result.ending.code)
+        self._emit("finished", status=result.status, ok=result.ok)
+        await anyio.to_thread.run_sync(self._keep_result, result)
+        return result
+
+    def _build_result(self, prepared: _Prepared, patch: Patch) -> SandboxResult:
+        fields = build_fields(
             self._report,
             run_id=self._request.run_id,
             patch=patch,
-            snapshot=prepared.snapshot,
+            intake=prepared.intake,
             image=prepared.image,
             model=prepared.upstream.model if prepared.upstream else "",
-            store=store_patch,
+            patch_file=str(self._folder.patch) if self._folder is not None else None,
         )
-        result = SandboxResult.model_validate(await anyio.to_thread.run_sync(build))
-        if result.ok and self._request.changes == "apply":
-            result = await self._apply(result, patch, prepared.snapshot)
-        self._logger.info("[%s] run ended: %s (%s)", result.run_id, result.status, result.ending.code)
-        self._emit("finished", status=result.status, ok=result.ok)
-        return result
+        return SandboxResult.model_validate(fields)
 
-    async def _apply(self, result: SandboxResult, patch: Patch, snapshot: Snapshot) -> SandboxResult:
-        if snapshot.root is None:
-            return result
-        apply = partial(apply_patch, snapshot.root, patch.text, digest=snapshot.digest, limits=self._request.limits)
+    async def _apply(self, result: SandboxResult, workspace: Workspace) -> SandboxResult:
+        apply = partial(apply_result, result, workspace.path, policy=ApplyPolicy())
         try:
-            await anyio.to_thread.run_sync(apply)
+            report = await anyio.to_thread.run_sync(apply)
         except SandboxConfigError as error:
             self._warn(f"The changes were not applied: {error}")
             return result.model_copy(update={"warnings": list(self._report.warnings)})
-        return result.model_copy(update={"applied": True})
+        if report.branch is not None:
+            self._warn(f"The branch could not simply move forward: the commits are on {report.branch}.")
+        return result.model_copy(update={"applied": True, "warnings": list(self._report.warnings)})
+
+    def _keep_result(self, result: SandboxResult) -> None:
+        """Close the run's folder, and make room for others."""
+        if self._folder is None:
+            return
+        self._flush_events()
+        try:
+            self._folder.finish(result.model_dump(mode="json"))
+            sweep_runs(self._request.retention)
+        except OSError as error:
+            self._logger.warning("[%s] the result is not kept: %s", self._request.run_id, error)
 
     def _warn(self, message: str) -> None:
         self._report.warnings.append(message)
         self._emit("warning", message=message)
 
     def _emit(self, kind: str, **fields: Any) -> None:  # noqa: ANN401 - each event has fields of its own
-        self._log.put(events.build_event(kind, run_id=self._request.run_id, at=self._report.clock(), **fields))
+        event = events.build_event(kind, run_id=self._request.run_id, at=self._report.clock(), **fields)
+        self._log.put(event)
+        if self._event_file is not None:
+            self._event_file.put(event.model_dump(mode="json"))
 
 
 @contextmanager

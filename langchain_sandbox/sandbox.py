@@ -9,7 +9,17 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from langchain_sandbox.config import DEFAULT_TIMEOUT, MAX_TASK, ChangesPolicy, Limits, ModelEndpoint, may_be_remote
+from langchain_sandbox.config import (
+    DEFAULT_TIMEOUT,
+    MAX_TASK,
+    ApplyPolicy,
+    ChangesPolicy,
+    Limits,
+    ModelEndpoint,
+    Retention,
+    Workspace,
+    may_be_remote,
+)
 from langchain_sandbox.engine.address import find_engine
 from langchain_sandbox.errors import SandboxApplyError, SandboxConfigError
 from langchain_sandbox.event_log import EventLog
@@ -18,13 +28,14 @@ from langchain_sandbox.installation import MEND, describe_clash
 from langchain_sandbox.portal import get_portal
 from langchain_sandbox.run import RunRequest
 from langchain_sandbox.shared import get_shared
-from langchain_sandbox.workspace.apply import apply_patch
+from langchain_sandbox.workspace.apply_result import apply_result, revert_result
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from langchain_sandbox.events import SandboxEvent
     from langchain_sandbox.result import SandboxResult
+    from langchain_sandbox.workspace.apply import ApplyReport
 
 
 class Sandbox:
@@ -34,7 +45,8 @@ class Sandbox:
 
     Args:
         model: The model server; `SANDBOX_MODEL_BASE_URL`, `_NAME` and `_API_KEY` by default.
-        workspace: The folder whose copy tasks work on; `SANDBOX_WORKSPACE`, else an empty one.
+        workspace: The folder whose copy tasks work on; `SANDBOX_WORKSPACE`, else an empty one. A `Workspace` says more:
+            what else goes in, what stays outside, how much history.
         image: An image derived from ours; `SANDBOX_IMAGE`, else what `[tool.langchain-sandbox]` in the workspace's
             `pyproject.toml` picks, else the package's own. See `langchain-sandbox build`.
         limits: What a run may use; `SANDBOX_LIMIT_*` by default.
@@ -45,6 +57,7 @@ class Sandbox:
         queue_timeout: Seconds that a run may wait for a place to boot; no limit by default.
         allow_remote_model: Whether the model server may be outside loopback and private networks;
             `SANDBOX_ALLOW_REMOTE_MODEL=1`, else no.
+        retention: How much is kept of runs that are over; `SANDBOX_KEEP_*` by default.
 
     Raises:
         SandboxConfigError: If an option cannot work.
@@ -58,17 +71,18 @@ class Sandbox:
         ```
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a choice that somebody has to make
         self,
         *,
         model: ModelEndpoint | str | None = None,
-        workspace: str | os.PathLike[str] | None = None,
+        workspace: Workspace | str | os.PathLike[str] | None = None,
         image: str | None = None,
         limits: Limits | None = None,
         changes: ChangesPolicy | None = None,
         timeout: float | None = None,
         queue_timeout: float | None = None,
         allow_remote_model: bool | None = None,
+        retention: Retention | None = None,
     ) -> None:
         environ = os.environ
         if isinstance(model, str):
@@ -86,12 +100,13 @@ class Sandbox:
         if allow_remote_model is None:
             allow_remote_model = may_be_remote(environ)
         self.allow_remote_model = allow_remote_model
+        self.retention = retention or Retention.from_env()
 
     def run(
         self,
         task: str,
         *,
-        workspace: str | os.PathLike[str] | None = None,
+        workspace: Workspace | str | os.PathLike[str] | None = None,
         timeout: float | None = None,
         changes: ChangesPolicy | None = None,
     ) -> SandboxResult:
@@ -116,7 +131,7 @@ class Sandbox:
         self,
         task: str,
         *,
-        workspace: str | os.PathLike[str] | None = None,
+        workspace: Workspace | str | os.PathLike[str] | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - the run's own limit; a caller's time-out cancels it
         changes: ChangesPolicy | None = None,
     ) -> SandboxResult:
@@ -128,7 +143,7 @@ class Sandbox:
         self,
         task: str,
         *,
-        workspace: str | os.PathLike[str] | None = None,
+        workspace: Workspace | str | os.PathLike[str] | None = None,
         timeout: float | None = None,
         changes: ChangesPolicy | None = None,
     ) -> Iterator[SandboxEvent]:
@@ -146,7 +161,7 @@ class Sandbox:
         self,
         task: str,
         *,
-        workspace: str | os.PathLike[str] | None = None,
+        workspace: Workspace | str | os.PathLike[str] | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - as in `arun`
         changes: ChangesPolicy | None = None,
     ) -> AsyncIterator[SandboxEvent]:
@@ -160,7 +175,7 @@ class Sandbox:
         self,
         task: str,
         *,
-        workspace: str | os.PathLike[str] | None = None,
+        workspace: Workspace | str | os.PathLike[str] | None = None,
         timeout: float | None = None,
         changes: ChangesPolicy | None = None,
     ) -> RunHandle:
@@ -181,6 +196,7 @@ class Sandbox:
             timeout=_check_timeout("timeout", self.timeout if timeout is None else timeout),
             queue_timeout=self.queue_timeout,
             changes=_check_changes(changes or self.changes),
+            retention=self.retention,
         )
         portal = get_portal()
         log = EventLog()
@@ -191,45 +207,76 @@ class Sandbox:
         self,
         task: str,
         *,
-        workspace: str | os.PathLike[str] | None = None,
+        workspace: Workspace | str | os.PathLike[str] | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - as in `arun`
         changes: ChangesPolicy | None = None,
     ) -> RunHandle:
         """As `start`, without blocking the event loop."""
         return await asyncio.to_thread(self.start, task, workspace=workspace, timeout=timeout, changes=changes)
 
-    def apply(self, result: SandboxResult, *, workspace: str | os.PathLike[str] | None = None) -> list[str]:
-        """Put a result's changes into the workspace that they were made for.
+    def apply(
+        self,
+        result: SandboxResult,
+        *,
+        workspace: str | os.PathLike[str] | None = None,
+        policy: ApplyPolicy | None = None,
+    ) -> ApplyReport:
+        """Put a result's changes into the workspace that they were made for: all of them, or none.
+
+        It works in another process and days later. Where the tree has moved on, changes are merged three ways. To apply
+        a second time changes nothing.
 
         Args:
             result: What a run returned, in this process or read back from JSON.
             workspace: Where to apply; the result's own workspace by default.
+            policy: What to do where the tree moved on, with commits, and with risky changes.
 
         Returns:
-            The paths that were changed.
+            What was changed.
 
         Raises:
-            SandboxApplyError: If the tree is not as it was when the run began; nothing was touched.
-        """
-        root = workspace or result.workspace.root
-        if root is None:
-            msg = "The run had no workspace to apply its changes to; pass apply(result, workspace=...)."
-            raise SandboxApplyError(msg)
-        text = result.patch
-        if text is None and result.patch_reference is not None:
-            try:
-                text = Path(result.patch_reference.path).read_text(encoding="utf-8")
-            except OSError as error:
-                msg = f"The patch {result.patch_reference.path} cannot be read: {error.strerror}."
-                raise SandboxApplyError(msg) from error
-        return apply_patch(Path(root), text or "", digest=result.workspace.digest, limits=self.limits)
+            SandboxApplyError: If there is a conflict, a risk that is not allowed, or something cannot be written;
+                nothing was touched.
 
-    async def aapply(self, result: SandboxResult, *, workspace: str | os.PathLike[str] | None = None) -> list[str]:
+        Example:
+            ```python
+            result = SandboxResult.model_validate_json(Path("result.json").read_text())
+            sandbox.apply(result, policy=ApplyPolicy(risky="allow"))
+            ```
+        """
+        return apply_result(result, _find_root(result, workspace), policy=policy or ApplyPolicy())
+
+    async def aapply(
+        self,
+        result: SandboxResult,
+        *,
+        workspace: str | os.PathLike[str] | None = None,
+        policy: ApplyPolicy | None = None,
+    ) -> ApplyReport:
         """As `apply`, without blocking the event loop."""
-        return await asyncio.to_thread(self.apply, result, workspace=workspace)
+        return await asyncio.to_thread(self.apply, result, workspace=workspace, policy=policy)
+
+    def revert(self, result: SandboxResult, *, workspace: str | os.PathLike[str] | None = None) -> ApplyReport:
+        """Put the workspace back as it was before the result was applied: contents, modes, branch and index.
+
+        Args:
+            result: What was applied, by this user on this machine.
+            workspace: As for `apply`.
+
+        Returns:
+            What was changed; nothing if it is as it was already.
+
+        Raises:
+            SandboxApplyError: If nothing is known of what it was, or something has changed since; nothing was touched.
+        """
+        return revert_result(result, _find_root(result, workspace))
+
+    async def arevert(self, result: SandboxResult, *, workspace: str | os.PathLike[str] | None = None) -> ApplyReport:
+        """As `revert`, without blocking the event loop."""
+        return await asyncio.to_thread(self.revert, result, workspace=workspace)
 
     def __repr__(self) -> str:
-        workspace = str(self.workspace) if self.workspace else None
+        workspace = str(self.workspace.path) if self.workspace else None
         return f"Sandbox(model={self.model!r}, workspace={workspace!r}, changes={self.changes!r})"
 
 
@@ -268,17 +315,16 @@ def check_task(task: str) -> str:
     return task
 
 
-def _check_workspace(value: str | os.PathLike[str] | None) -> Path | None:
-    if value is None:
-        return None
-    if not os.fspath(value):
-        msg = "workspace is empty; leave it out for a run without files, or use '.' for the current folder."
-        raise SandboxConfigError(msg)
-    try:
-        return Path(value).expanduser().absolute()
-    except (TypeError, RuntimeError) as error:
-        msg = f"workspace is the path of a folder, not {value!r}: {error}."
-        raise SandboxConfigError(msg) from error
+def _find_root(result: SandboxResult, workspace: str | os.PathLike[str] | None) -> Path:
+    root = workspace or result.workspace.root
+    if root is None:
+        msg = "The run had no workspace; say which folder is meant: workspace=..."
+        raise SandboxApplyError(msg)
+    return Path(root).expanduser().absolute()
+
+
+def _check_workspace(value: Workspace | str | os.PathLike[str] | None) -> Workspace | None:
+    return None if value is None else Workspace.of(value)
 
 
 def _check_timeout(name: str, value: Any) -> float:  # noqa: ANN401 - it may come from the environment

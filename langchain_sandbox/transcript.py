@@ -21,6 +21,9 @@ _MAX_STEP_TEXT = 16 * 1024
 _MAX_OUTPUT = 32 * 1024
 _MAX_TEXT = 64 * 1024
 _MAX_NAME = 200
+_MAX_PATH = 4096
+_MAX_CLAIMS = 1_000
+_EDITORS = {"edit", "multiedit", "write"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +58,12 @@ class Transcript:
         self._homes: dict[str, _Draft] = {}  # text parts, and the step that each belongs to
         self._tools: dict[str, str] = {}  # tool parts, and their last status
         self._drafts: list[_Draft] = []
+        self._claimed: dict[str, None] = {}
+
+    @property
+    def claimed_files(self) -> list[str]:
+        """The files that OpenCode's tools for editing say they changed, as they name them."""
+        return list(self._claimed)
 
     @property
     def steps(self) -> list[Step]:
@@ -148,6 +157,9 @@ class Transcript:
             arguments = state.get("input")
             given = clean_json(arguments) if isinstance(arguments, dict) else {}
             self._emit("tool_started", call_id=call_id, tool=tool, input=given)
+        path = state["input"].get("filePath") if isinstance(state.get("input"), dict) else None
+        if status == "completed" and tool in _EDITORS and len(self._claimed) < _MAX_CLAIMS and isinstance(path, str):
+            self._claimed[clean_text(path, _MAX_PATH)] = None
         if status != "running":
             output = clean_text(state.get("output") or state.get("error"), _MAX_OUTPUT)
             self._emit("tool_ended", call_id=call_id, tool=tool, status=status, output=output)

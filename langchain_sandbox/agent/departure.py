@@ -12,6 +12,7 @@ import os
 import stat
 import threading
 import time
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
 from langchain_sandbox.agent import children
@@ -75,10 +76,8 @@ class Departure:
                 if self._over:
                     return
                 began = time.monotonic()
-                try:
+                with suppress(OSError):  # the files move under our eyes; the last look is at files that stand still
                     self._send_changes()
-                except OSError:
-                    pass  # the files move under our eyes; the last look is at files that stand still
                 pause = max(_PAUSE, (time.monotonic() - began) * _SHARE)
 
     def _send_changes(self) -> list[dict[str, str]]:

@@ -80,19 +80,20 @@ def build_entries(listed: bytes, git: dict[str, Any], seen: dict[bytes, tuple[in
     for name in git["intended"]:
         path = os.fsencode(name)
         found[path, 0] = IndexEntry(path, 0o100644, _EMPTY_BLOB, more_flags=INTENT_TO_ADD)
-    deleted, differing, filtered = ({os.fsencode(name) for name in git[key]} for key in _LISTS)
-    for (path, stage), entry in found.items():
-        if stage or entry.more_flags or entry.mode == _GITLINK:
-            continue
-        if path in filtered:
-            entry.flag = ASSUME_UNCHANGED
-        elif path not in seen and path not in deleted:
-            # What stayed outside (the rest of a repository of which a folder went in, what was excluded) is not to
-            # look as if somebody had deleted it, to git as little as to the agent.
-            entry.more_flags = SKIP_WORKTREE
-        elif path not in differing:
-            entry.seen = seen.get(path)
+    _mark_entries([entry for entry in found.values() if not entry.stage and not entry.more_flags], git, seen)
     return list(found.values())
 
 
-_LISTS = ("deleted", "differing", "filtered")
+def _mark_entries(entries: list[IndexEntry], git: dict[str, Any], seen: dict[bytes, tuple[int, ...]]) -> None:
+    deleted, differing, filtered = (set(map(os.fsencode, git[key])) for key in ("deleted", "differing", "filtered"))
+    for entry in entries:
+        if entry.mode == _GITLINK:
+            continue
+        if entry.path in filtered:
+            entry.flag = ASSUME_UNCHANGED
+        elif entry.path not in seen and entry.path not in deleted:
+            # What stayed outside (the rest of a repository of which a folder went in, what was excluded) is not to
+            # look as if somebody had deleted it, to git as little as to the agent.
+            entry.more_flags = SKIP_WORKTREE
+        elif entry.path not in differing:
+            entry.seen = seen.get(entry.path)

@@ -6,10 +6,11 @@ import json
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from langchain_sandbox.cli.terminal import paint
-from langchain_sandbox.report import store_patch
+from langchain_sandbox.run_folder import RunFolder
 from langchain_sandbox.untrusted import show_controls, strip_controls
 
 if TYPE_CHECKING:
@@ -73,9 +74,10 @@ def _describe_files(result: SandboxResult) -> str:
 def _describe_changes(result: SandboxResult) -> str:
     if result.applied:
         return f"applied to {result.workspace.root}"
-    path = result.patch_reference.path if result.patch_reference else _store(result)
-    if path is None:
-        return "not applied."
+    kept = RunFolder.of(result.run_id).patch
+    path = result.patch_reference.path if result.patch_reference else str(kept)
+    if not Path(path).exists():
+        return "not applied; the diff is above."
     return f"not applied. The patch is {path}; apply it with: {build_apply_command(result.workspace.root or '.', path)}"
 
 
@@ -98,14 +100,6 @@ def build_apply_command(root: str, patch: str) -> str:
         # Below the top of a repository, git takes a patch's paths from the top, and passes over what it does not find.
         command.append(f"--directory={prefix}")
     return shlex.join([*command, patch])
-
-
-def _store(result: SandboxResult) -> str | None:
-    """Put a patch where long ones are, so that it can be applied later and not only read."""
-    try:
-        return store_patch(result.run_id, (result.patch or "").encode())
-    except OSError:
-        return None  # a full disk, or a read-only home: the diff is on the screen all the same
 
 
 def _paint_diff(patch: str) -> str:

@@ -22,23 +22,23 @@ from langchain_sandbox.compose.desk import Desk
 from langchain_sandbox.compose.in_place import InPlace
 from langchain_sandbox.compose.line import Failure, Lifeline
 from langchain_sandbox.compose.memory import count_kills
-from langchain_sandbox.compose.mount import WORKSPACE, close_gate, locked
+from langchain_sandbox.compose.mount import WORKSPACE, close_gate
 from langchain_sandbox.compose.progress import describe_event
 from langchain_sandbox.compose.settings import ApplyPolicy, WorkspaceMode, read_choice, read_timeout
 from langchain_sandbox.compose.task import assign, read_task
-from langchain_sandbox.config import Limits
+from langchain_sandbox.config import DEFAULT_HISTORY, ApplyPolicy, Limits, Workspace
 from langchain_sandbox.engine.base import ContainerEnd
 from langchain_sandbox.errors import SandboxError
 from langchain_sandbox.gateway.rules import find_shortage
 from langchain_sandbox.link import Channel, FileStream, LinkEvent, Message
 from langchain_sandbox.report import Report, build_fields
 from langchain_sandbox.transcript import Transcript
-from langchain_sandbox.workspace.apply import apply_to_snapshot
+from langchain_sandbox.workspace.apply import apply_changes
 from langchain_sandbox.workspace.changes import Changes
 from langchain_sandbox.workspace.git import GitError
-from langchain_sandbox.workspace.history import History, take_history
+from langchain_sandbox.workspace.history import History
+from langchain_sandbox.workspace.intake import Intake, take_intake
 from langchain_sandbox.workspace.patch import Patch, build_patch
-from langchain_sandbox.workspace.snapshot import Snapshot, take_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 _STALL_LIMIT = 60.0
 _ABORT_GRACE = 3.0
 _KILL_GRACE = 5.0
+
+# Who starts this has the mounted folder worked on, without a say in between: that is what the mode is for.
+_POLICY = ApplyPolicy(moved="refuse", commits="files", risky="allow")
 
 
 class HeadlessRun:
@@ -87,32 +90,34 @@ class HeadlessRun:
             SandboxError: If what was asked for cannot work; nothing was changed.
         """
         usable = self._lifeline.open()
-        snapshot = take_snapshot(WORKSPACE, self._limits)
-        patch = Patch("", [])
+        history = 0 if self._mode == "direct" else DEFAULT_HISTORY
+        intake = take_intake(Workspace(WORKSPACE, history=history), self._limits)
+        patch = Patch()
         if usable and not self._report.cancelled:
-            patch = self._work(snapshot)
+            patch = self._work(intake)
         self._lifeline.close()
         # No file is closed, here or before: the feeder may still read, and this process is about to end.
-        return self._finish(snapshot, patch)
+        return self._finish(intake, patch)
 
-    def _work(self, snapshot: Snapshot) -> Patch:
+    def _work(self, intake: Intake) -> Patch:
         """Have OpenCode do the task, and tell what it changed."""
-        history = self._take_history(snapshot)
         close_gate(self._environ, self._mode)
         model = self._lifeline.model or {}
         shortage = find_shortage(int(model["context"]))
-        for warning in [shortage, *(f"Left out on the way in: {reason}" for reason in snapshot.skipped)]:
+        for warning in [shortage, *intake.warnings]:
             if warning is not None:
                 self._warn(warning)
         children.start_reaper()
         self._report.mark("started")
-        self._await_end(self._start(snapshot, history, model))
+        self._await_end(self._start(intake, model))
         self._report.mark("worked")
         self._report.steps = self._transcript.steps
-        self._note_commits(history)
-        return self._collect(snapshot)
+        self._report.claimed_files = self._transcript.claimed_files
+        self._note_commits(intake.history)
+        return self._collect(intake)
 
-    def _start(self, snapshot: Snapshot, history: History | None, model: Mapping[str, Any]) -> Task:
+    def _start(self, intake: Intake, model: Mapping[str, Any]) -> Task:
+        snapshot, history = intake.snapshot, intake.history
         desk = Desk(self._lifeline.wire, on_event=self._on_event)
         arrival = InPlace(desk, snapshot.entries) if self._mode == "direct" else Arrival(desk)
         hello = {
@@ -123,35 +128,26 @@ class HeadlessRun:
         self._lifeline.on_model = task.endpoint.on_event
         arrival.start({"git": history.describe() if history else None})
         if self._mode == "copy":
-            threading.Thread(target=_feed, args=(desk, arrival, snapshot, history), daemon=True).start()
+            threading.Thread(target=_feed, args=(desk, arrival, intake), daemon=True).start()
         task.start(_describe(self._assigned))
         return task
 
-    def _collect(self, snapshot: Snapshot) -> Patch:
+    def _collect(self, intake: Intake) -> Patch:
         """What was changed; when it cannot be kept, that is how the run ended."""
         children.kill_all()
         if not children.stop_reaper(_KILL_GRACE):
             self._warn("A process in the container would not die; its changes are left out.")
-            return Patch("", [])
+            return Patch()
         try:
             if self._lost is not None:
                 raise self._lost
-            patch = build_patch(snapshot, self._changes.settle(snapshot))
+            patch = build_patch(intake.snapshot, self._changes.settle(intake.snapshot))
         except (OSError, GitError) as error:
             self._report.claim = (self._report.claim or {}) | describe_loss(error)
-            return Patch("", [])
+            return Patch()
         for reason in [*self._report.left_inside(), *self._changes.skipped]:
             self._warn(f"A change stayed behind: {reason}")
         return patch
-
-    def _take_history(self, snapshot: Snapshot) -> History | None:
-        if not snapshot.repository or self._mode == "direct":
-            return None
-        try:
-            return take_history(WORKSPACE)
-        except GitError as error:
-            self._warn(f"The repository's history stayed behind: {error}")
-            return None
 
     def _await_end(self, task: Task) -> None:
         deadline = time.monotonic() + self._timeout
@@ -183,31 +179,29 @@ class HeadlessRun:
                 "out of the agent's reach; WORKSPACE_MODE=direct lets it commit (see docs/compose.md for the risk)."
             )
 
-    def _finish(self, snapshot: Snapshot, patch: Patch) -> dict[str, Any]:
+    def _finish(self, intake: Intake, patch: Patch) -> dict[str, Any]:
         self._report.gateway = self._lifeline.record
         self._report.end = ContainerEnd(oom=count_kills() > 0)
         model = str((self._lifeline.model or {}).get("name") or "")
-        kept = Patch("", []) if self._policy == "discard" and self._mode == "copy" else patch
+        kept = Patch() if self._policy == "discard" and self._mode == "copy" else patch
         fields = build_fields(
-            self._report, run_id=self.run_id, patch=kept, snapshot=snapshot, image=self._image, model=model
+            self._report, run_id=self.run_id, patch=kept, intake=intake, image=self._image, model=model
         )
         fields["schema_version"] = 1
         fields["structured"] = None
-        fields["commits"] = []
         fields["evidence"]["source"] = "self_reported"
         fields["workspace"]["root"] = None  # what it is called in here means nothing outside
-        fields["applied"] = self._apply(fields, snapshot, patch)
+        fields["applied"] = self._apply(fields, patch)
         fields["warnings"] = list(self._report.warnings)
         return fields
 
-    def _apply(self, fields: dict[str, Any], snapshot: Snapshot, patch: Patch) -> bool:
+    def _apply(self, fields: dict[str, Any], patch: Patch) -> bool:
         if self._mode == "direct":
             return True
         if not fields["ok"] or self._policy != "apply":
             return False
         try:
-            with locked():
-                apply_to_snapshot(WORKSPACE, patch.text, snapshot)
+            apply_changes(WORKSPACE, patch.content, find_base=lambda _blob: None, policy=_POLICY)
         except (SandboxError, OSError) as error:
             self._warn(f"The changes were not applied: {error}")
             self.apply_failed = True
@@ -276,7 +270,9 @@ def _describe(assigned: Assigned) -> dict[str, Any]:
     return {"type": "task", "title": "task", "agent": assigned.agent, "text": assigned.text, "expand": assigned.expand}
 
 
-def _feed(desk: Desk, arrival: Arrival, snapshot: Snapshot, history: History | None) -> None:
-    desk.feed(arrival, snapshot.archive, FileStream.TAR)
-    if history is not None:
-        desk.feed(arrival, history.pack, FileStream.PACK)
+def _feed(desk: Desk, arrival: Arrival, intake: Intake) -> None:
+    desk.feed(arrival, intake.snapshot.archive, FileStream.TAR)
+    if intake.history is not None and intake.history.pack:
+        for ending, stream in (("pack", FileStream.PACK), ("idx", FileStream.PACK_INDEX)):
+            with (intake.history.folder / f"{intake.history.pack}.{ending}").open("rb") as file:
+                desk.feed(arrival, file, stream)

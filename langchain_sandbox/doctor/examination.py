@@ -86,7 +86,7 @@ def examine(
             print(finding.status, finding.check, finding.message, finding.remedy)
         ```
     """
-    known = Known(model=model, workspace=Path(workspace) if workspace is not None else None, image=image)
+    known = Known(model=model, folder=Path(workspace) if workspace is not None else None, image=image)
     with known.stack:
         for check in CHECKS:
             missing = next((need for need in check.needs if not getattr(known, need)), None)

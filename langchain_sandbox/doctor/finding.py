@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import docker
 
-    from langchain_sandbox.config import ModelEndpoint
+    from langchain_sandbox.config import ModelEndpoint, Workspace
     from langchain_sandbox.engine.address import EngineAddress
     from langchain_sandbox.gateway.upstream import Upstream
 
@@ -43,7 +43,8 @@ class Known:
 
     Args:
         model: Address of the model server, in place of `SANDBOX_MODEL_BASE_URL`.
-        workspace: The folder to look at.
+        folder: The folder to look at, as it was asked for.
+        workspace: The same, with all options.
         image: Name of a derived image.
         limits: What runs may use.
         allow_remote_model: Whether the model server may be outside the user's network.
@@ -61,7 +62,8 @@ class Known:
     """
 
     model: str | None = None
-    workspace: Path | None = None
+    folder: Path | None = None
+    workspace: Workspace | None = None
     image: str | None = None
     limits: Limits = field(default_factory=Limits)
     allow_remote_model: bool = False

@@ -70,7 +70,7 @@ def check_settings(known: Known) -> Finding:
     except ImportError:
         return Finding("settings", "skipped", "The package cannot be imported.")
     try:
-        sandbox = sandbox_class(model=_NOWHERE, workspace=known.workspace, image=known.image)
+        sandbox = sandbox_class(model=_NOWHERE, workspace=known.folder, image=known.image)
     except SandboxConfigError as error:
         return Finding("settings", "error", str(error), "Correct or unset the SANDBOX_* variable that it comes from.")
     known.workspace = sandbox.workspace
@@ -103,11 +103,12 @@ def check_workspace(known: Known) -> Finding:
         snapshot = take_snapshot(known.workspace, known.limits)
     except SandboxConfigError as error:
         return Finding("workspace", "error", str(error))
+    snapshot.close()
     size = sum(entry.size for entry in snapshot.entries.values())
     count = len(snapshot.entries)
-    kind = "a git repository" if snapshot.repository else "without a history of its own"
-    snapshot.close()
-    message = f"{known.workspace} is {kind}; {count} files ({_size(size)}) go into a sandbox."
+    repository = snapshot.selection.repository if snapshot.selection else None
+    kind = "a git repository" if repository and repository.head else "without a history"
+    message = f"{known.workspace.path} is {kind}; {count} files ({_size(size)}) go into a sandbox."
     return Finding("workspace", "ok", message)
 
 

@@ -29,7 +29,7 @@ def check_image(known: Known) -> Finding:
     assert client is not None  # noqa: S101 - the table says that it is needed
     try:
         own = _find(client, image_tag())
-        if known.image is None and known.workspace is not None and read_project_table(known.workspace) is not None:
+        if known.image is None and known.workspace is not None and read_project_table(known.workspace.path) is not None:
             return _judge_table(client, known, own)
         if known.image is None:
             return _judge_own(client, known, own)
@@ -67,7 +67,7 @@ def _judge_own(client: docker.DockerClient, known: Known, own: Mapping[str, Any]
 
 def _judge_table(client: docker.DockerClient, known: Known, own: Mapping[str, Any] | None) -> Finding:
     """The image that the workspace's own pyproject.toml picks; what is wrong with that choice is raised."""
-    known.image_id = choose_image(client, None, workspace=known.workspace)
+    known.image_id = choose_image(client, None, workspace=known.workspace.path if known.workspace else None)
     attributes = dict(client.images.get(known.image_id).attrs)
     name = next(iter(attributes.get("RepoTags") or []), known.image_id)
     return judge_derived(f"{name}, which the workspace's pyproject.toml picks,", attributes, own)

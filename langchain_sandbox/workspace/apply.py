@@ -13,14 +13,14 @@ from langchain_sandbox.untrusted import clean_name
 from langchain_sandbox.workspace.content import Content, Stored, blob_name, pieces, read_start
 from langchain_sandbox.workspace.delivery import Delivery, plan_delivery
 from langchain_sandbox.workspace.git import GitError, git, scratch_git, scratch_pipe, scratch_repository
-from langchain_sandbox.workspace.merge import Merger, MergePlan, Side, State, look
+from langchain_sandbox.workspace.merge import MergePlan, Merger, Side, State, look
 from langchain_sandbox.workspace.objects import read_blobs
 from langchain_sandbox.workspace.patch import BASE, fill
 from langchain_sandbox.workspace.patch_header import PatchedFile, PatchFormatError, parse_patch
 from langchain_sandbox.workspace.paths import find_fault
 from langchain_sandbox.workspace.record import Record, keep_former, open_content, read_record, write_record
 from langchain_sandbox.workspace.risks import MEANINGS, REFUSED, find_risks
-from langchain_sandbox.workspace.snapshot import EXECUTABLE
+from langchain_sandbox.workspace.snapshot import SYMLINK
 from langchain_sandbox.workspace.transaction import GitMove, Write, locked, recover_locked, transact_locked
 
 if TYPE_CHECKING:
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 _GONE = "000000"
 _SHOWN = 5
 _SCANNED = 1024 * 1024
-
-FindBase = "Callable[[str], Content | None]"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyReport:
@@ -125,7 +122,7 @@ def revert_changes(root: Path, folder: Path) -> ApplyReport:
                     writes.append(Write(path=path, seen=here.seen if here else None, mode=None))
                 else:
                     opened.append(content := open_content(folder, before[1]))
-                    link = b"".join(pieces(content)) if before[0] not in {0o100644, EXECUTABLE} else content
+                    link = b"".join(pieces(content)) if before[0] == SYMLINK else content
                     writes.append(
                         Write(path=path, seen=here.seen if here else None, mode=before[0], content=link, bits=before[2])
                     )
@@ -148,9 +145,7 @@ def _put_back(root: Path, record: Record, writes: list[Write]) -> ApplyReport:
     if move is not None:
         here = git(root, "rev-parse", "--verify", "--quiet", move.ref, check=False).decode("ascii").strip()
         if here == move.new:
-            back = GitMove(
-                ref=move.ref, old=move.new, new=move.old, index=move.former_index, former_index=move.index
-            )
+            back = GitMove(ref=move.ref, old=move.new, new=move.old, index=move.former_index, former_index=move.index)
         elif here != move.old:
             msg = f"{move.ref} has moved on since the changes were applied, so nothing was put back."
             raise SandboxApplyError(msg)
@@ -248,18 +243,21 @@ class _Planner:
         """The former side of each file that has one."""
         bases = {}
         for file in self._files:
-            if file.old_path is None or file.old_mode is None:
+            if file.old_path is None:
                 continue
             here = self._here[file.old_path]
-            blob = file.old_blob or (here.blob if here else None)  # no word of it: the content is not changed
-            content = here.content if here is not None and here.blob == blob else blob and self._find_base(blob)
-            if blob is None or content is None:
+            # What the patch has no word of is not changed by it.
+            mode, blob = file.old_mode or (here.mode if here else None), file.old_blob or (here.blob if here else None)
+            content = here.content if here is not None and here.blob == blob else None
+            if content is None and blob is not None:
+                content = self._find_base(blob)
+            if mode is None or blob is None or content is None:
                 reason = "not there any more" if here is None else "not as when the run began"
                 plan.conflicts.append(
                     f"{clean_name(file.old_path)}: {reason}, and what it was then is not known any more"
                 )
                 continue
-            bases[file.old_path] = Side(file.old_mode, blob, content)
+            bases[file.old_path] = Side(mode, blob, content)
         return bases
 
     def _find_news(self, bases: dict[str, Side]) -> dict[str, Side]:
@@ -283,7 +281,7 @@ class _Planner:
         sides = {}
         for path, (mode, blob) in news.items():
             content: Content = contents[blob]
-            if mode == 0o120000:
+            if mode == SYMLINK:
                 content = b"".join(pieces(content))
             sides[path] = Side(mode, blob, content)
         return sides
@@ -301,7 +299,10 @@ class _Planner:
                 old_content=read_start(base.content, _SCANNED) if base else b"",
                 size=0,
             )
-            refused = [MEANINGS[risk] for risk in risks if risk in REFUSED]
+            if file.kind == "renamed" and file.old_path is not None:
+                mode = base.mode if base else None
+                risks += find_risks(file.old_path, mode=None, old_mode=mode, content=b"", old_content=b"", size=0)
+            refused = [MEANINGS[risk] for risk in dict.fromkeys(risks) if risk in REFUSED]
             if refused:
                 found.append(f"{clean_name(file.path)} ({'; '.join(refused)})")
         if found:
@@ -350,7 +351,9 @@ def _check_states(states: dict[str, tuple[int, str] | None], files: list[Patched
     for path, state in states.items():
         words = said.get(path)
         agrees = path in said and (
-            state is None if words is None else state is not None and state[0] == words[0] and words[1] in {None, state[1]}
+            state is None
+            if words is None
+            else state is not None and words[0] in {None, state[0]} and words[1] in {None, state[1]}
         )
         if not agrees:
             msg = f"the patch does to {clean_name(path)!r} what its headers do not say"
@@ -374,6 +377,3 @@ def find_in_repository(root: Path) -> Callable[[str], Content | None]:
         return content if blob_name(content) == blob else None
 
     return find
-
-
-__all__ = ["ApplyPolicy", "ApplyReport", "State", "apply_changes", "find_in_repository", "revert_changes"]

@@ -12,8 +12,7 @@ import os
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from langchain_sandbox.untrusted import clean_name, clean_text
 from langchain_sandbox.workspace.content import read_start
@@ -31,6 +30,7 @@ from langchain_sandbox.workspace.snapshot import SYMLINK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from langchain_sandbox.workspace.selection import Repository
 
@@ -45,8 +45,21 @@ _MAX_NAME = 200
 _MAX_LINK = 5_000
 _SCANNED = 1024 * 1024
 _FORMAT = "%H%x00%an%x00%ae%x00%aI%x00%s"
-_SAFE = ("-c", "fetch.fsckObjects=true", "-c", "core.bigFileThreshold=16m", "-c", "gc.auto=0", "-c", "maintenance.auto=0")
+# Every object is checked, long contents are not held in memory, and nothing is tidied up afterwards.
+_SETTINGS = ("fetch.fsckObjects=true", "core.bigFileThreshold=16m", "gc.auto=0", "maintenance.auto=0")
+_SAFE = tuple(word for setting in _SETTINGS for word in ("-c", setting))
 _FETCH = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules")
+
+
+class _Change(NamedTuple):
+    """What a commit does to a path; modes are 0 where there is nothing."""
+
+    commit: str
+    path: str
+    old_mode: int
+    mode: int
+    old_blob: str
+    blob: str
 
 
 class CommitsError(Exception):
@@ -146,9 +159,8 @@ def _quarantine(bundle: Path, repository: Repository) -> Iterator[Path]:
     """A scratch repository with the bundle's objects, which sees the user's objects and none of the user's settings."""
     with scratch_repository() as scratch:
         top = repository.top
-        objects, shallow = (
-            top / os.fsdecode(git(top, "rev-parse", "--git-path", name).rstrip(b"\n")) for name in ("objects", "shallow")
-        )
+        places = (git(top, "rev-parse", "--git-path", name).rstrip(b"\n") for name in ("objects", "shallow"))
+        objects, shallow = (top / os.fsdecode(place) for place in places)
         (scratch / "objects" / "info").mkdir()
         (scratch / "objects" / "info" / "alternates").write_bytes(_quote(os.fsencode(objects)) + b"\n")
         if shallow.exists():
@@ -173,42 +185,41 @@ def _check_paths(scratch: Path, listed: list[str], prefix: str) -> dict[str, lis
     feed = "".join(f"{commit}\n" for commit in listed).encode("ascii")
     options = ("--stdin", "-r", "-z", "-m", "--root", "--raw", "--no-renames", "--abbrev=40")
     raw = scratch_git(scratch, "diff-tree", *options, stdin=feed)
-    changed: list[tuple[str, str, int, int, str]] = []  # commit, path, mode before and after, content
+    changed: list[_Change] = []
     commit = ""
     fields = iter(os.fsdecode(raw).split("\0"))
     for item in fields:
         if not item.startswith(":"):
             commit = item.strip().partition(" ")[0] or commit
             continue
-        old_mode, mode, _, blob, _ = item[1:].split(" ")
-        changed.append((commit, next(fields), int(old_mode, 8), int(mode, 8), blob))
+        old_mode, mode, old_blob, blob, _ = item[1:].split(" ")
+        changed.append(_Change(commit, next(fields), int(old_mode, 8), int(mode, 8), old_blob, blob))
         if len(changed) > _MAX_PATHS:
             msg = f"they change more than {_MAX_PATHS} paths"
             raise CommitsError(msg)
     with tempfile.TemporaryFile(prefix="langchain-sandbox-") as file:
-        plain = {blob for _, _, _, mode, blob in changed if mode not in {_GONE, _GITLINK}}
+        sides = ((each.mode, each.blob) for each in changed), ((each.old_mode, each.old_blob) for each in changed)
+        plain = {blob for side in sides for mode, blob in side if mode not in {_GONE, _GITLINK}}
         contents = {name: read_start(stored, _SCANNED) for name, stored in read_blobs(scratch, plain, file).items()}
-    repositories = find_git_folders(path for _, path, _, mode, _ in changed if mode)
+    repositories = find_git_folders(each.path for each in changed if each.mode)
     risks: dict[str, set[Risk]] = {}
-    for commit, path, old_mode, mode, blob in changed:
-        content = contents.get(blob, b"")
-        fault = None
-        if mode:
-            fault = _find_fault(path, mode, content, prefix)
-            if fault is None and belongs_to_git_folder(path, repositories):
-                fault = "git would take its folder for a repository"
+    for each in changed:
+        content = contents.get(each.blob, b"") if each.mode else b""
+        fault = _find_fault(each.path, each.mode, content, prefix) if each.mode else None
+        if fault is None and each.mode and belongs_to_git_folder(each.path, repositories):
+            fault = "git would take its folder for a repository"
         if fault is not None:
-            msg = f"{commit[:12]} changes {clean_name(path)[:_MAX_NAME]!r}: {fault}"
+            msg = f"{each.commit[:12]} changes {clean_name(each.path)[:_MAX_NAME]!r}: {fault}"
             raise CommitsError(msg)
         found = find_risks(
-            path,
-            mode=mode or None,
-            old_mode=old_mode or None,
+            each.path,
+            mode=each.mode or None,
+            old_mode=each.old_mode or None,
             content=content,
-            old_content=b"",
+            old_content=contents.get(each.old_blob, b""),
             size=len(content),
         )
-        risks.setdefault(commit, set()).update(found)
+        risks.setdefault(each.commit, set()).update(found)
     return {commit: sorted(found) for commit, found in risks.items()}
 
 

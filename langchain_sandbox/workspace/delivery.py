@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from langchain_sandbox.errors import SandboxApplyError
@@ -16,6 +15,7 @@ from langchain_sandbox.workspace.transaction import GitMove
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from langchain_sandbox.config import ApplyPolicy
 
@@ -97,15 +97,13 @@ def plan_delivery(root: Path, waiting: BundledCommits, policy: ApplyPolicy) -> D
     try:
         commits = read_commits(waiting.bundle, began)
     except CommitsError as error:
-        msg = f"The commits cannot be taken over: {error}; nothing was changed. The files alone can be applied with {_ALONE}."
+        msg = f"The commits cannot be taken over: {error}; nothing was changed. For the files alone: {_ALONE}."
         raise SandboxApplyError(msg) from error
     if not commits.commits or _has(repository, commits.head):
         return Delivery()
     if policy.risky == "refuse":
         _refuse_risks(commits)
-    delivery = Delivery(
-        head=commits.head, _bundle=waiting.bundle, _repository=repository, _commits=commits
-    )
+    delivery = Delivery(head=commits.head, _bundle=waiting.bundle, _repository=repository, _commits=commits)
     if policy.commits == "auto" and (ref := _find_ref(root, repository, waiting, commits)) is not None:
         delivery.move = GitMove(
             ref=ref,

@@ -65,10 +65,11 @@ def scratch_pipe(
         GitError: If it fails.
         SandboxConfigError: If there is no git on this machine.
     """
+    command = ["git", *_QUIET, *arguments]
     with tempfile.TemporaryFile(prefix="langchain-sandbox-") as errors:
         try:
             child = subprocess.Popen(  # noqa: S603 - a fixed program with separate arguments
-                ["git", *_QUIET, *arguments],
+                command,
                 cwd=scratch,
                 env=_environment_alone(scratch),
                 stdin=subprocess.PIPE,
@@ -153,7 +154,7 @@ def environment() -> dict[str, str]:
         "GIT_NO_REPLACE_OBJECTS": "1",
         # A partial clone would fetch what it lacks, by whatever command it configures.
         "GIT_NO_LAZY_FETCH": "1",
-        "GIT_ALLOW_PROTOCOL": "none",
+        "GIT_ALLOW_PROTOCOL": "file",
         "LC_ALL": "C.UTF-8",
     }
     return values

@@ -199,7 +199,7 @@ class Merger:
         """The merged content; `None` if there is a conflict."""
         if base.blob == new.blob:
             return here.content
-        if base.blob == here.blob or new.blob == here.blob:
+        if here.blob in {base.blob, new.blob}:
             return new.content
         contents = {"here": here.content, "base": base.content, "new": new.content}
         if not all(map(is_text, contents.values())):

@@ -13,9 +13,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from langchain_sandbox.untrusted import clean_name
-from langchain_sandbox.workspace.content import Content, Stored, is_text, measure, pieces
+from langchain_sandbox.workspace.content import Content, Stored, is_text, measure, pieces, read_start
 from langchain_sandbox.workspace.git import scratch_git, scratch_pipe, scratch_repository
 from langchain_sandbox.workspace.paths import parents
+from langchain_sandbox.workspace.risks import Risk, find_risks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,6 +33,7 @@ _KINDS = {"A": "added", "M": "modified", "D": "deleted", "R": "renamed", "T": "m
 
 _SPACE = 0x20
 _MAX_ATTRIBUTE = 2000
+_SCANNED = 1024 * 1024
 
 Side = tuple[int, Content]  # mode, content
 
@@ -49,6 +51,7 @@ class FileChange:
     insertions: int = 0
     deletions: int = 0
     binary: bool = False
+    risks: list[Risk] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -161,18 +164,18 @@ def _parse_files(raw: bytes, before: Mapping[str, Side], after: Mapping[str, Sid
     fields = iter(raw.decode("utf-8", "surrogateescape").split("\0"))
     found: list[tuple[str, str | None, str]] = []
     counts: dict[str, tuple[int, int] | None] = {}
-    for field in fields:
-        if field.startswith(":"):
-            letter = field.split(" ")[4][0]
+    for item in fields:
+        if item.startswith(":"):
+            letter = item.split(" ")[4][0]
             old = next(fields) if letter == "R" else None
             found.append((letter, old, next(fields)))
-        elif field:
-            added, removed, path = field.split("\t", 2)
+        elif item:
+            added, removed, path = item.split("\t", 2)
             if not path:  # a rename: the two names follow
                 next(fields)
                 path = next(fields)
             counts[path] = None if added == "-" else (int(added), int(removed))
-    return [_build_file(*item, counts.get(item[2]), before, after) for item in found]
+    return [_build_file(*each, counts.get(each[2]), before, after) for each in found]
 
 
 def _build_file(
@@ -184,6 +187,16 @@ def _build_file(
     after: Mapping[str, Side],
 ) -> FileChange:
     was, now = before.get(old or path), after.get(path)
+    risks = find_risks(
+        path,
+        mode=now[0] if now else None,
+        old_mode=was[0] if was else None,
+        content=read_start(now[1], _SCANNED) if now else b"",
+        old_content=read_start(was[1], _SCANNED) if was else b"",
+        size=measure(now[1]) if now else 0,
+    )
+    if old is not None:
+        risks += find_risks(old, mode=None, old_mode=was[0] if was else None, content=b"", old_content=b"", size=0)
     return FileChange(
         path=clean_name(path),
         kind=_KINDS.get(letter, "modified"),
@@ -194,4 +207,5 @@ def _build_file(
         insertions=count[0] if count else 0,
         deletions=count[1] if count else 0,
         binary=count is None,
+        risks=sorted(set(risks)),
     )

@@ -43,7 +43,8 @@ def compile_patterns(patterns: Iterable[str]) -> Callable[[str], bool]:
     ]
     if not expressions:
         return lambda _path: False
-    return lambda path, fits=re.compile("|".join(expressions), re.DOTALL).fullmatch: fits(path) is not None
+    compiled = re.compile("|".join(expressions), re.DOTALL)
+    return lambda path: compiled.fullmatch(path) is not None
 
 
 def _translate(pattern: str) -> str:
@@ -85,7 +86,7 @@ def find_fault(path: str) -> str | None:
         for name in part.split("\\"):  # a separator elsewhere
             if _GIT_LIKE.fullmatch(plain_name(name)):
                 return "inside a .git"
-            if _plain(name).casefold() == STAGING:
+            if plain_name(name).casefold() == STAGING:
                 return "where changes wait to be applied"
     return None
 

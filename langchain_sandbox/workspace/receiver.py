@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from langchain_sandbox.config import Limits
+    from langchain_sandbox.workspace.content import Content
     from langchain_sandbox.workspace.snapshot import Snapshot
 
 
@@ -60,6 +61,11 @@ class ChangesReceiver:
         """The changes that are real and allowed, in order of their paths; the others are in `skipped`."""
         self._changes.take(self._waiting)  # what `serve` did not come to
         return self._changes.settle(snapshot)
+
+    @property
+    def bundle(self) -> Content | None:
+        """The new commits, as `git bundle` wrote them."""
+        return self._changes.bundle
 
     def close(self) -> None:
         """Let the contents go."""

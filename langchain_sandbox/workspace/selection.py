@@ -212,29 +212,30 @@ class _Picker:
 
     def _take(self, path: str) -> bool:
         """Take one path, and say whether something is there, taken or left out for a reason."""
-        if path in self._selection.files:
-            return True
-        if self._excluded(path):
+        if path in self._selection.files or self._excluded(path):
             return True
         if is_masked(path):
             self._selection.skipped.append(f"{clean_name(path)}: would configure OpenCode itself")
             return True
-        if any(self._is_link(parent) for parent in parents(path)):
-            return False  # the tracked file is gone, and another is there
-        try:
-            status = os.lstat(f"{self._base}/{path}")
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        except OSError as error:
-            msg = f"The workspace's file {path} cannot be looked at: {error.strerror}."
-            raise SandboxConfigError(msg) from error
+        status = self._look(path)
+        if status is None or stat.S_ISDIR(status.st_mode):
+            return False  # a folder in a file's place; what is in it is listed for itself
         if stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):
             self._selection.files[path] = status
-        elif stat.S_ISDIR(status.st_mode):
-            return False  # a folder in a file's place; what is in it is listed for itself
         else:
             self._selection.skipped.append(f"{clean_name(path)}: neither a file nor a link")
         return True
+
+    def _look(self, path: str) -> os.stat_result | None:
+        if any(self._is_link(parent) for parent in parents(path)):
+            return None  # the tracked file is gone, and another is there
+        try:
+            return os.lstat(f"{self._base}/{path}")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            msg = f"The workspace's file {path} cannot be looked at: {error.strerror}."
+            raise SandboxConfigError(msg) from error
 
 
 def _check_limits(selection: Selection, limits: Limits) -> None:

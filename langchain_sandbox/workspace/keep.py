@@ -1,0 +1,47 @@
+"""Puts what came out of a container into the run's folder, where `apply` finds it later."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from langchain_sandbox.workspace.content import Content, pieces
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from langchain_sandbox.run_folder import RunFolder
+    from langchain_sandbox.workspace.changes import Change
+    from langchain_sandbox.workspace.patch import Patch
+    from langchain_sandbox.workspace.snapshot import Snapshot
+
+
+def keep_changes(
+    folder: RunFolder, *, patch: Patch, changes: list[Change], snapshot: Snapshot, bundle: Content | None
+) -> None:
+    """Write the patch, the former contents of what it changes, and the commits.
+
+    Args:
+        folder: The run's.
+        patch: The patch.
+        changes: What it was made of.
+        snapshot: What it was made against.
+        bundle: The commits; `None` if there are none.
+
+    Raises:
+        OSError: If something cannot be written.
+    """
+    if patch.size:
+        _write(folder.patch, patch.content)
+    if bundle is not None:
+        _write(folder.bundle, bundle)
+    for change in changes:
+        entry = snapshot.entries.get(change.path)
+        if entry is not None:
+            base = folder.base(entry.blob)
+            base.parent.mkdir(exist_ok=True, mode=0o700)
+            _write(base, snapshot.read(entry))
+
+
+def _write(path: Path, content: Content) -> None:
+    with path.open("wb") as file:
+        file.writelines(pieces(content))
