@@ -22,7 +22,7 @@ class GitError(Exception):
     """A git command failed; the message holds its last words."""
 
 
-def git(folder: Path, *arguments: str, check: bool = True) -> bytes:
+def git(folder: Path, *arguments: str, stdin: bytes = b"", check: bool = True) -> bytes:
     """Run git in a folder of the user's, with the user's own settings, and return its standard output.
 
     Nothing that the repository configures to run is run: no monitor, no hook, no pager, no prompt.
@@ -31,7 +31,7 @@ def git(folder: Path, *arguments: str, check: bool = True) -> bytes:
         GitError: If it fails and `check` is true.
         SandboxConfigError: If there is no git on this machine.
     """
-    return _run(folder, arguments, environment(), check=check)
+    return _run(folder, arguments, environment(), stdin=stdin, check=check)
 
 
 def scratch_git(scratch: Path, *arguments: str, stdin: bytes = b"") -> bytes:
