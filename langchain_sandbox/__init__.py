@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from langchain_sandbox._version import __version__
 
 if TYPE_CHECKING:
-    from langchain_sandbox.config import Limits, ModelEndpoint
+    from langchain_sandbox.config import ApplyPolicy, Limits, ModelEndpoint, Retention, Workspace
     from langchain_sandbox.errors import (
         SandboxApplyError,
         SandboxConfigError,
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from langchain_sandbox.result import SandboxResult
     from langchain_sandbox.sandbox import Sandbox
     from langchain_sandbox.tools import SandboxTool
+    from langchain_sandbox.workspace.applying.apply import ApplyReport
 
 __all__ = [
     "ApplyPolicy",
@@ -46,7 +47,7 @@ __all__ = [
 
 _HOMES = {
     "ApplyPolicy": "config",
-    "ApplyReport": "workspace.apply",
+    "ApplyReport": "workspace.applying.apply",
     "Limits": "config",
     "ModelEndpoint": "config",
     "Retention": "config",

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from langchain_sandbox.gateway.call import ModelCall
     from langchain_sandbox.gateway.upstream import Upstream
     from langchain_sandbox.report import Report
-    from langchain_sandbox.workspace.intake import Intake
-    from langchain_sandbox.workspace.receiver import ChangesReceiver
+    from langchain_sandbox.workspace.inbound.intake import Intake
+    from langchain_sandbox.workspace.outbound.receiver import ChangesReceiver
 
 _CHUNK = 1024 * 1024
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from langchain_sandbox.transcript import Step
-    from langchain_sandbox.workspace.commits import Commit
-    from langchain_sandbox.workspace.intake import Intake
-    from langchain_sandbox.workspace.patch import Patch
+    from langchain_sandbox.workspace.inbound.intake import Intake
+    from langchain_sandbox.workspace.outbound.commits import Commit
+    from langchain_sandbox.workspace.outbound.patch import Patch
 
 PATCH_INLINE_LIMIT = 256 * 1024
 REPOSITORY = "/run/ws/repo"

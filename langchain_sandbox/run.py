@@ -27,14 +27,14 @@ from langchain_sandbox.gateway.upstream import Upstream, UpstreamError, find_ups
 from langchain_sandbox.report import Report, build_fields
 from langchain_sandbox.result import SandboxResult
 from langchain_sandbox.run_folder import EventFile, RunFolder, sweep_runs
-from langchain_sandbox.workspace.apply_result import apply_result
-from langchain_sandbox.workspace.commits import CommitsError, read_commits
+from langchain_sandbox.workspace.applying.apply_result import apply_result
 from langchain_sandbox.workspace.git import GitError
-from langchain_sandbox.workspace.intake import Intake, take_intake
-from langchain_sandbox.workspace.keep import keep_changes
-from langchain_sandbox.workspace.patch import Patch, build_patch
-from langchain_sandbox.workspace.receiver import ChangesReceiver
-from langchain_sandbox.workspace.selection import Repository
+from langchain_sandbox.workspace.inbound.intake import Intake, take_intake
+from langchain_sandbox.workspace.inbound.selection import Repository
+from langchain_sandbox.workspace.outbound.commits import CommitsError, read_commits
+from langchain_sandbox.workspace.outbound.keep import keep_changes
+from langchain_sandbox.workspace.outbound.patch import Patch, build_patch
+from langchain_sandbox.workspace.outbound.receiver import ChangesReceiver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

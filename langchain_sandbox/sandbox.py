@@ -28,14 +28,14 @@ from langchain_sandbox.installation import MEND, describe_clash
 from langchain_sandbox.portal import get_portal
 from langchain_sandbox.run import RunRequest
 from langchain_sandbox.shared import get_shared
-from langchain_sandbox.workspace.apply_result import apply_result, revert_result
+from langchain_sandbox.workspace.applying.apply_result import apply_result, revert_result
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from langchain_sandbox.events import SandboxEvent
     from langchain_sandbox.result import SandboxResult
-    from langchain_sandbox.workspace.apply import ApplyReport
+    from langchain_sandbox.workspace.applying.apply import ApplyReport
 
 
 class Sandbox:

@@ -24,7 +24,7 @@ from langchain_sandbox.compose.line import Failure, Lifeline
 from langchain_sandbox.compose.memory import count_kills
 from langchain_sandbox.compose.mount import WORKSPACE, close_gate
 from langchain_sandbox.compose.progress import describe_event
-from langchain_sandbox.compose.settings import ApplyPolicy, WorkspaceMode, read_choice, read_timeout
+from langchain_sandbox.compose.settings import ChangesChoice, WorkspaceMode, read_choice, read_timeout
 from langchain_sandbox.compose.task import assign, read_task
 from langchain_sandbox.config import DEFAULT_HISTORY, ApplyPolicy, Limits, Workspace
 from langchain_sandbox.engine.base import ContainerEnd
@@ -33,17 +33,17 @@ from langchain_sandbox.gateway.rules import find_shortage
 from langchain_sandbox.link import Channel, FileStream, LinkEvent, Message
 from langchain_sandbox.report import Report, build_fields
 from langchain_sandbox.transcript import Transcript
-from langchain_sandbox.workspace.apply import apply_changes
-from langchain_sandbox.workspace.changes import Changes
+from langchain_sandbox.workspace.applying.apply import apply_changes
 from langchain_sandbox.workspace.git import GitError
-from langchain_sandbox.workspace.history import History
-from langchain_sandbox.workspace.intake import Intake, take_intake
-from langchain_sandbox.workspace.patch import Patch, build_patch
+from langchain_sandbox.workspace.inbound.intake import Intake, take_intake
+from langchain_sandbox.workspace.outbound.changes import Changes
+from langchain_sandbox.workspace.outbound.patch import Patch, build_patch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from langchain_sandbox.compose.task import Assigned
+    from langchain_sandbox.workspace.inbound.history import History
 
 _STALL_LIMIT = 60.0
 _ABORT_GRACE = 3.0
@@ -68,7 +68,7 @@ class HeadlessRun:
         self._timeout = read_timeout(environ)
         self._environ = environ
         self._mode = read_choice(environ, "WORKSPACE_MODE", WorkspaceMode)
-        self._policy = read_choice(environ, "SANDBOX_CHANGES", ApplyPolicy)
+        self._policy = read_choice(environ, "SANDBOX_CHANGES", ChangesChoice)
         self._assigned = assign(read_task(environ), workspace=WORKSPACE)
         self.apply_failed = False
         self._attention = threading.Event()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WorkspaceMode = Literal["copy", "direct"]
-ApplyPolicy = Literal["apply", "return", "discard"]
+ChangesChoice = Literal["apply", "return", "discard"]
 
 # Where the seed keeps its files, below the folder of the compose file; the first that is there counts.
 CONFIG_PLACES = ("config/opencode.json", "config/opencode/opencode.json", "opencode.json")

@@ -19,7 +19,7 @@ from langchain_sandbox.config import GIB, MIB
 from langchain_sandbox.doctor.finding import Finding, FindingStatus, Known
 from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.installation import DISTRIBUTION, MEND, REINSTALL, describe_clash, find_damage, find_misfits
-from langchain_sandbox.workspace.snapshot import take_snapshot
+from langchain_sandbox.workspace.inbound.snapshot import take_snapshot
 
 _OLDEST = (3, 11)
 _TEMP_NEEDED = GIB // 2

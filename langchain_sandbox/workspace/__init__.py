@@ -1,1 +1,1 @@
-"""The repository's way in, the changes' way out, and applying them. Only `apply` writes to the user's tree."""
+"""The user's tree: a copy of it goes in, changes come out, and are applied; git and paths for all three."""

@@ -8,10 +8,10 @@ import pytest
 
 from langchain_sandbox.config import Limits
 from langchain_sandbox.errors import SandboxApplyError
-from langchain_sandbox.workspace.apply import apply_patch
-from langchain_sandbox.workspace.changes import Change
-from langchain_sandbox.workspace.patch import build_patch
-from langchain_sandbox.workspace.snapshot import EXECUTABLE, FILE, SYMLINK, take_snapshot
+from langchain_sandbox.workspace.applying.apply import apply_patch
+from langchain_sandbox.workspace.inbound.snapshot import EXECUTABLE, FILE, SYMLINK, take_snapshot
+from langchain_sandbox.workspace.outbound.changes import Change
+from langchain_sandbox.workspace.outbound.patch import build_patch
 
 CHANGES = [
     Change("added/deep/file", FILE, b"new\n"),

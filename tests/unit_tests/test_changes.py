@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from langchain_sandbox.config import Limits
 from langchain_sandbox.link import Channel, Data, End, LinkEvent, Message, Reset
-from langchain_sandbox.workspace.changes import Change
-from langchain_sandbox.workspace.receiver import ChangesReceiver
-from langchain_sandbox.workspace.snapshot import EXECUTABLE, FILE, SYMLINK, Snapshot, take_snapshot
+from langchain_sandbox.workspace.inbound.snapshot import EXECUTABLE, FILE, SYMLINK, Snapshot, take_snapshot
+from langchain_sandbox.workspace.outbound.changes import Change
+from langchain_sandbox.workspace.outbound.receiver import ChangesReceiver
 
 FILES = Channel.FILES
 

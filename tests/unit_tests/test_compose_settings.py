@@ -11,7 +11,7 @@ import pytest
 
 from langchain_sandbox.compose.memory import count_kills
 from langchain_sandbox.compose.settings import (
-    ApplyPolicy,
+    ChangesChoice,
     adapt_config,
     find_endpoint,
     parse_json,
@@ -114,10 +114,10 @@ def test_a_time_limit_is_a_positive_number(text: str) -> None:
 
 
 def test_a_choice_is_one_of_its_words() -> None:
-    assert read_choice({}, "SANDBOX_CHANGES", ApplyPolicy) == "apply"
-    assert read_choice({"SANDBOX_CHANGES": "return"}, "SANDBOX_CHANGES", ApplyPolicy) == "return"
+    assert read_choice({}, "SANDBOX_CHANGES", ChangesChoice) == "apply"
+    assert read_choice({"SANDBOX_CHANGES": "return"}, "SANDBOX_CHANGES", ChangesChoice) == "return"
     with pytest.raises(SandboxConfigError, match="SANDBOX_CHANGES is one of apply, return, discard, not 'Apply'"):
-        read_choice({"SANDBOX_CHANGES": "Apply"}, "SANDBOX_CHANGES", ApplyPolicy)
+        read_choice({"SANDBOX_CHANGES": "Apply"}, "SANDBOX_CHANGES", ChangesChoice)
 
 
 @pytest.mark.parametrize(

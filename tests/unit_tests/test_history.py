@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from langchain_sandbox.workspace.git import GitError
-from langchain_sandbox.workspace.history import History, take_history
+from langchain_sandbox.workspace.inbound.history import History, take_history
 
 SECRET = "https://user:t0ken@example.org/private.git"
 

@@ -12,10 +12,10 @@ from trees import Tree, patch_between, put_down, read, trees
 
 from langchain_sandbox.config import Limits
 from langchain_sandbox.result import FileChange
-from langchain_sandbox.workspace.apply import apply_patch
-from langchain_sandbox.workspace.changes import Change
-from langchain_sandbox.workspace.patch import Patch, build_patch
-from langchain_sandbox.workspace.snapshot import EXECUTABLE, FILE, SYMLINK, take_snapshot
+from langchain_sandbox.workspace.applying.apply import apply_patch
+from langchain_sandbox.workspace.inbound.snapshot import EXECUTABLE, FILE, SYMLINK, take_snapshot
+from langchain_sandbox.workspace.outbound.changes import Change
+from langchain_sandbox.workspace.outbound.patch import Patch, build_patch
 
 
 def apply_with_git(root: Path, text: str) -> None:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from trees import Tree, patch_between, trees
 
 from langchain_sandbox.untrusted import clean_name
-from langchain_sandbox.workspace.patch_header import PatchedFile, PatchFormatError, parse_patch
-from langchain_sandbox.workspace.snapshot import EXECUTABLE, FILE, SYMLINK, blob_name
+from langchain_sandbox.workspace.inbound.snapshot import EXECUTABLE, FILE, SYMLINK, blob_name
+from langchain_sandbox.workspace.outbound.patch_header import PatchedFile, PatchFormatError, parse_patch
 
 State = tuple[int, str]
 

@@ -11,8 +11,8 @@ from pydantic import BaseModel
 from langchain_sandbox import outcome, result, transcript
 from langchain_sandbox.config import Limits
 from langchain_sandbox.report import PATCH_INLINE_LIMIT, Report, build_fields
-from langchain_sandbox.workspace import patch
-from langchain_sandbox.workspace.snapshot import take_snapshot
+from langchain_sandbox.workspace.inbound.snapshot import take_snapshot
+from langchain_sandbox.workspace.outbound import patch
 
 
 @pytest.mark.parametrize(

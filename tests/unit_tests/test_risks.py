@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from langchain_sandbox.workspace.risks import MEANINGS, REFUSED, Risk, find_risks
-from langchain_sandbox.workspace.snapshot import EXECUTABLE, FILE, SYMLINK
+from langchain_sandbox.workspace.inbound.snapshot import EXECUTABLE, FILE, SYMLINK
+from langchain_sandbox.workspace.outbound.risks import MEANINGS, REFUSED, Risk, find_risks
 
 MIB = 1024 * 1024
 

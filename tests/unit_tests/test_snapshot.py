@@ -10,7 +10,7 @@ import pytest
 
 from langchain_sandbox.config import Limits
 from langchain_sandbox.errors import SandboxConfigError
-from langchain_sandbox.workspace.snapshot import EXECUTABLE, FILE, SYMLINK, Snapshot, take_snapshot
+from langchain_sandbox.workspace.inbound.snapshot import EXECUTABLE, FILE, SYMLINK, Snapshot, take_snapshot
 
 
 def git(folder: Path, *arguments: str) -> str:

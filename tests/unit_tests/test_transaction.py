@@ -21,9 +21,9 @@ import pytest
 
 from langchain_sandbox.engine.images.package_image import image_context
 from langchain_sandbox.errors import SandboxApplyError
-from langchain_sandbox.workspace import tree as tree_module
-from langchain_sandbox.workspace.snapshot import EXECUTABLE, FILE, SYMLINK
-from langchain_sandbox.workspace.transaction import STAGING, GitMove, Seen, Write, locked, recover, transact
+from langchain_sandbox.workspace.applying import tree as tree_module
+from langchain_sandbox.workspace.applying.transaction import STAGING, GitMove, Seen, Write, locked, recover, transact
+from langchain_sandbox.workspace.inbound.snapshot import EXECUTABLE, FILE, SYMLINK
 
 ODD = os.fsdecode(b"caf\xe9")
 NOBODY = 65534
@@ -854,7 +854,7 @@ def test_a_branch_that_moves_meanwhile_puts_everything_back(
 def test_a_repository_that_another_git_has_locked_puts_everything_back(
     checkout: tuple[Path, GitMove], monkeypatch: pytest.MonkeyPatch, lock: str
 ) -> None:
-    monkeypatch.setattr("langchain_sandbox.workspace.branch._PATIENCE", 0.05)
+    monkeypatch.setattr("langchain_sandbox.workspace.applying.branch._PATIENCE", 0.05)
     root, move = checkout
     old = look(root)
     (root / ".git" / lock).touch()
@@ -943,8 +943,6 @@ def test_it_needs_the_standard_library_only(tmp_path: Path) -> None:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    code = (
-        f"import sys; sys.path.insert(0, {str(tmp_path / 'agent')!r}); import langchain_sandbox.workspace.transaction"
-    )
+    code = f"import sys; sys.path.insert(0, {str(tmp_path / 'agent')!r}); import langchain_sandbox.workspace.applying.transaction"
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

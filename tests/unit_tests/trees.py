@@ -6,10 +6,10 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from langchain_sandbox.config import Limits
-from langchain_sandbox.workspace.changes import Change
-from langchain_sandbox.workspace.patch import Patch, build_patch
+from langchain_sandbox.workspace.inbound.snapshot import EXECUTABLE, FILE, SYMLINK, take_snapshot
+from langchain_sandbox.workspace.outbound.changes import Change
+from langchain_sandbox.workspace.outbound.patch import Patch, build_patch
 from langchain_sandbox.workspace.paths import parents
-from langchain_sandbox.workspace.snapshot import EXECUTABLE, FILE, SYMLINK, take_snapshot
 
 Tree = dict[str, tuple[int, bytes]]
 

@@ -59,7 +59,9 @@ _INSIDE = (
     "engine/owner.py",
     "engine/scratch.py",
     "gateway/*.py",
+    "run_folder.py",
     "workspace/*.py",
+    "workspace/*/*.py",
 )
 
 # `python3 DIR` puts DIR on sys.path, even with -I, and runs this file: imports inside are as on the host.

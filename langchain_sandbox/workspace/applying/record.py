@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_sandbox.errors import SandboxApplyError
+from langchain_sandbox.workspace.applying.transaction import GitMove
 from langchain_sandbox.workspace.content import Stored, blob_name, pieces
-from langchain_sandbox.workspace.transaction import GitMove
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from langchain_sandbox.workspace.merge import MergePlan
+    from langchain_sandbox.workspace.applying.merge import MergePlan
 
 _NAME = "record.json"
 

@@ -11,10 +11,9 @@ from functools import cache
 from typing import TYPE_CHECKING, NoReturn
 
 from langchain_sandbox.errors import SandboxApplyError
-from langchain_sandbox.workspace.branch import find_commit
-from langchain_sandbox.workspace.journal import (
+from langchain_sandbox.workspace.applying.branch import find_commit
+from langchain_sandbox.workspace.applying.journal import (
     NEW,
-    STAGING,
     GitMove,
     PathMove,
     Plan,
@@ -26,14 +25,14 @@ from langchain_sandbox.workspace.journal import (
     find_path_fault,
     read_journal,
 )
-from langchain_sandbox.workspace.moves import show
-from langchain_sandbox.workspace.paths import parents
-from langchain_sandbox.workspace.snapshot import EXECUTABLE, FILE, SYMLINK
-from langchain_sandbox.workspace.tree import Tree, naming
+from langchain_sandbox.workspace.applying.moves import show
+from langchain_sandbox.workspace.applying.tree import Tree, naming
+from langchain_sandbox.workspace.content import Content, pieces
+from langchain_sandbox.workspace.inbound.snapshot import EXECUTABLE, FILE, SYMLINK
+from langchain_sandbox.workspace.paths import STAGING, parents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
 _SHOWN = 5
 
@@ -47,7 +46,7 @@ class Write:
         seen: What has to be there now. `None`: nothing, or, where a file is to be put, a folder in which this
             transaction deletes all files.
         mode: Git's mode, `FILE`, `EXECUTABLE` or `SYMLINK`; `None` deletes.
-        content: Bytes, or a file to copy from; a link's target.
+        content: The content; a link's target as bytes.
         bits: Exact permission bits, to put something back as it was. `None`: those of the file that is there now,
             or what the umask gives, made executable or not as `mode` says.
     """
@@ -55,7 +54,7 @@ class Write:
     path: str
     seen: Seen | None
     mode: int | None
-    content: bytes | Path = b""
+    content: Content = b""
     bits: int | None = None
 
 
@@ -207,7 +206,7 @@ def _write(tree: Tree, number: int, write: Write, here: os.stat_result | None) -
         return None
     path = f"{NEW}/{number}"
     if write.mode == SYMLINK:
-        tree.make_link(path, write.content if isinstance(write.content, bytes) else write.content.read_bytes())
+        tree.make_link(path, b"".join(pieces(write.content)))
     else:
         like = here if here is not None and stat.S_ISREG(here.st_mode) else None
         tree.create(path, write.content, mode=write.mode, bits=write.bits, like=like)

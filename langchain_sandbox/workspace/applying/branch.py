@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from langchain_sandbox.workspace.journal import GitMove
-    from langchain_sandbox.workspace.tree import Tree
+    from langchain_sandbox.workspace.applying.journal import GitMove
+    from langchain_sandbox.workspace.applying.tree import Tree
 
 _PATIENCE = 2.0
 _RETRY = 0.05

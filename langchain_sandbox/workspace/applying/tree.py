@@ -13,7 +13,8 @@ import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
-from langchain_sandbox.workspace.snapshot import EXECUTABLE
+from langchain_sandbox.workspace.content import Content, pieces
+from langchain_sandbox.workspace.inbound.snapshot import EXECUTABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -138,14 +139,12 @@ class Tree:
             _step(f"mkdir {path}")
             os.mkdir(name, bits, dir_fd=folder)
 
-    def create(
-        self, path: str, content: bytes | Path, *, mode: int, bits: int | None, like: os.stat_result | None
-    ) -> None:
+    def create(self, path: str, content: Content, *, mode: int, bits: int | None, like: os.stat_result | None) -> None:
         """Write a new file.
 
         Args:
             path: Where; nothing may be there.
-            content: Bytes, or a file to copy from.
+            content: The content.
             mode: Git's mode: it says whether the file is executable.
             bits: Exact permission bits; `None` for those of `like`, made executable or not as `mode` says.
             like: The file whose permissions, group and, where we may, owner to take over; `None` for what the
@@ -155,7 +154,7 @@ class Tree:
             _step(f"create {path}")
             descriptor = os.open(name, _NEW_FILE, 0o666, dir_fd=folder)
         with os.fdopen(descriptor, "wb") as file:
-            for piece in _pieces(content):
+            for piece in pieces(content):
                 _step(f"write {path}")
                 file.write(piece)
             file.flush()
@@ -228,15 +227,6 @@ class Tree:
             else:
                 self.unlink(inner)
         self.remove_folder(path)
-
-
-def _pieces(content: bytes | Path) -> Iterator[bytes]:
-    if isinstance(content, bytes):
-        yield content
-        return
-    with content.open("rb") as file:
-        while piece := file.read(_PIECE):
-            yield piece
 
 
 def _give_to(descriptor: int, here: os.stat_result, like: os.stat_result) -> None:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from langchain_sandbox.errors import SandboxApplyError
 from langchain_sandbox.run_folder import RunFolder
-from langchain_sandbox.workspace.apply import ApplyReport, apply_changes, find_in_repository, revert_changes
+from langchain_sandbox.workspace.applying.apply import ApplyReport, apply_changes, find_in_repository, revert_changes
+from langchain_sandbox.workspace.applying.delivery import BundledCommits
 from langchain_sandbox.workspace.content import Content, Stored, blob_name, pieces
-from langchain_sandbox.workspace.delivery import BundledCommits
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.engine.scratch import make_scratch
 from langchain_sandbox.workspace.git import GitError, git
-from langchain_sandbox.workspace.selection import GITLINK
+from langchain_sandbox.workspace.inbound.selection import GITLINK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from langchain_sandbox.workspace.selection import Selection
-    from langchain_sandbox.workspace.snapshot import Snapshot
+    from langchain_sandbox.workspace.inbound.selection import Selection
+    from langchain_sandbox.workspace.inbound.snapshot import Snapshot
 
 _IDENTITY = ("user.name", "user.email")
 _SETTINGS = ("core.autocrlf", "core.eol", "core.filemode")

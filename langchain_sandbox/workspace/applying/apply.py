@@ -7,31 +7,32 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
-from langchain_sandbox.config import ApplyPolicy
 from langchain_sandbox.errors import SandboxApplyError, SandboxConfigError
 from langchain_sandbox.untrusted import clean_name
+from langchain_sandbox.workspace.applying.delivery import Delivery, plan_delivery
+from langchain_sandbox.workspace.applying.merge import MergePlan, Merger, Side, look
+from langchain_sandbox.workspace.applying.record import Record, keep_former, open_content, read_record, write_record
+from langchain_sandbox.workspace.applying.transaction import GitMove, Write, locked, recover_locked, transact_locked
 from langchain_sandbox.workspace.content import Content, Stored, blob_name, pieces, read_start
-from langchain_sandbox.workspace.delivery import Delivery, plan_delivery
 from langchain_sandbox.workspace.git import GitError, git, scratch_git, scratch_pipe, scratch_repository
-from langchain_sandbox.workspace.merge import MergePlan, Merger, Side, State, look
-from langchain_sandbox.workspace.objects import read_blobs
-from langchain_sandbox.workspace.patch import BASE, fill
-from langchain_sandbox.workspace.patch_header import PatchedFile, PatchFormatError, parse_patch
+from langchain_sandbox.workspace.inbound.snapshot import SYMLINK
+from langchain_sandbox.workspace.outbound.objects import read_blobs
+from langchain_sandbox.workspace.outbound.patch import BASE, fill
+from langchain_sandbox.workspace.outbound.patch_header import PatchedFile, PatchFormatError, parse_patch
+from langchain_sandbox.workspace.outbound.risks import MEANINGS, REFUSED, find_risks
 from langchain_sandbox.workspace.paths import find_fault
-from langchain_sandbox.workspace.record import Record, keep_former, open_content, read_record, write_record
-from langchain_sandbox.workspace.risks import MEANINGS, REFUSED, find_risks
-from langchain_sandbox.workspace.snapshot import SYMLINK
-from langchain_sandbox.workspace.transaction import GitMove, Write, locked, recover_locked, transact_locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from langchain_sandbox.workspace.delivery import BundledCommits
+    from langchain_sandbox.config import ApplyPolicy
+    from langchain_sandbox.workspace.applying.delivery import BundledCommits
 
 _GONE = "000000"
 _SHOWN = 5
 _SCANNED = 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyReport:

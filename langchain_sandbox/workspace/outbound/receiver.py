@@ -9,14 +9,14 @@ import anyio
 import anyio.to_thread
 
 from langchain_sandbox.link import Data, LinkEvent
-from langchain_sandbox.workspace.changes import Change, Changes
+from langchain_sandbox.workspace.outbound.changes import Change, Changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from langchain_sandbox.config import Limits
     from langchain_sandbox.workspace.content import Content
-    from langchain_sandbox.workspace.snapshot import Snapshot
+    from langchain_sandbox.workspace.inbound.snapshot import Snapshot
 
 
 class ChangesReceiver:

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from langchain_sandbox.untrusted import clean_name, clean_text
 from langchain_sandbox.workspace.content import read_start
 from langchain_sandbox.workspace.git import GitError, git, scratch_git, scratch_repository
-from langchain_sandbox.workspace.objects import read_blobs
+from langchain_sandbox.workspace.inbound.snapshot import SYMLINK
+from langchain_sandbox.workspace.outbound.objects import read_blobs
+from langchain_sandbox.workspace.outbound.risks import Risk, find_risks
 from langchain_sandbox.workspace.paths import (
     belongs_to_git_folder,
     find_fault,
@@ -25,14 +27,12 @@ from langchain_sandbox.workspace.paths import (
     find_link_fault,
     is_masked,
 )
-from langchain_sandbox.workspace.risks import Risk, find_risks
-from langchain_sandbox.workspace.snapshot import SYMLINK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from langchain_sandbox.workspace.selection import Repository
+    from langchain_sandbox.workspace.inbound.selection import Repository
 
 _GITLINK = 0o160000
 _GONE = 0

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 from langchain_sandbox.untrusted import clean_name
 from langchain_sandbox.workspace.content import Content, Stored, is_text, measure, pieces, read_start
 from langchain_sandbox.workspace.git import scratch_git, scratch_pipe, scratch_repository
+from langchain_sandbox.workspace.outbound.risks import Risk, find_risks
 from langchain_sandbox.workspace.paths import parents
-from langchain_sandbox.workspace.risks import Risk, find_risks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from langchain_sandbox.workspace.changes import Change
-    from langchain_sandbox.workspace.snapshot import Snapshot
+    from langchain_sandbox.workspace.inbound.snapshot import Snapshot
+    from langchain_sandbox.workspace.outbound.changes import Change
 
 BASE = "refs/heads/base"
 NEW = "refs/heads/new"

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from langchain_sandbox.run_folder import RunFolder
-    from langchain_sandbox.workspace.changes import Change
-    from langchain_sandbox.workspace.patch import Patch
-    from langchain_sandbox.workspace.snapshot import Snapshot
+    from langchain_sandbox.workspace.inbound.snapshot import Snapshot
+    from langchain_sandbox.workspace.outbound.changes import Change
+    from langchain_sandbox.workspace.outbound.patch import Patch
 
 
 def keep_changes(

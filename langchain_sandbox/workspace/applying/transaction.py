@@ -18,10 +18,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 from langchain_sandbox.errors import SandboxApplyError, SandboxConfigError
-from langchain_sandbox.workspace.git import GitError
-from langchain_sandbox.workspace.journal import (
+from langchain_sandbox.workspace.applying.journal import (
     OLD,
-    STAGING,
     GitMove,
     Plan,
     Seen,
@@ -31,9 +29,11 @@ from langchain_sandbox.workspace.journal import (
     mark,
     read_journal,
 )
-from langchain_sandbox.workspace.moves import finish, go_back, go_forward, show
-from langchain_sandbox.workspace.staging import Write, stage
-from langchain_sandbox.workspace.tree import Tree
+from langchain_sandbox.workspace.applying.moves import finish, go_back, go_forward, show
+from langchain_sandbox.workspace.applying.staging import Write, stage
+from langchain_sandbox.workspace.applying.tree import Tree
+from langchain_sandbox.workspace.git import GitError
+from langchain_sandbox.workspace.paths import STAGING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.workspace.git import GitError
-from langchain_sandbox.workspace.history import History, take_history
-from langchain_sandbox.workspace.selection import select_files
-from langchain_sandbox.workspace.snapshot import Snapshot, fill_snapshot
+from langchain_sandbox.workspace.inbound.history import History, take_history
+from langchain_sandbox.workspace.inbound.selection import select_files
+from langchain_sandbox.workspace.inbound.snapshot import Snapshot, fill_snapshot
 
 if TYPE_CHECKING:
     from langchain_sandbox.config import Limits, Workspace

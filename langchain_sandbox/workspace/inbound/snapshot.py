@@ -18,9 +18,9 @@ from typing import IO, TYPE_CHECKING
 from langchain_sandbox.config import Workspace
 from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.untrusted import clean_name
-from langchain_sandbox.workspace.archive import BLOCK, LINK_TYPE, build_header
 from langchain_sandbox.workspace.content import CHUNK, Content, Stored, blob_name, read_start
-from langchain_sandbox.workspace.selection import Selection, select_files
+from langchain_sandbox.workspace.inbound.archive import BLOCK, LINK_TYPE, build_header
+from langchain_sandbox.workspace.inbound.selection import Selection, select_files
 
 if TYPE_CHECKING:
     from langchain_sandbox.config import Limits

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from langchain_sandbox.errors import SandboxApplyError
-from langchain_sandbox.workspace.commits import Commits, CommitsError, fetch_commits, read_commits
+from langchain_sandbox.workspace.applying.transaction import GitMove
 from langchain_sandbox.workspace.git import GitError, git
-from langchain_sandbox.workspace.risks import MEANINGS, REFUSED
-from langchain_sandbox.workspace.selection import Repository, find_repository
-from langchain_sandbox.workspace.transaction import GitMove
+from langchain_sandbox.workspace.inbound.selection import Repository, find_repository
+from langchain_sandbox.workspace.outbound.commits import Commits, CommitsError, fetch_commits, read_commits
+from langchain_sandbox.workspace.outbound.risks import MEANINGS, REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,9 +13,9 @@ import codecs
 import re
 from typing import Final, Literal
 
-from langchain_sandbox.workspace.credentials import find_credentials
+from langchain_sandbox.workspace.inbound.snapshot import EXECUTABLE, SYMLINK
+from langchain_sandbox.workspace.outbound.credentials import find_credentials
 from langchain_sandbox.workspace.paths import plain_name
-from langchain_sandbox.workspace.snapshot import EXECUTABLE, SYMLINK
 
 Risk = Literal[
     "agent_config",

@@ -25,15 +25,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from langchain_sandbox.errors import SandboxApplyError
-from langchain_sandbox.workspace.paths import find_fault
+from langchain_sandbox.workspace.paths import STAGING, find_fault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from langchain_sandbox.workspace.tree import Tree
-
-STAGING = ".langchain-sandbox.apply"
-"""The folder in the tree's root that exists only while a transaction is under way."""
+    from langchain_sandbox.workspace.applying.tree import Tree
 
 NEW = f"{STAGING}/new"
 OLD = f"{STAGING}/old"

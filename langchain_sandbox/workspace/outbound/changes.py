@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.link import Data, End, LinkEvent, Message
 from langchain_sandbox.workspace.content import Content, Stored, blob_name
+from langchain_sandbox.workspace.inbound.snapshot import EXECUTABLE, FILE, SYMLINK, Snapshot
 from langchain_sandbox.workspace.paths import (
     belongs_to_git_folder,
     find_fault,
@@ -17,7 +18,6 @@ from langchain_sandbox.workspace.paths import (
     is_masked,
     parents,
 )
-from langchain_sandbox.workspace.snapshot import EXECUTABLE, FILE, SYMLINK, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

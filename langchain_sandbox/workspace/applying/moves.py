@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 from langchain_sandbox.errors import SandboxApplyError, SandboxConfigError
 from langchain_sandbox.untrusted import clean_name, show_controls
-from langchain_sandbox.workspace.branch import move_branch, move_branch_back
+from langchain_sandbox.workspace.applying.branch import move_branch, move_branch_back
+from langchain_sandbox.workspace.applying.journal import BACK, NEW, OLD, PathMove, Plan, Seen
+from langchain_sandbox.workspace.applying.tree import naming
 from langchain_sandbox.workspace.git import GitError
-from langchain_sandbox.workspace.journal import BACK, NEW, OLD, PathMove, Plan, Seen
-from langchain_sandbox.workspace.tree import naming
 
 if TYPE_CHECKING:
-    from langchain_sandbox.workspace.tree import Tree
+    from langchain_sandbox.workspace.applying.tree import Tree
 
 _ASIDE = ".before-apply"
 

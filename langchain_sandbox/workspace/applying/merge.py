@@ -9,16 +9,16 @@ from typing import IO, TYPE_CHECKING
 
 from langchain_sandbox.engine.scratch import scratch_folder
 from langchain_sandbox.untrusted import clean_name
+from langchain_sandbox.workspace.applying.transaction import Seen, Write
 from langchain_sandbox.workspace.content import Content, Stored, blob_name, is_text, pieces
 from langchain_sandbox.workspace.git import GitError, scratch_git
+from langchain_sandbox.workspace.inbound.snapshot import EXECUTABLE, FILE, SYMLINK
 from langchain_sandbox.workspace.paths import parents
-from langchain_sandbox.workspace.snapshot import EXECUTABLE, FILE, SYMLINK
-from langchain_sandbox.workspace.transaction import Seen, Write
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from langchain_sandbox.workspace.patch_header import PatchedFile
+    from langchain_sandbox.workspace.outbound.patch_header import PatchedFile
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CHUNK = 1024 * 1024
