@@ -456,6 +456,46 @@ def test_what_was_changed_after_a_crash_stays_and_the_former_content_is_named(
     assert after == old
 
 
+def test_what_a_user_wrote_on_top_of_ours_stays_when_the_rest_is_undone(
+    root: Path, done: tuple[list[str], States], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, writes = look(root), changes(root)
+    in_child(
+        lambda: transact(root, writes), kill_at(done[0].index(f"rename {STAGING}/journal.json {STAGING}/done.json"))
+    )
+    (root / "script").unlink()  # neither the old state nor the new one
+    (root / "script").write_text("another\n")
+    (root / "added").write_text("the user's\n")
+    in_the_last_moment = save_at(
+        next(
+            f"rename {name.split()[2]} {STAGING}/back/{name.split()[1].rpartition('/')[2]}"
+            for name in done[0]
+            if name.endswith(" file/inner")
+        ),
+        lambda: (root / "file/inner").write_text("the user's\n"),
+    )
+    monkeypatch.setattr(tree_module, "_step", in_the_last_moment)
+    with pytest.raises(SandboxApplyError) as caught:
+        recover(root)
+    for said in (
+        "script was changed meanwhile",
+        "what it was before is in script.before-apply",
+        "added was changed after it was put there, and left so",
+        "file/inner was changed after it was put there, and left so",
+        "what it was before is in file.before-apply",
+        "everything else was put back",
+    ):
+        assert said in str(caught.value)
+    after = look(root)
+    for theirs in ("added", "file/inner"):
+        assert after.pop(theirs)[1] == b"the user's\n"
+    assert after.pop("script")[1] == b"another\n"
+    assert after.pop("script.before-apply") == old.pop("script")
+    assert after.pop("file.before-apply") == old.pop("file")
+    assert after.pop("file")[1] is None
+    assert after == old
+
+
 @pytest.mark.parametrize(
     "change",
     [

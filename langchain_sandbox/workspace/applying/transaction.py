@@ -4,8 +4,7 @@ Everything new is written first, into a folder in the tree's root, with a journa
 before anything is touched. Then the journal is marked as committed, what is there now is moved into that folder, and
 what is new is moved out of it: renames and links, which need no room to speak of. The former files themselves lie
 there until the end, so that putting them back is a rename, too. Whoever comes next finishes or undoes what a killed
-process left. A power cut is not a killed process: nothing is synced to the disk, as in git's own checkout; staged
-files that did not get there are found out by their size, and the former ones are put back.
+process left. A power cut is another matter: nothing is synced to the disk, as with git's own checkout.
 """
 
 from __future__ import annotations
@@ -99,6 +98,7 @@ def transact(root: Path, writes: Sequence[Write], *, move: GitMove | None = None
     Raises:
         SandboxApplyError: If it cannot be done; then nothing was changed, and what somebody else changed meanwhile
             was left alone.
+        SandboxConfigError: If a branch is to move, and there is no git.
     """
     with locked(root):
         transact_locked(root, writes, move=move)
@@ -121,6 +121,8 @@ def recover(root: Path) -> Literal["finished", "rolled back"] | None:
         os.lstat(root / STAGING)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError:
+        pass  # opening says it better
     with locked(root):
         return recover_locked(root)
 
