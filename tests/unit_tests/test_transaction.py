@@ -23,6 +23,7 @@ from langchain_sandbox.engine.images.package_image import image_context
 from langchain_sandbox.errors import SandboxApplyError
 from langchain_sandbox.workspace.applying import tree as tree_module
 from langchain_sandbox.workspace.applying.transaction import STAGING, GitMove, Seen, Write, locked, recover, transact
+from langchain_sandbox.workspace.content import Stored
 from langchain_sandbox.workspace.inbound.snapshot import EXECUTABLE, FILE, SYMLINK
 
 ODD = os.fsdecode(b"caf\xe9")
@@ -616,7 +617,8 @@ def test_big_contents_are_copied_without_being_held(root: Path, tmp_path: Path) 
         file.truncate(50 * 1024 * 1024)
     tracemalloc.start()
     try:
-        transact(root, [Write(path="big", seen=None, mode=FILE, content=big)])
+        with big.open("rb") as file:
+            transact(root, [Write(path="big", seen=None, mode=FILE, content=Stored(file, 0, big.stat().st_size))])
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -983,6 +985,9 @@ def test_it_needs_the_standard_library_only(tmp_path: Path) -> None:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    code = f"import sys; sys.path.insert(0, {str(tmp_path / 'agent')!r}); import langchain_sandbox.workspace.applying.transaction"
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'agent')!r}); "
+        "import langchain_sandbox.workspace.applying.transaction"
+    )
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
