@@ -168,6 +168,9 @@ class Conversation:
         self._attention.set()
 
     async def _send_workspace(self) -> None:
+        if self._assignment.intake.mounted:
+            self._link.send_message({"type": "workspace"})
+            return
         snapshot, history = self._assignment.intake.snapshot, self._assignment.intake.history
         self._link.send_message({"type": "workspace", "git": history.describe() if history else None})
         await self._send_file(snapshot.archive, FileStream.TAR)
@@ -248,4 +251,5 @@ def _build_hello(assignment: Assignment) -> dict[str, Any]:
         "model": {"context": assignment.upstream.context, "output": assignment.upstream.output},
         "changes_limit": assignment.limits.size("changes"),
         "folder": assignment.intake.folder,
+        "mounted": assignment.intake.mounted,
     }

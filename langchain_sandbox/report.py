@@ -148,6 +148,7 @@ def build_fields(
     image: str,
     model: str,
     patch_file: str | None = None,
+    repository: str = REPOSITORY,
 ) -> dict[str, Any]:
     """Put everything together: the fields of a `SandboxResult`.
 
@@ -158,6 +159,7 @@ def build_fields(
         intake: What went in.
         image: The image's id or name.
         model: The model's name.
+        repository: Where the agent works, in the container.
         patch_file: Where the patch is kept; without it, all of it is part of the result, however long.
     """
     claim = report.claim or {}
@@ -167,7 +169,7 @@ def build_fields(
     reference = None
     if patch_file is not None and patch.size > PATCH_INLINE_LIMIT:
         reference = {"path": patch_file, "sha256": patch.sha256, "size": patch.size}
-    claimed = _relative(report.claimed_files, intake.folder)
+    claimed = _relative(report.claimed_files, f"{repository}/{intake.folder}")
     log = clean_text(claim.get("log"), _MAX_LOG)
     return {
         "run_id": run_id,
@@ -220,9 +222,8 @@ def _describe_workspace(intake: Intake) -> dict[str, Any]:
     }
 
 
-def _relative(claimed: list[str], folder: str) -> list[str]:
+def _relative(claimed: list[str], base: str) -> list[str]:
     """Paths as the agent names them, relative to the workspace where they lie in it."""
-    base = f"{REPOSITORY}/{folder}"
     return [path.removeprefix(base) if path.startswith(base) else path for path in claimed]
 
 

@@ -24,23 +24,26 @@ from langchain_sandbox.errors import SandboxConfigError, SandboxUnavailableError
 from langchain_sandbox.gateway.relay import GatewayFailure
 from langchain_sandbox.gateway.rules import find_shortage
 from langchain_sandbox.gateway.upstream import Upstream, UpstreamError, find_upstream
-from langchain_sandbox.report import Report, build_fields
+from langchain_sandbox.keeper import Keeper
+from langchain_sandbox.report import REPOSITORY, Report, build_fields
 from langchain_sandbox.result import SandboxResult
-from langchain_sandbox.run_folder import EventFile, RunFolder, sweep_runs
+from langchain_sandbox.run_folder import state_folder
 from langchain_sandbox.workspace.applying.apply_result import apply_result
+from langchain_sandbox.workspace.carriage import Carriage, Yield, load
 from langchain_sandbox.workspace.git import GitError
-from langchain_sandbox.workspace.inbound.intake import Intake, take_intake
 from langchain_sandbox.workspace.inbound.selection import Repository
 from langchain_sandbox.workspace.outbound.commits import CommitsError, read_commits
 from langchain_sandbox.workspace.outbound.keep import keep_changes
-from langchain_sandbox.workspace.outbound.patch import Patch, build_patch
+from langchain_sandbox.workspace.outbound.patch import Patch
 from langchain_sandbox.workspace.outbound.receiver import ChangesReceiver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from langchain_sandbox.config import ChangesPolicy, Limits, ModelEndpoint, Retention, Workspace
     from langchain_sandbox.event_log import EventLog
+    from langchain_sandbox.workspace.inbound.intake import Intake
 
 _CLEANUP_LIMIT = 5.0
 _END_LIMIT = 1.0
@@ -71,7 +74,7 @@ class RunRequest:
 class _Prepared:
     """What there is before there is a container."""
 
-    intake: Intake
+    carriage: Carriage
     image: str
     upstream: Upstream | None = None
     failure: GatewayFailure | None = None
@@ -96,8 +99,7 @@ class Run:
         self._logger = logging.LoggerAdapter(logger, {"run_id": request.run_id})
         self._report = Report(began=time.monotonic())
         self._conversation = Conversation(report=self._report, emit=self._emit, on_working=self._give_place)
-        self._folder: RunFolder | None = None
-        self._event_file: EventFile | None = None
+        self._keeper = Keeper(request.run_id, request.retention, warn=self._warn)
         self._ended = anyio.Event()  # the engine said how the container ended
 
     def cancel(self) -> None:
@@ -117,82 +119,71 @@ class Run:
             prepared = await self._prepare()
             writing: asyncio.Task[None] | None = None
             try:
-                await anyio.to_thread.run_sync(self._open_folder)
+                await anyio.to_thread.run_sync(self._keeper.open)
                 writing = asyncio.create_task(self._write_events())
-                patch = await self._run_prepared(prepared)
-                try:
-                    return await self._finish(prepared, patch)
-                finally:
-                    patch.close()
+                return await self._run_prepared(prepared)
             finally:
                 if writing is not None:
                     writing.cancel()
-                await anyio.to_thread.run_sync(prepared.intake.close)
+                await anyio.to_thread.run_sync(prepared.carriage.close)
         finally:
             self._log.close()
 
-    def _open_folder(self) -> None:
-        """Make the folder in which the run is kept; where that is not possible, the run goes on without."""
-        if not self._request.retention.runs:
-            return
-        folder = RunFolder.of(self._request.run_id)
-        try:
-            folder.make()
-        except OSError as error:
-            self._warn(f"Nothing of the run is kept, since {folder.path} cannot be made: {error.strerror}.")
-            return
-        self._folder, self._event_file = folder, EventFile(folder)
-
     async def _write_events(self) -> None:
         """Write events down while the run lasts, so that they are there whatever becomes of this process."""
-        while self._event_file is not None:
+        while True:
             await anyio.sleep(_FLUSH)
-            await anyio.to_thread.run_sync(self._flush_events)
-
-    def _flush_events(self) -> None:
-        if self._event_file is not None:
-            try:
-                self._event_file.flush()
-            except OSError as error:
-                self._logger.warning("[%s] events are not kept: %s", self._request.run_id, error)
+            await anyio.to_thread.run_sync(self._keeper.flush)
 
     async def _prepare(self) -> _Prepared:
         """Ask the model server, look for the image and read the workspace, all at once."""
         request = self._request
         folder = request.workspace.path if request.workspace else None
-        found, image, intake = await asyncio.gather(
+        found, image, carriage = await asyncio.gather(
             find_upstream(request.endpoint, allow_remote=request.allow_remote_model),
             self._engine.require_image(request.image, workspace=folder),
-            anyio.to_thread.run_sync(take_intake, request.workspace, request.limits),
+            anyio.to_thread.run_sync(self._load),
             return_exceptions=True,
         )
-        for part in (intake, found, image):
+        for part in (carriage, found, image):
             if isinstance(part, BaseException) and not isinstance(part, UpstreamError):
-                if isinstance(intake, Intake):
-                    intake.close()
+                if not isinstance(carriage, BaseException):
+                    carriage.close()
                 raise part
-        assert isinstance(intake, Intake)  # noqa: S101 - for the type checker, which cannot follow the loop
-        prepared = _Prepared(intake, str(image))
+        assert not isinstance(carriage, BaseException)  # noqa: S101 - for the type checker, which cannot follow the loop
+        prepared = _Prepared(carriage, str(image))
         if isinstance(found, Upstream):
             prepared.upstream = found
             shortage = find_shortage(found.context)
             prepared.warnings += [shortage] if shortage else []
         elif isinstance(found, UpstreamError):
             prepared.failure = GatewayFailure(found.code, str(found))
-        prepared.warnings += intake.warnings
+        prepared.warnings += carriage.intake.warnings
         return prepared
 
-    async def _run_prepared(self, prepared: _Prepared) -> Patch:
+    def _load(self) -> Carriage:
+        request = self._request
+        private = [state_folder(), *self._engine.private_places]
+        if request.workspace is not None and request.workspace.mode == "bind" and not self._engine.shares_files:
+            msg = 'The engine is on another machine, which does not have the workspace; use Workspace(mode="copy").'
+            raise SandboxConfigError(msg)
+        return load(request.workspace, request.limits, run_id=request.run_id, target=REPOSITORY, private=private)
+
+    async def _run_prepared(self, prepared: _Prepared) -> SandboxResult:
         for warning in prepared.warnings:
             self._warn(warning)
         if prepared.upstream is None or self._report.cancelled:
             self._report.failure = prepared.failure
-            return Patch()
+            return await self._finish(prepared, Yield([], Patch()))
         receive = partial(ChangesReceiver, self._request.limits, acknowledge=self._conversation.acknowledge)
         changes = await anyio.to_thread.run_sync(receive)
         try:
             await self._in_container(prepared, prepared.upstream, changes)
-            return await anyio.to_thread.run_sync(self._take_changes, prepared.intake, changes)
+            harvest = await anyio.to_thread.run_sync(self._collect, prepared.carriage, changes)
+            try:
+                return await self._finish(prepared, harvest)
+            finally:
+                harvest.close()
         finally:
             changes.close()
 
@@ -203,6 +194,8 @@ class Run:
             image=prepared.image,
             limits=request.limits,
             labels={labels.OWNER: await anyio.to_thread.run_sync(current_owner), labels.RUN: request.run_id},
+            mounts=prepared.carriage.mounts,
+            user=prepared.carriage.user,
         )
         assignment = Assignment(
             container=spec.name,
@@ -210,7 +203,7 @@ class Run:
             timeout=request.timeout,
             limits=request.limits,
             upstream=upstream,
-            intake=prepared.intake,
+            intake=prepared.carriage.intake,
             changes=changes,
         )
         await self._take_place()
@@ -286,49 +279,53 @@ class Run:
             await self._ended.wait()
         return True
 
-    def _take_changes(self, intake: Intake, changes: ChangesReceiver) -> Patch:
+    def _collect(self, carriage: Carriage, changes: ChangesReceiver) -> Yield:
         """Make the patch, look at the commits, and keep both."""
-        settled = changes.settle(intake.snapshot)
-        for reason in [*self._report.left_inside(), *changes.skipped]:
-            self._warn(f"A change stayed behind: {reason}")
+        harvest = carriage.collect(changes)
+        left = [f"A change stayed behind: {reason}" for reason in self._report.left_inside()]
+        for warning in [*left, *harvest.warnings]:
+            self._warn(warning)
         if self._request.changes == "discard":
-            return Patch()
-        patch = build_patch(intake.snapshot, settled)
-        if self._folder is None:
-            return patch
-        try:
-            keep_changes(self._folder, patch=patch, changes=settled, snapshot=intake.snapshot, bundle=changes.bundle)
-        except OSError as error:
-            self._warn(f"Not all of the run could be kept in {self._folder.path}: {error.strerror}.")
-            self._folder = None
-            return patch
-        if changes.bundle is not None:
-            self._take_commits(self._folder, intake)
-        return patch
+            harvest.close()
+            return Yield([], Patch())
+        snapshot = carriage.intake.snapshot
+        kept = self._keeper.keep(
+            lambda folder: keep_changes(
+                folder, patch=harvest.patch, changes=harvest.changes, snapshot=snapshot, bundle=harvest.bundle
+            )
+        )
+        if kept and carriage.intake.mounted:
+            self._keeper.keep(lambda folder: carriage.settle(harvest, folder))
+        if kept and harvest.bundle is not None and self._keeper.folder is not None:
+            self._take_commits(self._keeper.folder.bundle, carriage.intake)
+        return harvest
 
-    def _take_commits(self, folder: RunFolder, intake: Intake) -> None:
+    def _take_commits(self, bundle: Path, intake: Intake) -> None:
         selection = intake.snapshot.selection
         if selection is None or selection.repository is None:
             return
         began = intake.history.head if intake.history is not None else None
         repository = selection.repository
         try:
-            commits = read_commits(folder.bundle, Repository(repository.top, repository.prefix, began))
+            commits = read_commits(bundle, Repository(repository.top, repository.prefix, began))
         except (CommitsError, GitError) as error:
             self._warn(f"The agent's commits stayed behind, and its files are in the patch: {error}")
             return
         self._report.commits = commits.commits
         if commits.branches:
             named = ", ".join(commits.branches[:_SHOWN])
-            self._warn(f"The agent also made commits on other branches ({named}), which only {folder.bundle} has.")
+            self._warn(f"The agent also made commits on other branches ({named}), which only {bundle} has.")
 
-    async def _finish(self, prepared: _Prepared, patch: Patch) -> SandboxResult:
-        result = await anyio.to_thread.run_sync(self._build_result, prepared, patch)
-        if result.ok and self._request.changes == "apply" and self._request.workspace is not None:
-            result = await self._apply(result, self._request.workspace)
+    async def _finish(self, prepared: _Prepared, harvest: Yield) -> SandboxResult:
+        result = await anyio.to_thread.run_sync(self._build_result, prepared, harvest.patch)
+        workspace = self._request.workspace
+        if prepared.carriage.intake.mounted:
+            result = result.model_copy(update={"applied": True})
+        elif result.ok and self._request.changes == "apply" and workspace is not None:
+            result = await self._apply(result, workspace)
         self._logger.info("[%s] run ended: %s (%s)", result.run_id, result.status, result.ending.code)
         self._emit("finished", status=result.status, ok=result.ok)
-        await anyio.to_thread.run_sync(self._keep_result, result)
+        await anyio.to_thread.run_sync(self._keeper.close, result.model_dump(mode="json"))
         return result
 
     def _build_result(self, prepared: _Prepared, patch: Patch) -> SandboxResult:
@@ -336,10 +333,10 @@ class Run:
             self._report,
             run_id=self._request.run_id,
             patch=patch,
-            intake=prepared.intake,
+            intake=prepared.carriage.intake,
             image=prepared.image,
             model=prepared.upstream.model if prepared.upstream else "",
-            patch_file=str(self._folder.patch) if self._folder is not None else None,
+            patch_file=str(self._keeper.patch) if self._keeper.patch else None,
         )
         return SandboxResult.model_validate(fields)
 
@@ -354,17 +351,6 @@ class Run:
             self._warn(f"The branch could not simply move forward: the commits are on {report.branch}.")
         return result.model_copy(update={"applied": True, "warnings": list(self._report.warnings)})
 
-    def _keep_result(self, result: SandboxResult) -> None:
-        """Close the run's folder, and make room for others."""
-        if self._folder is None:
-            return
-        self._flush_events()
-        try:
-            self._folder.finish(result.model_dump(mode="json"))
-            sweep_runs(self._request.retention)
-        except OSError as error:
-            self._logger.warning("[%s] the result is not kept: %s", self._request.run_id, error)
-
     def _warn(self, message: str) -> None:
         self._report.warnings.append(message)
         self._emit("warning", message=message)
@@ -372,8 +358,7 @@ class Run:
     def _emit(self, kind: str, **fields: Any) -> None:  # noqa: ANN401 - each event has fields of its own
         event = events.build_event(kind, run_id=self._request.run_id, at=self._report.clock(), **fields)
         self._log.put(event)
-        if self._event_file is not None:
-            self._event_file.put(event.model_dump(mode="json"))
+        self._keeper.put(event.model_dump(mode="json"))
 
 
 @contextmanager

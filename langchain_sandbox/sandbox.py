@@ -92,7 +92,8 @@ class Sandbox:
         self.workspace = _check_workspace(chosen)
         self.image = image or environ.get("SANDBOX_IMAGE") or None
         self.limits = limits or Limits.from_env()
-        self.changes = _check_changes(changes or environ.get("SANDBOX_CHANGES") or "return")
+        usual = "apply" if self.workspace is not None and self.workspace.mode == "bind" else "return"
+        self.changes = _check_changes(changes or environ.get("SANDBOX_CHANGES") or usual)
         self.timeout = _check_timeout(
             "timeout", timeout if timeout is not None else environ.get("SANDBOX_TIMEOUT") or DEFAULT_TIMEOUT
         )
@@ -185,17 +186,22 @@ class Sandbox:
             SandboxConfigError: If what is asked for cannot work.
             SandboxUnavailableError: If the docker command's context cannot be read.
         """
+        chosen = self.workspace if workspace is None else _check_workspace(workspace)
+        policy = _check_changes(changes or self.changes)
+        if chosen is not None and chosen.mode == "bind" and policy != "apply":
+            msg = 'With Workspace(mode="bind") the agent works in the folder itself, so it has to be changes="apply".'
+            raise SandboxConfigError(msg)
         request = RunRequest(
             run_id=secrets.token_hex(6),
             task=check_task(task),
-            workspace=self.workspace if workspace is None else _check_workspace(workspace),
+            workspace=chosen,
             endpoint=self.model,
             allow_remote_model=self.allow_remote_model,
             image=self.image,
             limits=self.limits,
             timeout=_check_timeout("timeout", self.timeout if timeout is None else timeout),
             queue_timeout=self.queue_timeout,
-            changes=_check_changes(changes or self.changes),
+            changes=policy,
             retention=self.retention,
         )
         portal = get_portal()

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.agent import children
-from langchain_sandbox.agent.arrival import Arrival, ArrivalError
+from langchain_sandbox.agent.arrival import Arrival, ArrivalError, Mounted
 from langchain_sandbox.agent.departure import Departure
 from langchain_sandbox.agent.endpoint import Endpoint
 from langchain_sandbox.agent.expand import expand
@@ -44,8 +44,9 @@ class Task:
         self._session = ""
         self._hurried: set[str] = set()
         folder = os.path.join(REPOSITORY, str(hello.get("folder") or "")).rstrip("/")
-        self.arrival = arrival or Arrival(wire, folder=folder)
-        self._departure = Departure(wire, self.arrival, limit=int(hello["changes_limit"]))
+        mounted = bool(hello.get("mounted"))
+        self.arrival = arrival or (Mounted if mounted else Arrival)(wire, folder=folder)
+        self._departure = None if mounted else Departure(wire, self.arrival, limit=int(hello["changes_limit"]))
         self.endpoint = Endpoint(wire)
         self.endpoint.start()
         model = hello["model"]
@@ -64,7 +65,8 @@ class Task:
         try:
             result["opencode"] = self._opencode.wait_ready()
             self.arrival.wait()
-            self._departure.start()
+            if self._departure is not None:
+                self._departure.start()
             result.update(self._work(task))
         except ArrivalError as error:
             result["error"] = {"name": "workspace", "message": str(error)}
@@ -76,7 +78,7 @@ class Task:
         if result["error"]:
             result["log"] = _tail(LOG)
         children.kill_all()  # nothing may change the files while they are read
-        if self.arrival.complete:
+        if self._departure is not None and self.arrival.complete:
             result["changes"] = self._departure.finish()
         # Behind the files, which must arrive before it.
         self._wire.send_message(result, channel=Channel.FILES, stream=FileStream.RESULT)

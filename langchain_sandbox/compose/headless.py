@@ -185,7 +185,13 @@ class HeadlessRun:
         model = str((self._lifeline.model or {}).get("name") or "")
         kept = Patch() if self._policy == "discard" and self._mode == "copy" else patch
         fields = build_fields(
-            self._report, run_id=self.run_id, patch=kept, intake=intake, image=self._image, model=model
+            self._report,
+            run_id=self.run_id,
+            patch=kept,
+            intake=intake,
+            image=self._image,
+            model=model,
+            repository=REPOSITORY,
         )
         fields["schema_version"] = 1
         fields["structured"] = None

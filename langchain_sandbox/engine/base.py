@@ -16,13 +16,28 @@ All methods are coroutines of one event loop and may be cancelled.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from langchain_sandbox.config import Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """A place of the host's in a container.
+
+    Args:
+        source: The file or folder on the engine's machine; `None` for an empty folder that nobody can write to.
+        target: Where it is in the container.
+        access: What the container may do with it.
+    """
+
+    source: str | None
+    target: str
+    access: Literal["read-write", "read-only"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +50,8 @@ class ContainerSpec:
         limits: What it may use.
         labels: Marks on it; one of them says whose it is.
         program: What runs instead of the image's own program, for a look at the walls from inside.
+        mounts: Places of the host's; none but for a workspace that is mounted.
+        user: Who its programs are, as `uid:gid`; never root.
     """
 
     name: str
@@ -42,6 +59,8 @@ class ContainerSpec:
     limits: Limits
     labels: Mapping[str, str]
     program: tuple[str, ...] | None = None
+    mounts: tuple[Mount, ...] = ()
+    user: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +118,14 @@ class Container(Protocol):
 
 class Engine(Protocol):
     """Where containers are made."""
+
+    @property
+    def shares_files(self) -> bool:
+        """Whether it can mount this machine's folders."""
+
+    @property
+    def private_places(self) -> list[Path]:
+        """Files of this machine that no container may see, such as the engine's own socket."""
 
     async def require_image(self, name: str | None, *, workspace: Path | None = None) -> str:
         """The id of the image with that name, else of the one that the workspace picks, else of the package's own.

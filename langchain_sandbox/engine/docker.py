@@ -6,6 +6,7 @@ import json
 import logging
 from contextlib import AsyncExitStack
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
@@ -25,7 +26,6 @@ from langchain_sandbox.errors import SandboxUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
     from langchain_sandbox.engine.address import EngineAddress
 
@@ -61,6 +61,16 @@ class DockerEngine:
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
         )
         self._http = httpx.AsyncClient(transport=transport, base_url=self.address.base_url, trust_env=False)
+
+    @property
+    def shares_files(self) -> bool:
+        """Whether it can mount this machine's folders: only one that is reached by its own socket."""
+        return self.address.socket is not None and self.address.origin is None
+
+    @property
+    def private_places(self) -> list[Path]:
+        """The engine's socket."""
+        return [Path(self.address.socket)] if self.address.socket else []
 
     async def require_image(self, name: str | None, *, workspace: Path | None = None) -> str:
         """The id of the image with that name, else of the one that the workspace picks, else of the package's own."""
@@ -218,7 +228,7 @@ def build_container_config(spec: ContainerSpec) -> dict[str, Any]:
         "Env": ["LD_PRELOAD=", "LD_LIBRARY_PATH=", "LD_AUDIT="],
         "Healthcheck": {"Test": ["NONE"]},  # it would run beside PID 1, without PID 1's system call filter
         "Hostname": "sandbox",
-        "User": USER,
+        "User": spec.user or USER,
         "WorkingDir": "/",
         "Labels": dict(spec.labels),
         "Tty": False,
@@ -228,7 +238,7 @@ def build_container_config(spec: ContainerSpec) -> dict[str, Any]:
         "AttachStdout": True,
         "AttachStderr": True,
         "StopSignal": "SIGKILL",  # PID 1 ignores the polite ones; `docker stop` should not wait for nothing
-        "HostConfig": build_host_config(spec.limits),
+        "HostConfig": build_host_config(spec.limits, mounts=spec.mounts),
     }
 
 

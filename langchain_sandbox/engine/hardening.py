@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from langchain_sandbox.config import Limits
+    from langchain_sandbox.engine.base import Mount
 
 USER = "1000:1000"
 WORKSPACE_MOUNT = "/run/ws"
@@ -15,8 +18,13 @@ _SHM = 64 * 1024 * 1024
 _SMALL_INODES = 50_000
 
 
-def build_host_config(limits: Limits) -> dict[str, Any]:
-    """The engine's `HostConfig`: no network, no capability, no writable disk, no log, every resource bounded."""
+def build_host_config(limits: Limits, *, mounts: Sequence[Mount] = ()) -> dict[str, Any]:
+    """The engine's `HostConfig`: no network, no capability, no writable disk, no log, every resource bounded.
+
+    Args:
+        limits: The bounds.
+        mounts: Places of the host's, which are the exception; the size of a file in them is bounded, too.
+    """
     memory = build_memory_limit(limits)
     return {
         "AutoRemove": True,
@@ -35,10 +43,20 @@ def build_host_config(limits: Limits) -> dict[str, Any]:
         "Ulimits": [
             {"Name": "nofile", "Soft": 4096, "Hard": 4096},
             {"Name": "core", "Soft": 0, "Hard": 0},
+            *([{"Name": "fsize", "Soft": limits.size("changes"), "Hard": limits.size("changes")}] if mounts else []),
         ],
+        "Mounts": [_build_mount(mount) for mount in mounts],
         "Init": False,  # our agent is PID 1
         "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
     }
+
+
+def _build_mount(mount: Mount) -> dict[str, Any]:
+    common = {"Target": mount.target, "ReadOnly": mount.access == "read-only"}
+    if mount.source is None:
+        return {"Type": "tmpfs", **common, "TmpfsOptions": {"SizeBytes": 4096, "Mode": 0o555}}
+    # What is mounted further down on the host stays there.
+    return {"Type": "bind", "Source": mount.source, **common, "BindOptions": {"NonRecursive": True}}
 
 
 def build_memory_limit(limits: Limits) -> int:

@@ -38,7 +38,7 @@ def git(folder: Path, *arguments: str, stdin: bytes = b"", check: bool = True) -
     return _run(folder, arguments, environment(), stdin=stdin, check=check)
 
 
-def scratch_git(scratch: Path, *arguments: str, stdin: bytes = b"") -> bytes:
+def scratch_git(scratch: Path, *arguments: str, stdin: bytes = b"", check: bool = True) -> bytes:
     """Run git in a scratch repository and return its standard output.
 
     Nobody's settings count: where no host is, the home folder is one that the agent has written to.
@@ -47,7 +47,7 @@ def scratch_git(scratch: Path, *arguments: str, stdin: bytes = b"") -> bytes:
         GitError: If it fails.
         SandboxConfigError: If there is no git on this machine.
     """
-    return _run(scratch, arguments, _environment_alone(scratch), stdin=stdin)
+    return _run(scratch, arguments, _environment_alone(scratch), stdin=stdin, check=check)
 
 
 def scratch_pipe(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -12,10 +13,12 @@ from langchain_sandbox.workspace.applying.transaction import GitMove
 from langchain_sandbox.workspace.content import Stored, blob_name, pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from langchain_sandbox.workspace.applying.merge import MergePlan
+    from langchain_sandbox.workspace.inbound.snapshot import Snapshot
+    from langchain_sandbox.workspace.outbound.changes import Change
 
 _NAME = "record.json"
 
@@ -88,6 +91,31 @@ def keep_former(folder: Path, plan: MergePlan) -> dict[str, tuple[Before, After]
                 file.writelines(pieces(here.content))
         before = (here.mode, here.blob, here.bits) if here is not None else None
         paths[write.path] = (before, (write.mode, blob_name(write.content)) if write.mode is not None else None)
+    return paths
+
+
+def keep_changed(folder: Path, changes: Sequence[Change], snapshot: Snapshot) -> dict[str, tuple[Before, After]]:
+    """As `keep_former`, for changes that are in the tree already.
+
+    Args:
+        folder: Gets the contents.
+        changes: The changes.
+        snapshot: What the tree was.
+
+    Raises:
+        OSError: If a content cannot be kept.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    paths: dict[str, tuple[Before, After]] = {}
+    for change in changes:
+        entry = snapshot.entries.get(change.path)
+        status = snapshot.selection.files.get(change.path) if snapshot.selection is not None else None
+        before = None
+        if entry is not None and status is not None:
+            with (folder / entry.blob).open("wb") as file:
+                file.writelines(pieces(snapshot.read(entry)))
+            before = (entry.mode, entry.blob, stat.S_IMODE(status.st_mode))
+        paths[change.path] = (before, (change.mode, blob_name(change.content)) if change.mode is not None else None)
     return paths
 
 

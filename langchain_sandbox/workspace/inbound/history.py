@@ -128,7 +128,7 @@ def take_history(selection: Selection, *, depth: int, room: int) -> History | No
         settings={key: value for key, value in settings.items() if key in _IDENTITY or _WORD.fullmatch(value)},
         deleted=[repository.prefix + path for path in selection.deleted],
         nested=list(selection.nested),
-        rules=_read_rules(root, settings.get("core.excludesfile")),
+        rules=read_rules(root, settings.get("core.excludesfile")),
     )
     try:
         objects = _read_index(history, root)
@@ -146,8 +146,13 @@ def _read_settings(root: Path) -> dict[str, str]:
     return {key: value.strip() for key, value in pairs if value.strip()}
 
 
-def _read_rules(root: Path, chosen: str | None) -> str:
-    """The ignore rules of the repository and of the user that are in no file of the tree."""
+def read_rules(root: Path, chosen: str | None = None) -> str:
+    """The ignore rules of the repository and of the user that are in no file of the tree.
+
+    Args:
+        root: A folder of the repository.
+        chosen: The user's own file, where it is not in its usual place.
+    """
     base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
     own = os.fsdecode(git(root, "rev-parse", "--git-path", "info/exclude").rstrip(b"\n"))
     found = []

@@ -25,15 +25,19 @@ class Intake:
         snapshot: The files.
         history: The repository's; `None` where there is none, or it stayed outside.
         warnings: What a user should know of what went in and what did not.
+        mounted: Whether the container has the folder itself, so that nothing is sent.
     """
 
     snapshot: Snapshot
     history: History | None = None
+    mounted: bool = False
     warnings: list[str] = field(default_factory=list)
 
     @property
     def folder(self) -> str:
         """Where the files belong in the repository: empty for its root, else such as `packages/a/`."""
+        if self.mounted:
+            return ""  # the mounted folder is all that there is
         selection = self.snapshot.selection
         return selection.repository.prefix if selection is not None and selection.repository is not None else ""
 

@@ -70,12 +70,12 @@ class Selection:
         return sum(-(-status.st_size // _PAGE) * _PAGE for status in self.files.values())
 
 
-def select_files(workspace: Workspace, limits: Limits) -> Selection:
+def select_files(workspace: Workspace, limits: Limits | None) -> Selection:
     """Find out what goes in.
 
     Args:
         workspace: The folder, and what of it.
-        limits: `workspace`, `workspace_files` and `workspace_file` bound it.
+        limits: `workspace`, `workspace_files` and `workspace_file` bound it; `None` for what is not to be copied.
 
     Raises:
         SandboxConfigError: If it is no folder, cannot be read, or is too big; the message names the biggest files.
@@ -93,7 +93,8 @@ def select_files(workspace: Workspace, limits: Limits) -> Selection:
                 selection.skipped.append(f"{clean_name(pattern)}: Workspace.include has it, and nothing is like it")
     else:
         picker.take_folder("", depth=0)
-    _check_limits(selection, limits)
+    if limits is not None:
+        _check_limits(selection, limits)
     return selection
 
 

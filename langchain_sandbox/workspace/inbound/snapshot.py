@@ -121,25 +121,10 @@ def fill_snapshot(selection: Selection | None) -> Snapshot:
 
 def _fill(snapshot: Snapshot, selection: Selection) -> None:
     pointers = []
-    base = os.fspath(selection.root)
-    position = 0
     for path, status in selection.files.items():
-        full = f"{base}/{path}"
-        try:
-            if stat.S_ISLNK(status.st_mode):
-                position += _add_link(snapshot, path, full, status)
-            else:
-                position += _add_file(snapshot, path, full, position)
-                if status.st_size < len(_LFS) * 8 and _is_pointer(snapshot, path):
-                    pointers.append(clean_name(path))
-        except (FileNotFoundError, NotADirectoryError):
-            continue  # deleted while we looked
-        except PermissionError as error:
-            msg = (
-                f"The workspace's file {path} cannot be read: {error.strerror}. Make it readable, have git ignore it, "
-                "or name it in Workspace(exclude=...)."
-            )
-            raise SandboxConfigError(msg) from error
+        add_path(snapshot, path, status)
+        if status.st_size < len(_LFS) * 8 and _is_pointer(snapshot, path):
+            pointers.append(clean_name(path))
     if pointers:
         more = f" and {len(pointers) - _SHOWN} more" if len(pointers) > _SHOWN else ""
         snapshot.notes.append(
@@ -148,41 +133,65 @@ def _fill(snapshot: Snapshot, selection: Selection) -> None:
         )
 
 
-def _add_link(snapshot: Snapshot, path: str, full: str, status: os.stat_result) -> int:
+def add_path(snapshot: Snapshot, path: str, status: os.stat_result) -> None:
+    """Read one file or link into a snapshot; one that is not there any more is passed over.
+
+    Args:
+        snapshot: Grows.
+        path: Relative to its root.
+        status: How it looked when it was listed.
+
+    Raises:
+        SandboxConfigError: If it cannot be read.
+    """
+    full = f"{snapshot.root}/{path}"
+    try:
+        if stat.S_ISLNK(status.st_mode):
+            _add_link(snapshot, path, full, status)
+        else:
+            _add_file(snapshot, path, full)
+    except (FileNotFoundError, NotADirectoryError):
+        return  # deleted while we looked
+    except PermissionError as error:
+        msg = (
+            f"The workspace's file {path} cannot be read: {error.strerror}. Make it readable, have git ignore it, "
+            "or name it in Workspace(exclude=...)."
+        )
+        raise SandboxConfigError(msg) from error
+
+
+def _add_link(snapshot: Snapshot, path: str, full: str, status: os.stat_result) -> None:
     # Not `Path.readlink`: that one tidies the target up.
     target = os.readlink(os.fsencode(full))  # noqa: PTH115
     header = build_header(os.fsencode(path), mtime=int(status.st_mtime), kind=LINK_TYPE, target=target)
     snapshot.archive.write(header)
     snapshot.entries[path] = Entry(SYMLINK, blob_name(target), len(target), 0, target)
-    return len(header)
 
 
-def _add_file(snapshot: Snapshot, path: str, full: str, position: int) -> int:
+def _add_file(snapshot: Snapshot, path: str, full: str) -> None:
     descriptor = os.open(full, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         # Looked at again: the name may be another file's by now. What grows while we read is cut, what shrinks filled.
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             snapshot.skipped.append(f"{clean_name(path)}: changed into something else while it was read")
-            return 0
+            return
         size = status.st_size
         mode = EXECUTABLE if status.st_mode & stat.S_IXUSR else FILE
         header = build_header(os.fsencode(path), mtime=int(status.st_mtime), size=size, mode=mode & 0o777)
         name = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
         snapshot.archive.write(header)
+        offset = snapshot.archive.tell()
         left = size
         while left:
             chunk = os.read(descriptor, min(CHUNK, left)) or bytes(min(CHUNK, left))
             name.update(chunk)
             snapshot.archive.write(chunk)
             left -= len(chunk)
-        padding = -size % BLOCK
-        if padding:
-            snapshot.archive.write(bytes(padding))
+        snapshot.archive.write(bytes(-size % BLOCK))
     finally:
         os.close(descriptor)
-    snapshot.entries[path] = Entry(mode, name.hexdigest(), size, position + len(header))
-    return len(header) + size + padding
+    snapshot.entries[path] = Entry(mode, name.hexdigest(), size, offset)
 
 
 def _is_pointer(snapshot: Snapshot, path: str) -> bool:

@@ -1,0 +1,158 @@
+"""How a workspace gets into a container and its changes out again: as a copy over the link, or as a mount."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Protocol
+
+from langchain_sandbox.workspace.applying.record import Record, keep_changed, write_record
+from langchain_sandbox.workspace.bound.folder import BoundFolder, prepare
+from langchain_sandbox.workspace.inbound.intake import Intake, take_intake
+from langchain_sandbox.workspace.outbound.patch import build_patch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from langchain_sandbox.config import Limits, Workspace
+    from langchain_sandbox.engine.base import Mount
+    from langchain_sandbox.run_folder import RunFolder
+    from langchain_sandbox.workspace.content import Content
+    from langchain_sandbox.workspace.outbound.changes import Change
+    from langchain_sandbox.workspace.outbound.patch import Patch
+    from langchain_sandbox.workspace.outbound.receiver import ChangesReceiver
+
+
+@dataclass(slots=True)
+class Yield:
+    """What a run has changed; `close` lets the contents go.
+
+    Args:
+        changes: The changes that are real and allowed.
+        patch: The same, told against what went in.
+        bundle: New commits; `None` if there are none.
+        warnings: What stayed behind, and why.
+        spool: Holds contents.
+    """
+
+    changes: list[Change]
+    patch: Patch
+    bundle: Content | None = None
+    warnings: list[str] = field(default_factory=list)
+    spool: IO[bytes] | None = None
+
+    def close(self) -> None:
+        """Let the contents go."""
+        self.patch.close()
+        if self.spool is not None:
+            self.spool.close()
+
+
+class Carriage(Protocol):
+    """One workspace on its way; made by `load`."""
+
+    intake: Intake
+    mounts: tuple[Mount, ...]
+    user: str | None
+
+    def collect(self, receiver: ChangesReceiver) -> Yield:
+        """What the run has changed; call it when the container is gone.
+
+        Raises:
+            OSError: If it cannot be read.
+            GitError: If git fails.
+        """
+
+    def settle(self, harvest: Yield, folder: RunFolder) -> None:
+        """Keep what `revert` needs of changes that are in the user's tree already.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+
+    def close(self) -> None:
+        """Let go of everything."""
+
+
+class Copy:
+    """A copy goes in, and the container sends back what has changed.
+
+    Args:
+        intake: What goes in.
+    """
+
+    mounts: tuple[Mount, ...] = ()
+    user: str | None = None
+
+    def __init__(self, intake: Intake) -> None:
+        self.intake = intake
+
+    def collect(self, receiver: ChangesReceiver) -> Yield:
+        """What the container has sent, checked against what went in."""
+        changes = receiver.settle(self.intake.snapshot)
+        return Yield(
+            changes,
+            build_patch(self.intake.snapshot, changes),
+            bundle=receiver.bundle,
+            warnings=[f"A change stayed behind: {reason}" for reason in receiver.skipped],
+        )
+
+    def settle(self, harvest: Yield, folder: RunFolder) -> None:
+        """Nothing is in the user's tree."""
+
+    def close(self) -> None:
+        """Let the copy go."""
+        self.intake.close()
+
+
+class Bind:
+    """The folder itself is mounted, and looked at afterwards.
+
+    Args:
+        folder: The folder, checked.
+        run_id: The run's name.
+        limits: The run's limits.
+    """
+
+    def __init__(self, folder: BoundFolder, *, run_id: str, limits: Limits) -> None:
+        self._folder = folder
+        self._run_id = run_id
+        self._limits = limits
+        self.mounts = folder.mounts
+        self.user: str | None = folder.user
+        self.intake = Intake(folder.baseline, mounted=True, warnings=list(folder.warnings))
+
+    def collect(self, receiver: ChangesReceiver) -> Yield:  # noqa: ARG002 - nothing comes over the link
+        """What is not as it was."""
+        found = self._folder.collect(run_id=self._run_id, limits=self._limits)
+        patch = build_patch(self._folder.baseline, found.changes)
+        return Yield(found.changes, patch, warnings=found.warnings, spool=found.spool)
+
+    def settle(self, harvest: Yield, folder: RunFolder) -> None:
+        """Keep the former contents and modes."""
+        baseline = self._folder.baseline
+        record = Record(str(baseline.root))
+        record.paths = keep_changed(folder.applied, harvest.changes, baseline)
+        write_record(folder.applied, record)
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        self._folder.close()
+
+
+def load(workspace: Workspace | None, limits: Limits, *, run_id: str, target: str, private: Iterable[Path]) -> Carriage:
+    """Read or check a workspace.
+
+    Args:
+        workspace: The folder, and what of it; `None` for nothing at all.
+        limits: The run's limits.
+        run_id: The run's name.
+        target: Where it is in the container.
+        private: Files and folders that no container may see.
+
+    Raises:
+        SandboxConfigError: If it cannot go in; the message says why.
+    """
+    if workspace is not None and workspace.mode == "bind":
+        return Bind(prepare(workspace, limits, target=target, private=private), run_id=run_id, limits=limits)
+    return Copy(take_intake(workspace, limits))
