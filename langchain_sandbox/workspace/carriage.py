@@ -90,12 +90,9 @@ class Copy:
     def collect(self, receiver: ChangesReceiver) -> Yield:
         """What the container has sent, checked against what went in."""
         changes = receiver.settle(self.intake.snapshot)
-        return Yield(
-            changes,
-            build_patch(self.intake.snapshot, changes),
-            bundle=receiver.bundle,
-            warnings=[f"A change stayed behind: {reason}" for reason in receiver.skipped],
-        )
+        patch = build_patch(self.intake.snapshot, changes)
+        warnings = [f"A change stayed behind: {reason}" for reason in receiver.skipped]
+        return Yield(changes, patch, bundle=receiver.bundle, warnings=warnings)
 
     def settle(self, harvest: Yield, folder: RunFolder) -> None:
         """Nothing is in the user's tree."""

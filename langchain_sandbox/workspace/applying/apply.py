@@ -234,11 +234,15 @@ class _Planner:
 
     def _is_done(self, file: PatchedFile) -> bool:
         here = self._here[file.path]
-        if file.kind == "deleted":
-            return here is None
-        if file.blob is None or here is None or (here.mode, here.blob) != (file.mode, file.blob):
-            return False
-        return file.kind != "renamed" or file.old_path is None or self._here[file.old_path] is None
+        if file.kind == "deleted" or here is None:
+            return file.kind == "deleted" and here is None
+        if file.kind == "renamed" and file.old_path is not None:
+            if self._here[file.old_path] is not None:
+                return False
+            if file.blob is None:
+                # The patch does not say what it moves. What is there is it, if it was somewhere before.
+                return self._find_base(here.blob) is not None
+        return (here.mode, here.blob) == (file.mode, file.blob)
 
     def _find_bases(self, plan: MergePlan) -> dict[str, Side]:
         """The former side of each file that has one."""
@@ -247,6 +251,8 @@ class _Planner:
             if file.old_path is None:
                 continue
             here = self._here[file.old_path]
+            if here is None and file.kind == "renamed" and self._is_done(file):
+                here = self._here[file.path]
             # What the patch has no word of is not changed by it.
             mode, blob = file.old_mode or (here.mode if here else None), file.old_blob or (here.blob if here else None)
             content = here.content if here is not None and here.blob == blob else None

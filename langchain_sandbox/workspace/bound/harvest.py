@@ -58,7 +58,7 @@ def harvest(baseline: Baseline, *, rules: str, known: set[str], run_id: str, lim
         OSError: If the folder cannot be read.
     """
     assert baseline.root is not None  # noqa: S101 - only a folder can be mounted
-    found = Harvest(tempfile.TemporaryFile(prefix="langchain-sandbox-"))
+    found = Harvest(tempfile.TemporaryFile(prefix="langchain-sandbox-"))  # noqa: SIM115 - the harvest owns it
     with scratch_repository() as scratch:
         (scratch / "info" / "exclude").write_text(rules, encoding="utf-8")
         walker = _Walker(baseline.root, scratch, found, known=known, suffix=f".sandbox-{run_id}")

@@ -30,13 +30,13 @@ def find_place_fault(folder: Path, *, home: Path, private: Iterable[Path]) -> st
         home: The user's home folder, likewise.
         private: Files and folders that no container may see, such as the engine's socket.
     """
-    inside = folder.relative_to(home).parts if folder.is_relative_to(home) else None
+    inside = folder.relative_to(home).parts if folder.is_relative_to(home) else ()
     reasons = {
         "it is the whole file system": folder == Path("/"),
         "it is, or holds, your home folder": home.is_relative_to(folder),
         "it is somebody's home folder": any(Path(homes) in {folder, folder.parent} for homes in _HOMES),
-        "it is where settings and keys are": bool(inside) and inside[0].startswith("."),
-        "it belongs to the system": inside is None and _is_system(folder),
+        "it is where settings and keys are": inside[:1] != () and inside[0].startswith("."),
+        "it belongs to the system": not inside and _is_system(folder),
     }
     found = [reason for reason, applies in reasons.items() if applies]
     found += [f"{path} is in it" for path in private if path.is_relative_to(folder) or folder.is_relative_to(path)]
