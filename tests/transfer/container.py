@@ -50,9 +50,16 @@ class TransferError(Exception):
 
 
 class TransferContainer:
-    """A running container; made by `open_container`. One workspace at a time is in it."""
+    """A running container; made by `open_container`. One workspace at a time is in it.
 
-    def __init__(self, portal: BlockingPortal, talk: _Talk) -> None:
+    Args:
+        name: The container's.
+        portal: The loop that its link is on.
+        talk: What is said over it.
+    """
+
+    def __init__(self, name: str, portal: BlockingPortal, talk: _Talk) -> None:
+        self.name = name
         self._portal = portal
         self._talk = talk
 
@@ -89,8 +96,17 @@ def open_container(image: str, limits: Limits) -> Iterator[TransferContainer]:
         image: Id of the sandbox image.
         limits: The container's.
     """
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(_open_talk(image, limits)) as talk:
-        yield TransferContainer(portal, talk)
+    run_id = secrets.token_hex(6)
+    sources = [text for path in _SOURCES for text in (path.stem, path.read_text(encoding="utf-8"))]
+    spec = ContainerSpec(
+        name=f"langchain-sandbox-{run_id}",
+        image=image,
+        limits=limits,
+        labels={labels.OWNER: current_owner(), labels.RUN: run_id},
+        program=(*PROGRAM[:-1], "-c", _LOADER, *sources),
+    )
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(_open_talk(spec)) as talk:
+        yield TransferContainer(spec.name, portal, talk)
 
 
 class _Talk:
@@ -148,16 +164,7 @@ class _Talk:
 
 
 @asynccontextmanager
-async def _open_talk(image: str, limits: Limits) -> AsyncIterator[_Talk]:
-    run_id = secrets.token_hex(6)
-    sources = [text for path in _SOURCES for text in (path.stem, path.read_text(encoding="utf-8"))]
-    spec = ContainerSpec(
-        name=f"langchain-sandbox-{run_id}",
-        image=image,
-        limits=limits,
-        labels={labels.OWNER: current_owner(), labels.RUN: run_id},
-        program=(*PROGRAM[:-1], "-c", _LOADER, *sources),
-    )
+async def _open_talk(spec: ContainerSpec) -> AsyncIterator[_Talk]:
     container = await DockerEngine(find_engine()).create(spec)
     try:
         stream = await container.attach()
