@@ -73,7 +73,7 @@ class TransferContainer:
         return {path: (mode, digest) for path, (mode, digest) in answer["files"].items()}
 
     def operate(self, operations: Sequence[dict[str, Any]]) -> None:
-        """Change the workspace; made by a `Desk`."""
+        """Change the workspace, as a `Desk` has noted it; raises `TransferError` if that cannot be done."""
         self._portal.call(self._talk.ask, {"type": "operate", "operations": list(operations)})
 
     def take_out(self, parcel: Parcel) -> Outcome:
@@ -106,7 +106,12 @@ def open_container(image: str, limits: Limits) -> Iterator[TransferContainer]:
         program=(*PROGRAM[:-1], "-c", _LOADER, *sources),
     )
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(_open_talk(spec)) as talk:
-        yield TransferContainer(spec.name, portal, talk)
+        # Not in a task group of the context manager's: that would put a test's own exception into an exception group.
+        serving = portal.start_task_soon(talk.serve)
+        try:
+            yield TransferContainer(spec.name, portal, talk)
+        finally:
+            serving.cancel()
 
 
 class _Talk:
@@ -166,17 +171,15 @@ class _Talk:
 @asynccontextmanager
 async def _open_talk(spec: ContainerSpec) -> AsyncIterator[_Talk]:
     container = await DockerEngine(find_engine()).create(spec)
+    stream: ByteStream | None = None
     try:
         stream = await container.attach()
-        talk = _Talk(stream)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(talk.serve)
-            await container.start()
-            yield talk
-            tasks.cancel_scope.cancel()
-        await stream.aclose()
+        await container.start()
+        yield _Talk(stream)
     finally:
         with anyio.CancelScope(shield=True):
+            if stream is not None:
+                await stream.aclose()
             await _take_away(container)
 
 
