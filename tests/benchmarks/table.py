@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from memory import Growth
     from pairs import Row, Samples
 
 _HEAD = (
@@ -14,9 +15,22 @@ _HEAD = (
     "|---|---|---|---|---|---|---|---|---|---|\n"
 )
 
+_MEMORY = """\
+## Memory
+
+What the process on the host grows by, above what it is when a small workspace has made the whole way, while a
+workspace with one file of random bytes goes into a running container (reading it, sending it), and while the changed
+file comes out again and becomes a patch. What `git` needs meanwhile is its own: the largest process that was started
+had at most the size in the last column but one. Measured once, in a process of its own.
+
+| what | file | process before | grown | largest child | goal |
+|---|---|---|---|---|---|
+"""
+
 _NOT_MEASURED = """\
-Runs side by side, large repositories, real models, a remote engine, an engine other than the one below, macOS. A
-model's own time is zero here, so what is told is overhead: with a real model it is a smaller share of the whole.
+Runs side by side, repositories of more than 20,000 files, real models, a remote engine, an engine other than the one
+below, macOS. A model's own time is zero here, so what is told is overhead: with a real model it is a smaller share of
+the whole.
 """
 
 
@@ -25,10 +39,16 @@ def render_table(rows: Sequence[Row]) -> str:
     return _HEAD + "".join(map(_render_row, rows))
 
 
-def render_page(rows: Sequence[Row], machine: Mapping[str, str]) -> str:
+def render_memory(growths: Sequence[Growth]) -> str:
+    """The section about memory; empty where none was measured."""
+    return _MEMORY + "".join(map(_render_growth, growths)) if growths else ""
+
+
+def render_page(rows: Sequence[Row], growths: Sequence[Growth], machine: Mapping[str, str]) -> str:
     """The whole page: table, what was measured, what was not, and where."""
     measured = "\n".join(f"- **{row.name}**: {row.what}" for row in rows)
     facts = "\n".join(f"- {name}: {value}" for name, value in machine.items())
+    memory = f"{render_memory(growths)}\n" if growths else ""
     return f"""\
 # Benchmarks
 
@@ -41,7 +61,7 @@ few figures nearly the maximum.
 
 {measured}
 
-## What was not
+{memory}## What was not
 
 {_NOT_MEASURED}
 ## The machine
@@ -60,6 +80,11 @@ def _render_row(row: Row) -> str:
         row.goal,
     ]
     return f"| {' | '.join(cells)} |\n"
+
+
+def _render_growth(growth: Growth) -> str:
+    sizes = (growth.size, growth.before, growth.grown, growth.child)
+    return f"| {growth.name} | {' | '.join(f'{size} MiB' for size in sizes)} | {growth.goal} |\n"
 
 
 def _render_samples(samples: Samples, unit: str) -> tuple[str, str, str]:

@@ -1,0 +1,92 @@
+"""Everything that the harness needs of the package's own host side.
+
+Only this file knows how a workspace is read and sent, and how changes become a patch that is applied.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from langchain_sandbox.config import Limits
+from langchain_sandbox.conversation import Conversation
+from langchain_sandbox.report import Report
+from langchain_sandbox.workspace.apply import apply_patch
+from langchain_sandbox.workspace.history import History, take_history
+from langchain_sandbox.workspace.patch import build_patch
+from langchain_sandbox.workspace.receiver import ChangesReceiver
+from langchain_sandbox.workspace.snapshot import Snapshot, take_snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from langchain_sandbox.engine.connection import Connection
+    from langchain_sandbox.link import Data
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A workspace as it was read, ready to be sent."""
+
+    limits: Limits
+    snapshot: Snapshot
+    history: History | None
+
+    def close(self) -> None:
+        """Let its files go."""
+        self.snapshot.close()
+        if self.history is not None:
+            self.history.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came back.
+
+    Args:
+        patch: The patch.
+        paths: The paths that it changes, as the result would name them.
+        skipped: What stayed behind, and why.
+    """
+
+    patch: str
+    paths: list[str]
+    skipped: list[str]
+
+
+def pack(root: Path, limits: Limits) -> Parcel:
+    """Read a workspace."""
+    snapshot = take_snapshot(root, limits)
+    return Parcel(limits, snapshot, take_history(root) if snapshot.repository else None)
+
+
+async def send(connection: Connection, parcel: Parcel) -> None:
+    """Send a workspace as a run does; begins with the message `workspace`."""
+    conversation = Conversation(report=Report(began=0.0), emit=_ignore, on_working=_ignore)
+    conversation._link = connection
+    conversation._assignment = SimpleNamespace(snapshot=parcel.snapshot, history=parcel.history)
+    await conversation._send_workspace()
+
+
+def open_receiver(parcel: Parcel, acknowledge: Callable[[Data], None]) -> ChangesReceiver:
+    """What takes the changes in; its `on_event`, `serve` and `close` are the harness's to call."""
+    return ChangesReceiver(parcel.limits, acknowledge=acknowledge)
+
+
+def settle(parcel: Parcel, receiver: ChangesReceiver, summary: dict[str, Any]) -> Outcome:
+    """Make a patch of what came in."""
+    changes = receiver.settle(parcel.snapshot)
+    patch = build_patch(parcel.snapshot, changes)
+    left = [f"{item['path']!r}: {item['reason']}" for item in summary["skipped"]]
+    return Outcome(patch=patch.text, paths=[file.path for file in patch.files], skipped=[*left, *receiver.skipped])
+
+
+def apply(root: Path, parcel: Parcel, outcome: Outcome) -> list[str]:
+    """Apply a patch to a tree like the one that was packed, and return the paths that it changed."""
+    return apply_patch(root, outcome.patch, digest=parcel.snapshot.digest, limits=parcel.limits)
+
+
+def _ignore(*_: object, **__: object) -> None:
+    """There is no run that could be told."""
