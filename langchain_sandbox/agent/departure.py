@@ -124,7 +124,7 @@ class Departure:
             OSError: If the file cannot be opened; nothing was sent then.
         """
         file = change["kind"] == "file"
-        descriptor = os.open(os.path.join(self._arrival.folder, path), _READ) if file else None
+        descriptor = _open(os.path.join(self._arrival.folder, path)) if file else None
         stream = next(self._streams)
         self._wire.send_message({"type": "change", "path": path, **change}, channel=Channel.FILES, stream=stream)
         if descriptor is not None:
@@ -179,6 +179,15 @@ class Departure:
         except OSError:
             return None  # there is no commit at all, or no repository any more
         return None
+
+
+def _open(path: str) -> int:
+    """A file that was made unreadable is ours all the same."""
+    try:
+        return os.open(path, _READ)
+    except PermissionError:
+        os.chmod(path, stat.S_IMODE(os.lstat(path).st_mode) | stat.S_IRUSR)
+        return os.open(path, _READ)
 
 
 def _walk(root: str, below: str) -> Iterator[str]:

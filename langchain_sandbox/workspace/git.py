@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+_SPACE = 0x20
 _TIMEOUT = 120.0
 _LONG_TIMEOUT = 600.0
 _NO_GIT = "git is not installed on this machine; install it (Debian: apt-get install git)."
@@ -26,16 +27,43 @@ class GitError(Exception):
     """A git command failed; the message holds its last words."""
 
 
-def git(folder: Path, *arguments: str, stdin: bytes = b"", check: bool = True) -> bytes:
+def git(folder: Path, *arguments: str, stdin: bytes = b"", check: bool = True, objects: Path | None = None) -> bytes:
     """Run git in a folder of the user's, with the user's own settings, and return its standard output.
 
     Nothing that the repository configures to run is run: no monitor, no hook, no pager, no prompt.
+
+    Args:
+        folder: The folder.
+        arguments: Git's.
+        stdin: Its standard input.
+        check: Whether it is an error when it fails.
+        objects: A folder that gets the objects which git writes, temporary ones too: it would put those of a pack
+            into the repository, wherever the pack itself goes.
 
     Raises:
         GitError: If it fails and `check` is true.
         SandboxConfigError: If there is no git on this machine.
     """
-    return _run(folder, arguments, environment(), stdin=stdin, check=check)
+    env = environment()
+    if objects is not None:
+        own = quote_path(find_git_path(folder, "objects"))
+        env |= {"GIT_OBJECT_DIRECTORY": str(objects), "GIT_ALTERNATE_OBJECT_DIRECTORIES": own}
+    return _run(folder, arguments, env, stdin=stdin, check=check)
+
+
+def find_git_path(folder: Path, name: str) -> Path:
+    """Where a file of a repository is, such as `objects` or `shallow`; it need not be there.
+
+    Raises:
+        GitError: If git does not say.
+    """
+    return folder.absolute() / os.fsdecode(git(folder, "rev-parse", "--git-path", name).rstrip(b"\n"))
+
+
+def quote_path(path: Path) -> str:
+    """A path as git takes it among alternates, whatever bytes it is of."""
+    quoted = (f"\\{byte:03o}" if byte < _SPACE or byte in b'"\\' else chr(byte) for byte in os.fsencode(path))
+    return os.fsdecode(f'"{"".join(quoted)}"'.encode("latin-1"))
 
 
 def scratch_git(scratch: Path, *arguments: str, stdin: bytes = b"", check: bool = True) -> bytes:

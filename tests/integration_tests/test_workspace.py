@@ -68,7 +68,10 @@ def test_more_goes_in_and_less_as_the_user_says(repository: Path) -> None:
     (repository / "web/node_modules/pkg/index.js").write_text("1\n")
     git(repository, "add", "-A"), git(repository, "commit", "-qm", "ignore")
     workspace = Workspace(repository, include=[".env.test", "node_modules", "typo.txt"], exclude=["data"])
-    command = "find . -path ./.git -prune -o -type f -print | sort; git status --short; echo 2 > web/node_modules/pkg/index.js"
+    command = (
+        "find . -path ./.git -prune -o -type f -print | sort; git status --short; "
+        "echo 2 > web/node_modules/pkg/index.js"
+    )
     result, (seen,) = run(workspace, bash(command))
     assert seen.split() == [
         "./.env.test",
@@ -204,8 +207,9 @@ def test_what_the_user_did_meanwhile_is_merged_or_nothing_happens(repository: Pa
 
 def test_what_reaches_further_than_the_project_is_flagged_and_has_to_be_allowed(repository: Path) -> None:
     work = (
-        "mkdir -p .github/workflows .vscode .husky && echo 'on: push' > .github/workflows/ci.yml && echo {} > .vscode/tasks.json"
-        " && echo x > .husky/pre-commit && ln -s /etc/passwd link && echo 'AKIAIOSFODNN7EXAMPLE' > key.txt && echo {} > package.json"
+        "mkdir -p .github/workflows .vscode .husky && echo 'on: push' > .github/workflows/ci.yml"
+        " && echo {} > .vscode/tasks.json && echo x > .husky/pre-commit && ln -s /etc/passwd link"
+        " && echo AKIAQ7ZRV3M2XK5LWT6B > key.txt && echo {} > package.json"
     )
     result, _ = run(repository, bash(work), changes="apply")
     assert result.ok, result.ending

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.agent.arrival import Arrival
-from langchain_sandbox.agent.departure import send_changes
+from langchain_sandbox.agent.departure import Departure
 from langchain_sandbox.agent.opencode import REPOSITORY, tool_environment
 
 if TYPE_CHECKING:
@@ -22,9 +22,10 @@ ENVIRONMENT = tool_environment()
 class Visit:
     """One workspace's time in the container."""
 
-    def __init__(self, wire: Outlet) -> None:
+    def __init__(self, wire: Outlet, folder: str = "") -> None:
         self._wire = wire
-        self._arrival = Arrival(wire)
+        self.folder = f"{FOLDER}/{folder}".rstrip("/")
+        self._arrival = Arrival(wire, folder=self.folder)
 
     def on_event(self, event: LinkEvent) -> None:
         """Take what the host says on the FILES channel."""
@@ -37,4 +38,4 @@ class Visit:
 
     def send_changes(self, limit: int) -> dict[str, Any]:
         """Send what differs from what arrived, and return the summary."""
-        return send_changes(self._wire, self._arrival.manifest, limit=limit)
+        return Departure(self._wire, self._arrival, limit=limit).finish()

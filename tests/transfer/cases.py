@@ -11,9 +11,9 @@ from typing import Literal
 
 from hypothesis import strategies as st
 from transfer.desk import Desk, Tree
-from unit_tests.test_patch import add, contents, fates, paths, put_down, sides, targets
+from unit_tests.trees import add, contents, fates, paths, put_down, sides, targets
 
-from langchain_sandbox.workspace.snapshot import FILE, SYMLINK
+from langchain_sandbox.workspace.inbound.snapshot import FILE, SYMLINK
 
 Kind = Literal["repository", "subfolder", "unborn", "folder"]
 

@@ -132,6 +132,7 @@ class _Talk:
         return await self._answer()
 
     async def bring_in(self, parcel: Parcel) -> None:
+        await self.ask({"type": "place", "folder": parcel.intake.folder})
         await host_side.send(self._connection, parcel)
         await self._answer()
 

@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
+from langchain_sandbox.workspace.inbound.snapshot import EXECUTABLE, FILE, SYMLINK
 from langchain_sandbox.workspace.paths import parents
-from langchain_sandbox.workspace.snapshot import EXECUTABLE, FILE, SYMLINK
 
 Tree = dict[str, tuple[int, bytes]]
 """By path, with `/`: git's mode, and the content or where the link points to."""

@@ -51,16 +51,16 @@ class Driver:
 
     def _do(self, request: dict[str, Any]) -> dict[str, Any]:
         match request["type"]:
+            case "place":
+                self._visit = Visit(self._wire, request["folder"])
             case "workspace":
                 self._visit.receive(request)
-                return {}
             case "list":
-                return {"files": list_files(Path(FOLDER))}
+                return {"files": list_files(Path(self._visit.folder))}
             case "operate":
                 time.sleep(_TICK)
                 for operation in request["operations"]:
-                    perform(**operation)
-                return {}
+                    perform(Path(self._visit.folder), **operation)
             case "return":
                 return self._visit.send_changes(request["limit"])
             case "wipe":
@@ -69,6 +69,7 @@ class Driver:
                 return {"left": [path.name for path in Path(FOLDER).parent.iterdir()]}
             case kind:
                 return {"failed": f"there is no request {kind!r}"}
+        return {}
 
     def _on_event(self, event: LinkEvent) -> None:
         if event.channel is Channel.FILES:
@@ -83,7 +84,7 @@ def list_files(root: Path) -> dict[str, tuple[int, str]]:
     """Each file and link by its path: its mode, and a SHA-256 over its content or where it points to."""
     found = {}
     for folder, folders, names in os.walk(root):
-        if Path(folder) == root:
+        if Path(folder) == root:  # git's own is no part of the workspace
             folders[:] = [name for name in folders if name != ".git"]
         for path in (Path(folder, name) for name in (*names, *folders)):
             if path.is_symlink():
@@ -96,9 +97,11 @@ def list_files(root: Path) -> dict[str, tuple[int, str]]:
     return found
 
 
-def perform(do: str, path: str = "", **options: Any) -> None:
+def perform(folder: Path, do: str, path: str = "", to: str = "", **options: Any) -> None:
     """Do one thing to the workspace; `desk.py` has the list."""
-    _OPERATIONS[do](Path(FOLDER, path), **options)
+    if to:
+        options["to"] = folder / to
+    _OPERATIONS[do](folder / path, **options)
 
 
 def _write(path: Path, content: str) -> None:
@@ -120,9 +123,9 @@ def _chmod(path: Path, mode: int) -> None:
     path.chmod(mode)
 
 
-def _rename(path: Path, to: str) -> None:
-    Path(FOLDER, to).parent.mkdir(parents=True, exist_ok=True)
-    path.rename(Path(FOLDER, to))
+def _rename(path: Path, to: Path) -> None:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    path.rename(to)
 
 
 def _clear(path: Path) -> None:

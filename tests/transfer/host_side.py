@@ -10,14 +10,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from langchain_sandbox.config import Limits
+from langchain_sandbox.config import ApplyPolicy, Limits, Workspace
 from langchain_sandbox.conversation import Conversation
 from langchain_sandbox.report import Report
-from langchain_sandbox.workspace.apply import apply_patch
-from langchain_sandbox.workspace.history import History, take_history
-from langchain_sandbox.workspace.patch import build_patch
-from langchain_sandbox.workspace.receiver import ChangesReceiver
-from langchain_sandbox.workspace.snapshot import Snapshot, take_snapshot
+from langchain_sandbox.workspace.applying.apply import apply_changes
+from langchain_sandbox.workspace.inbound.intake import Intake, take_intake
+from langchain_sandbox.workspace.outbound.patch import build_patch
+from langchain_sandbox.workspace.outbound.receiver import ChangesReceiver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,14 +30,11 @@ class Parcel:
     """A workspace as it was read, ready to be sent."""
 
     limits: Limits
-    snapshot: Snapshot
-    history: History | None
+    intake: Intake
 
     def close(self) -> None:
         """Let its files go."""
-        self.snapshot.close()
-        if self.history is not None:
-            self.history.close()
+        self.intake.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,15 +54,14 @@ class Outcome:
 
 def pack(root: Path, limits: Limits) -> Parcel:
     """Read a workspace."""
-    snapshot = take_snapshot(root, limits)
-    return Parcel(limits, snapshot, take_history(root) if snapshot.repository else None)
+    return Parcel(limits, take_intake(Workspace(root), limits))
 
 
 async def send(connection: Connection, parcel: Parcel) -> None:
     """Send a workspace as a run does; begins with the message `workspace`."""
     conversation = Conversation(report=Report(began=0.0), emit=_ignore, on_working=_ignore)
     conversation._link = connection
-    conversation._assignment = SimpleNamespace(snapshot=parcel.snapshot, history=parcel.history)
+    conversation._assignment = SimpleNamespace(intake=parcel.intake)
     await conversation._send_workspace()
 
 
@@ -77,15 +72,19 @@ def open_receiver(parcel: Parcel, acknowledge: Callable[[Data], None]) -> Change
 
 def settle(parcel: Parcel, receiver: ChangesReceiver, summary: dict[str, Any]) -> Outcome:
     """Make a patch of what came in."""
-    changes = receiver.settle(parcel.snapshot)
-    patch = build_patch(parcel.snapshot, changes)
+    changes = receiver.settle(parcel.intake.snapshot)
+    patch = build_patch(parcel.intake.snapshot, changes)
     left = [f"{item['path']!r}: {item['reason']}" for item in summary["skipped"]]
-    return Outcome(patch=patch.text, paths=[file.path for file in patch.files], skipped=[*left, *receiver.skipped])
+    try:
+        return Outcome(patch=patch.text, paths=[file.path for file in patch.files], skipped=[*left, *receiver.skipped])
+    finally:
+        patch.close()
 
 
-def apply(root: Path, parcel: Parcel, outcome: Outcome) -> list[str]:
+def apply(root: Path, outcome: Outcome) -> list[str]:
     """Apply a patch to a tree like the one that was packed, and return the paths that it changed."""
-    return apply_patch(root, outcome.patch, digest=parcel.snapshot.digest, limits=parcel.limits)
+    policy = ApplyPolicy(moved="refuse", risky="allow")
+    return apply_changes(root, outcome.patch.encode(), find_base=lambda _blob: None, policy=policy).paths
 
 
 def _ignore(*_: object, **__: object) -> None:

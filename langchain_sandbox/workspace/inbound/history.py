@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.engine.scratch import make_scratch
-from langchain_sandbox.workspace.git import GitError, git
+from langchain_sandbox.workspace.git import GitError, find_git_path, git
 from langchain_sandbox.workspace.inbound.selection import GITLINK
 
 if TYPE_CHECKING:
@@ -154,9 +154,9 @@ def read_rules(root: Path, chosen: str | None = None) -> str:
         chosen: The user's own file, where it is not in its usual place.
     """
     base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    own = os.fsdecode(git(root, "rev-parse", "--git-path", "info/exclude").rstrip(b"\n"))
+    own = find_git_path(root, "info/exclude")
     found = []
-    for path in (chosen or f"{base}/git/ignore", str(root / own)):
+    for path in (chosen or f"{base}/git/ignore", str(own)):
         try:
             found.append(Path(path).expanduser().read_text(encoding="utf-8")[:_MAX_RULES])
         except (OSError, ValueError, RuntimeError):
@@ -245,7 +245,7 @@ def _find_shallow(root: Path, head: str, depth: int) -> list[str]:
     commits = {words[0]: words[1:] for words in map(str.split, listed.splitlines())}
     shallow = [commit for commit, its_parents in commits.items() if any(p not in commits for p in its_parents)]
     # A repository that is itself shallow shows its oldest commits without parents; they have to be named as well.
-    own = root / os.fsdecode(git(root, "rev-parse", "--git-path", "shallow")).strip()
+    own = find_git_path(root, "shallow")
     if own.exists():
         shallow += [line for line in own.read_text(encoding="ascii").split() if line in commits]
     return shallow
@@ -254,16 +254,10 @@ def _find_shallow(root: Path, head: str, depth: int) -> list[str]:
 def _pack(root: Path, folder: Path, lines: Sequence[str]) -> str:
     """Pack what the lines name, for `git pack-objects --revs`, and return the pack's name."""
     # What is compressed already stays so; looking for better differences would cost more than it saves.
-    settings = (
-        "-c",
-        "pack.window=0",
-        "-c",
-        "core.compression=1",
-        "-c",
-        "core.fsync=none",
-        "-c",
-        "pack.writeReverseIndex=false",
-    )
+    words = ("pack.window=0", "core.compression=1", "core.fsync=none", "pack.writeReverseIndex=false")
+    settings = [word for setting in words for word in ("-c", setting)]
     command = ("pack-objects", "--revs", "--quiet", "--delta-base-offset", f"{folder}/pack")
-    name = git(root, *settings, *command, stdin="".join(f"{line}\n" for line in lines).encode("ascii"))
+    (folder / "objects" / "pack").mkdir(parents=True, exist_ok=True)
+    feed = "".join(f"{line}\n" for line in lines).encode("ascii")
+    name = git(root, *settings, *command, stdin=feed, objects=folder / "objects")
     return f"pack-{name.decode('ascii').strip()}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.link import Data, End, LinkEvent, Message
-from langchain_sandbox.workspace.content import Content, Stored, blob_name
+from langchain_sandbox.workspace.content import Content, Stored, blob_name, is_text
 from langchain_sandbox.workspace.inbound.snapshot import EXECUTABLE, FILE, SYMLINK, Snapshot
 from langchain_sandbox.workspace.paths import (
     belongs_to_git_folder,
@@ -86,6 +86,9 @@ class Changes:
             if change is None or (change.mode is None and before is None):
                 continue
             if before and change.mode == before.mode and blob_name(change.content) == before.blob:
+                continue
+            if before and before.target is not None and not is_text(before.target):
+                self._skip(path, "was a link to a name that is not UTF-8, which no patch can hold")
                 continue
             changes.append(change)
         return self._drop_conflicts(changes, snapshot)

@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from langchain_sandbox.untrusted import clean_name, clean_text
 from langchain_sandbox.workspace.content import read_start
-from langchain_sandbox.workspace.git import GitError, git, scratch_git, scratch_repository
+from langchain_sandbox.workspace.git import (
+    GitError,
+    find_git_path,
+    git,
+    quote_path,
+    scratch_git,
+    scratch_repository,
+)
 from langchain_sandbox.workspace.inbound.snapshot import SYMLINK
 from langchain_sandbox.workspace.outbound.objects import read_blobs
 from langchain_sandbox.workspace.outbound.risks import Risk, find_risks
@@ -158,21 +165,14 @@ def fetch_commits(bundle: Path, repository: Repository, commits: Commits, *, bra
 def _quarantine(bundle: Path, repository: Repository) -> Iterator[Path]:
     """A scratch repository with the bundle's objects, which sees the user's objects and none of the user's settings."""
     with scratch_repository() as scratch:
-        top = repository.top
-        places = (git(top, "rev-parse", "--git-path", name).rstrip(b"\n") for name in ("objects", "shallow"))
-        objects, shallow = (top / os.fsdecode(place) for place in places)
+        objects, shallow = (find_git_path(repository.top, name) for name in ("objects", "shallow"))
         (scratch / "objects" / "info").mkdir()
-        (scratch / "objects" / "info" / "alternates").write_bytes(_quote(os.fsencode(objects)) + b"\n")
+        (scratch / "objects" / "info" / "alternates").write_bytes(os.fsencode(quote_path(objects)) + b"\n")
         if shallow.exists():
             (scratch / "shallow").write_bytes(shallow.read_bytes())
         refs = (f"+HEAD:{_HEAD}", f"+refs/heads/*:{_NEW}/heads/*")
         scratch_git(scratch, *_SAFE, *_FETCH, str(bundle.absolute()), *refs)
         yield scratch
-
-
-def _quote(path: bytes) -> bytes:
-    """A path as `objects/info/alternates` takes it, whatever bytes it is of."""
-    return b'"' + b"".join(b"\\%03o" % byte if byte < 32 or byte in b'"\\' else bytes((byte,)) for byte in path) + b'"'  # noqa: PLR2004 - a space
 
 
 def _describe(scratch: Path, head: str, since: list[str]) -> dict[str, list[str]]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 BASE = "refs/heads/base"
 NEW = "refs/heads/new"
 
-_DIFF = ("-c", "diff.renameLimit=2000", "diff-tree", "-r", "--no-ext-diff", "--no-textconv")
+_DIFF = ("-c", "diff.renameLimit=2000", "-c", "core.compression=1", "diff-tree", "-r", "--no-ext-diff", "--no-textconv")
 _KINDS = {"A": "added", "M": "modified", "D": "deleted", "R": "renamed", "T": "modified"}
 
 _SPACE = 0x20
@@ -123,7 +123,7 @@ def fill(scratch: Path, before: Mapping[str, Side], after: Mapping[str, Side]) -
     """Put two trees into a scratch repository, as the refs `BASE` and `NEW`."""
     # Without the second setting git would make a file of each content, and with the third wait for the disk.
     settings = ("-c", "core.compression=0", "-c", "fastimport.unpackLimit=0", "-c", "core.fsync=none")
-    command = (*settings, "fast-import", "--quiet", "--date-format=raw")
+    command = (*settings, "fast-import", "--quiet", "--date-format=raw", "--depth=0")
     scratch_pipe(scratch, *command, feed=_build_import(before, after))
 
 
