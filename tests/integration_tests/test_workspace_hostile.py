@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support import bash, git, make_repository, outputs, say
+from support import bash, git, make_repository, outputs, say, wait_until
 from traps import (
     SPRINGING_HOOKS,
     SPRINGING_SETTINGS,
@@ -91,6 +91,11 @@ hooks(".husky", "husky-")
 put(".gitmodules", f'[submodule "x"]\n\tpath = x\n\turl = "ext::touch {MARKS}/url"\n\tupdate = !touch {MARKS}/update\n')
 """
 
+ODD_NAMES = [
+    *(b"new\nline", b"\x1b[31mred", b"caf\xe9", b"n" * 255, b" ", b"-rf", b"tab\t", b'"', b"back\\slash"),
+    "\u202etxt.exe".encode(),
+]
+
 # Everything else that a copy can hold and that a tree must not get, or must get as it is.
 ODDITIES = r"""
 import os, shutil, socket, subprocess
@@ -120,10 +125,9 @@ with open("sparse", "wb") as file:
     file.truncate(20 << 30)
 os.makedirs("deep/" + "/".join(["d"] * 200))
 put("deep/" + "/".join(["d"] * 200) + "/end", "end\n")
-for name in (b"odd/new\nline", b"odd/\x1b[31mred", b"odd/caf\xe9", b"odd/" + b"n" * 255, b"odd/ ", b"odd/-rf",
-             b"odd/\xe2\x80\xaetxt.exe", b"odd/back\\slash", b"odd/tab\t"):
-    os.makedirs("odd", exist_ok=True)
-    with open(name, "wb") as file:
+os.mkdir("odd")
+for name in {names!r}:
+    with open(b"odd/" + name, "wb") as file:
         file.write(b"odd\n")
 put("CALC.PY", "another\n")
 put("Calc.py", "yet another\n")
@@ -207,7 +211,7 @@ def test_what_an_agent_lays_does_not_spring_on_the_host(
 ) -> None:
     before, outside = state_of(target), state_of(canary.parent)
     traps = laying(marks, EVERY_AMBUSH + MORE)
-    oddities = laying(marks, ODDITIES.format(canary=str(canary)))
+    oddities = laying(marks, ODDITIES.format(canary=str(canary), names=ODD_NAMES))
     result = run_agent(target, in_shell(oddities), in_shell(traps), limits=Limits(workspace="512m"))
     assert result.ok, result.ending
 
@@ -229,6 +233,7 @@ def test_what_an_agent_lays_does_not_spring_on_the_host(
 
     apply(result, risky="allow")
     assert (target / "harmless.txt").read_text() == "ordinary work\n"
+    assert {os.fsdecode(name) for name in ODD_NAMES} <= {path.name for path in (target / "odd").iterdir()}
     assert CANARY.encode() not in written(target)
     assert not [path for path in state_of(target) if "alike" in path]
     use_git(target, below=EVERY_PLACE)
@@ -239,12 +244,10 @@ def test_what_an_agent_lays_does_not_spring_on_the_host(
 
 # What an agent can make of its `.git`; the traps of the first program are in it by then.
 REMAINS = {
-    "a file": "mv .git /tmp/g; mv /tmp/g kept; echo 'gitdir: kept' > .git",
-    "a link": "mv .git kept; ln -s kept .git",
+    "a file": "mv .git kept; echo 'gitdir: kept' > .git",
     "a folder that leads to another": "mv .git kept; mkdir .git; cp kept/HEAD .git; mkdir .git/refs; "
     "echo ../kept > .git/commondir",
-    "nothing": "mv .git kept",
-    "a broken one": "echo '[broken' > .git/config",
+    "a broken one": "cp -r .git kept; echo '[broken' > .git/config",
 }
 
 
@@ -275,9 +278,11 @@ def test_hooks_that_the_users_git_would_run_are_refused(target: Path, marks: Pat
     assert sprung(marks) == set()
 
 
-@pytest.mark.parametrize("name", [".gitignore", ".git/info/exclude", ".gitattributes", ".git/index"])
-def test_a_pipe_where_git_reads_a_file_holds_nothing_up(target: Path, name: str) -> None:
-    result = run_agent(target, f"echo x > harmless.txt; mkdir -p .git/info; rm -f {name}; mkfifo {name}", timeout=30)
+def test_pipes_where_git_reads_files_hold_nothing_up(target: Path) -> None:
+    pipes = ".gitignore .gitattributes docs/.gitignore .git/info/exclude .git/info/attributes .git/shallow"
+    result = run_agent(
+        target, f"echo x > harmless.txt; mkdir -p .git/info; rm -f {pipes}; mkfifo {pipes}; echo laid", timeout=20
+    )
     assert result.ok, result.ending
     assert "harmless.txt" in {file.path for file in result.files}
 
@@ -403,7 +408,7 @@ def _hold_odd_things(target: Path, canary: Path) -> None:
     (target / "links").mkdir()
     (target / "links/out").symlink_to(canary)
     (target / "links/folder").symlink_to(canary.parent)
-    for name in (b"caf\xe9", b"new\nline", b"\x1b[31mred", b"n" * 255):
+    for name in ODD_NAMES:
         (target / os.fsdecode(name)).write_text("odd\n")
     deep = target.joinpath("deep", *["d"] * 200)
     deep.mkdir(parents=True)
@@ -442,19 +447,15 @@ def test_a_partial_clone_is_not_completed_on_our_account(target: Path, marks: Pa
     assert sprung(marks) == {"promisor"}
 
 
-def _linked(target: Path) -> Path:
-    (target / ".git").rename(target.parent / "elsewhere.git")
-    (target / ".git").symlink_to(target.parent / "elsewhere.git")
-    return target
-
-
 def _worktree(target: Path) -> Path:
     git(target, "worktree", "add", "-q", str(target.parent / "tree"))
     return target.parent / "tree"
 
 
 def _with_submodule(target: Path) -> Path:
-    """A folder whose `.git` leads to somebody else's repository."""
+    """The `.git` is a link; a folder in the tree has one that leads to somebody else's repository."""
+    (target / ".git").rename(target.parent / "elsewhere.git")
+    (target / ".git").symlink_to(target.parent / "elsewhere.git")
     far = make_repository(target.parent / "far", {"far.txt": f"{CANARY}\n"})
     (target / "module").mkdir()
     (target / "module/.git").write_text(f"gitdir: {far}/.git\n")
@@ -464,7 +465,7 @@ def _with_submodule(target: Path) -> Path:
     return target
 
 
-@pytest.mark.parametrize("shape", [_linked, _worktree, _with_submodule], ids=["link", "worktree", "submodule"])
+@pytest.mark.parametrize("shape", [_worktree, _with_submodule], ids=["worktree", "link and submodule"])
 def test_a_git_folder_elsewhere_is_read_and_not_obeyed(
     target: Path, marks: Path, shape: Callable[[Path], Path]
 ) -> None:
@@ -481,10 +482,10 @@ def test_a_git_folder_elsewhere_is_read_and_not_obeyed(
 
 def test_a_work_tree_elsewhere_is_not_what_goes_in(target: Path, canary: Path) -> None:
     git(target, "config", "core.worktree", str(canary.parent))
-    with ScriptedModel([bash(look(CANARY)), say()]) as model:
-        sandbox = Sandbox(model=model.endpoint, workspace=target)
-        with pytest.raises(SandboxConfigError, match="work tree"):
-            sandbox.run("Look.")
+    result, output, _ = run_looking(target, CANARY)
+    assert "calc.py" in output
+    assert "HITS []" in output
+    assert [file.path for file in result.files] == ["harmless.txt"]
 
 
 def test_what_git_ignores_stays_out_where_git_cannot_read_the_repository(target: Path) -> None:
@@ -496,17 +497,35 @@ def test_what_git_ignores_stays_out_where_git_cannot_read_the_repository(target:
             sandbox.run("Look.")
 
 
-@pytest.mark.parametrize("name", [".gitignore", "docs/.gitignore", ".git/info/exclude", ".git/shallow"])
-def test_a_pipe_in_the_repository_does_not_hold_us_up(target: Path, name: str) -> None:
-    (target / ".git/info").mkdir(exist_ok=True)
-    (target / name).unlink(missing_ok=True)
-    os.mkfifo(target / name)
-    began = time.monotonic()
-    try:
-        run_looking(target, CANARY)
-    except SandboxConfigError as error:
-        assert name.rpartition("/")[2] in str(error)  # noqa: PT017 - either is right: to run, or to say what is wrong
-    assert time.monotonic() - began < 20
+PIPES = {
+    "rules": (".gitignore", "docs/.gitignore"),
+    "git's own rules": (".git/info/exclude",),
+    "history's end": (".git/shallow",),
+    "a content in history": (".git/objects/{blob}",),
+}
+
+
+@pytest.mark.parametrize("kind", PIPES)
+def test_a_pipe_in_the_repository_does_not_hold_us_up(target: Path, kind: str) -> None:
+    blob = git(target, "rev-parse", "HEAD:calc.py")
+    pipes = [target / name.format(blob=f"{blob[:2]}/{blob[2:]}") for name in PIPES[kind]]
+    for pipe in pipes:
+        pipe.parent.mkdir(exist_ok=True)
+        pipe.unlink(missing_ok=True)
+        os.mkfifo(pipe)
+    with ScriptedModel([say()]) as model:
+        handle = Sandbox(model=model.endpoint, workspace=target).start("Look.", timeout=15)
+        try:
+            wait_until(lambda: handle.done, 15)
+            said = handle.result().status
+        except SandboxConfigError as error:  # to say what is wrong is as right as to run
+            said = str(error)
+        finally:
+            while not handle.done:
+                for pipe in pipes:
+                    os.close(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))  # whoever waits for a writer has had one
+                time.sleep(0.01)
+    assert said == "completed" or [pipe for pipe in pipes if pipe.name in said], said
 
 
 def test_a_huge_file_is_named_and_nothing_is_started(target: Path) -> None:
