@@ -159,11 +159,11 @@ def target(tmp_path: Path) -> Path:
     )
 
 
-def run_agent(workspace: Path, *commands: str, limits: Limits | None = None, timeout: float = 60) -> SandboxResult:
+def run_agent(workspace: Path, *commands: str, timeout: float = 60, **options: Any) -> SandboxResult:
     """One run of an agent that does these things and is content; the outcome must be there in time."""
     began = time.monotonic()
     with ScriptedModel([*map(bash, commands), say()]) as model:
-        result = Sandbox(model=model.endpoint, workspace=workspace, limits=limits).run("Work.", timeout=timeout)
+        result = Sandbox(model=model.endpoint, workspace=workspace, **options).run("Work.", timeout=timeout)
     assert time.monotonic() - began < timeout
     return result
 
@@ -268,8 +268,9 @@ def test_whatever_becomes_of_the_git_folder_the_work_comes_out(target: Path, mar
 def test_hooks_that_the_users_git_would_run_are_refused(target: Path, marks: Path) -> None:
     git(target, "config", "core.hooksPath", ".githooks")
     before = state_of(target)
-    result = run_agent(target, in_shell(laying(marks, "hooks('.githooks', '')")))
+    result = run_agent(target, in_shell(laying(marks, "hooks('.githooks', '')")), changes="apply")
     assert result.ok, result.ending
+    assert not result.applied
     assert all(file.risks for file in result.files)
     with pytest.raises(SandboxApplyError, match=r"\.githooks/pre-commit"):
         apply(result, risky="refuse")
@@ -289,7 +290,7 @@ def test_pipes_where_git_reads_files_hold_nothing_up(target: Path) -> None:
 
 def test_a_hundred_thousand_files_end_in_time_and_apply(target: Path, tmp_path: Path) -> None:
     make = "import os; os.mkdir('many'); [open(f'many/{number}', 'x').close() for number in range(100_000)]"
-    result = run_agent(target, f"echo x > harmless.txt; {in_shell(make)}", timeout=60)
+    result = run_agent(target, f"echo x > harmless.txt; {in_shell(make)}", timeout=90)
     assert result.ok, result.ending
     assert "harmless.txt" in {file.path for file in result.files}
     assert len(result.model_dump_json()) + len(written(tmp_path / "state")) < 64 * MIB

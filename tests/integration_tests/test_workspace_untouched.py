@@ -143,7 +143,10 @@ def _end(name: str, root: Path) -> Ended:
     before = state_of(root)
     result = error = None
     with ScriptedModel([bash(WORK), *ending.script]) as model:
-        sandbox = Sandbox(**({"model": model.endpoint, "workspace": root, "timeout": 60} | (ending.options or {})))
+        options = {"model": model.endpoint, "workspace": root, "timeout": 60} | (ending.options or {})
+        if ending.status != "completed":
+            options["changes"] = "apply"  # which is for completed runs only
+        sandbox = Sandbox(**options)
         handle = sandbox.start("Work.")
         try:
             for event in handle.events():
