@@ -168,10 +168,15 @@ def run_agent(workspace: Path, *commands: str, timeout: float = 60, **options: A
     return result
 
 
-def apply(result: SandboxResult, *, risky: str) -> list[str]:
+def apply(result: SandboxResult) -> list[str]:
+    return Sandbox(model="http://127.0.0.1:9/v1").apply(result)
+
+
+def apply_whatever_it_is(result: SandboxResult) -> list[str]:
+    """As a user who was told of the risks and wants it all the same."""
     from langchain_sandbox import ApplyPolicy  # noqa: PLC0415 - not there yet; the rest can run without it
 
-    return Sandbox(model="http://127.0.0.1:9/v1").apply(result, policy=ApplyPolicy(risky=risky))
+    return Sandbox(model="http://127.0.0.1:9/v1").apply(result, policy=ApplyPolicy(risky="allow"))
 
 
 def written(*places: Path) -> bytes:
@@ -227,11 +232,11 @@ def test_what_an_agent_lays_does_not_spring_on_the_host(
         assert secret not in told + written(tmp_path / "state")
 
     with pytest.raises(SandboxApplyError) as refusal:
-        apply(result, risky="refuse")
+        apply(result)
     assert ".gitattributes" in str(refusal.value)
     assert state_of(target) == before
 
-    apply(result, risky="allow")
+    apply_whatever_it_is(result)
     assert (target / "harmless.txt").read_text() == "ordinary work\n"
     assert {os.fsdecode(name) for name in ODD_NAMES} <= {path.name for path in (target / "odd").iterdir()}
     assert CANARY.encode() not in written(target)
@@ -260,7 +265,7 @@ def test_whatever_becomes_of_the_git_folder_the_work_comes_out(target: Path, mar
     paths = {file.path for file in result.files}
     assert "harmless.txt" in paths
     assert not [path for path in paths if path.partition("/")[0] == ".git"]
-    assert apply(result, risky="allow")
+    assert apply_whatever_it_is(result)
     use_git(target, below=("kept",))
     assert sprung(marks) == set()
 
@@ -273,7 +278,7 @@ def test_hooks_that_the_users_git_would_run_are_refused(target: Path, marks: Pat
     assert not result.applied
     assert all(file.risks for file in result.files)
     with pytest.raises(SandboxApplyError, match=r"\.githooks/pre-commit"):
-        apply(result, risky="refuse")
+        apply(result)
     assert state_of(target) == before
     use_git(target)
     assert sprung(marks) == set()
@@ -295,7 +300,7 @@ def test_a_hundred_thousand_files_end_in_time_and_apply(target: Path, tmp_path: 
     assert "harmless.txt" in {file.path for file in result.files}
     assert len(result.model_dump_json()) + len(written(tmp_path / "state")) < 64 * MIB
     began = time.monotonic()
-    changed = apply(result, risky="allow")
+    changed = apply(result)
     assert time.monotonic() - began < 60
     assert len(changed) == len(result.files)
 
@@ -314,12 +319,12 @@ def test_a_link_in_the_users_tree_is_never_written_through(target: Path, canary:
     (target / "docs").symlink_to(canary.parent)
     later = state_of(target)
     with pytest.raises(SandboxApplyError):
-        apply(result, risky="allow")
+        apply(result)
     assert state_of(target) == later
     (target / "docs").unlink()
     (target.parent / "docs").rename(target / "docs")
 
-    apply(result, risky="allow")
+    apply(result)
     assert (target / "out/canary.txt").read_text() == "evil\n"
     assert not (target / "out").is_symlink()
     assert state_of(canary.parent) == outside
@@ -397,7 +402,7 @@ def test_nothing_that_a_repository_configures_runs_on_our_account(target: Path, 
         assert name in output.replace("\\\\", "\\"), name
     assert "sub/" not in output
     assert CANARY not in result.model_dump_json()
-    assert apply(result, risky="allow") == ["harmless.txt"]
+    assert apply(result) == ["harmless.txt"]
     assert sprung(marks) == set()
     use_git(target)
     assert sprung(marks) >= SPRINGING_HOOKS | {"included"}  # they were there to spring all the time
@@ -442,7 +447,7 @@ def test_a_partial_clone_is_not_completed_on_our_account(target: Path, marks: Pa
     result, output, _ = run_looking(target, "a + b")
     assert "calc.py" in output
     assert [text for text in result.warnings if "history stayed behind" in text]
-    assert apply(result, risky="refuse") == ["harmless.txt"]
+    assert apply(result) == ["harmless.txt"]
     assert sprung(marks) == set()
     use_git(target)  # `git log -p` needs the content
     assert sprung(marks) == {"promisor"}
@@ -477,7 +482,7 @@ def test_a_git_folder_elsewhere_is_read_and_not_obeyed(
     result, output, _ = run_looking(workspace, CANARY)
     assert "calc.py" in output
     assert "HITS []" in output
-    assert apply(result, risky="refuse") == ["harmless.txt"]
+    assert apply(result) == ["harmless.txt"]
     assert sprung(marks) == set()
 
 
@@ -589,5 +594,5 @@ def test_no_credential_of_the_repositorys_goes_in_or_comes_back(
     assert "HITS ['# calc']" in output
     assert SECRET not in result.model_dump_json()
     assert SECRET not in "".join(event.model_dump_json() for event in events)
-    apply(result, risky="refuse")
+    apply(result)
     assert SECRET.encode() not in written(tmp_path / "state")
