@@ -32,6 +32,7 @@ _PAUSE = 3.0
 _SHARE = 20  # one part of the time is for looking, at most; the others are for working
 _GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
 _BUNDLE_LIMIT = 30.0
+_LISTING_LIMIT = 4.0
 
 
 class Departure:
@@ -143,7 +144,8 @@ class Departure:
         found = set(self._arrival.manifest) | set(self._sent)
         try:
             command = [*_GIT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-            output = children.run(command, cwd=folder, env=tool_environment())
+            # The agent may have laid a pipe where git reads a file; nobody is left to write into it.
+            output = children.run(command, cwd=folder, env=tool_environment(), timeout=_LISTING_LIMIT)
             listed = {os.fsdecode(name) for name in output.split(b"\0") if name}
         except OSError:
             if not self._over:
@@ -161,12 +163,14 @@ class Departure:
         try:
             since = ["--not", self._arrival.base] if self._arrival.base else []
             command = [*_GIT, "rev-list", "--count", "HEAD", "--branches", *since]
-            if children.run(command, cwd=REPOSITORY, env=tool_environment()).strip() in {b"", b"0"}:
+            counted = children.run(command, cwd=REPOSITORY, env=tool_environment(), timeout=_LISTING_LIMIT)
+            if counted.strip() in {b"", b"0"}:
                 return None
             bundle = os.fdopen(os.memfd_create("bundle"), "w+b")
             command = [*_GIT, "bundle", "create", "--quiet", "-", "HEAD", "--branches", *since]
             child = children.spawn(command, cwd=REPOSITORY, env=tool_environment(), stdout=bundle)
             if children.wait(child, _BUNDLE_LIMIT) != 0:
+                children.kill_all()
                 return "git bundle failed"
             size = bundle.seek(0, os.SEEK_END)
             if size > self._limit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import tempfile
 import threading
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 _SPACE = 0x20
 _TIMEOUT = 120.0
+_PATIENCE = 5.0
+_READ_EVERYWHERE = {".gitignore", ".gitattributes", ".gitmodules"}
 _LONG_TIMEOUT = 600.0
 _NO_GIT = "git is not installed on this machine; install it (Debian: apt-get install git)."
 _QUIET = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=true")
@@ -140,25 +143,49 @@ def _run(
     folder: Path, arguments: Sequence[str], env: Mapping[str, str], *, stdin: bytes = b"", check: bool = True
 ) -> bytes:
     command = ["git", *_QUIET, *arguments]
+    pipe = subprocess.PIPE
     try:
-        done = subprocess.run(  # noqa: S603 - a fixed program with separate arguments
-            command,
-            cwd=folder,
-            env=env,
-            input=stdin,
-            capture_output=True,
-            check=False,
-            timeout=_TIMEOUT,
-        )
+        child = subprocess.Popen(command, cwd=folder, env=env, stdin=pipe, stdout=pipe, stderr=pipe)  # noqa: S603 - a fixed program with separate arguments
     except FileNotFoundError as error:
         raise SandboxConfigError(_NO_GIT) from error
-    except subprocess.TimeoutExpired as error:
-        msg = f"git {arguments[0]} took longer than {_TIMEOUT:.0f} s"
-        raise GitError(msg) from error
-    if check and done.returncode != 0:
-        msg = f"git {arguments[0]} failed: {done.stderr[-500:].decode('utf-8', 'replace').strip()}"
+    with child:
+        try:
+            output, errors = _await(child, folder, arguments[0], stdin)
+        except BaseException:
+            child.kill()
+            raise
+    if check and child.returncode != 0:
+        msg = f"git {arguments[0]} failed: {errors[-500:].decode('utf-8', 'replace').strip()}"
         raise GitError(msg)
-    return done.stdout
+    return output
+
+
+def _await(child: subprocess.Popen[bytes], folder: Path, name: str, stdin: bytes) -> tuple[bytes, bytes]:
+    """What git says; it may wait for ever where a repository has a pipe in a file's place."""
+    try:
+        return child.communicate(stdin, timeout=_PATIENCE)
+    except subprocess.TimeoutExpired:
+        pipe = find_pipe(folder)
+        if pipe is not None:
+            msg = f"git {name} waits for {pipe}, which is a pipe; remove it"
+            raise GitError(msg) from None
+    try:
+        return child.communicate(timeout=_TIMEOUT - _PATIENCE)
+    except subprocess.TimeoutExpired as error:
+        msg = f"git {name} took longer than {_TIMEOUT:.0f} s"
+        raise GitError(msg) from error
+
+
+def find_pipe(folder: Path) -> Path | None:
+    """A pipe in a place where git reads a file; `None` if there is none."""
+    for inside, _, names in os.walk(folder):
+        all_of_it = ".git" in inside.split(os.sep)
+        for name in names:
+            path = folder.joinpath(inside, name)
+            with suppress(OSError):
+                if (all_of_it or name in _READ_EVERYWHERE) and stat.S_ISFIFO(path.lstat().st_mode):
+                    return path
+    return None
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from langchain_sandbox.workspace.inbound.selection import GITLINK
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from langchain_sandbox.workspace.inbound.selection import Selection
+    from langchain_sandbox.workspace.inbound.selection import Repository, Selection
     from langchain_sandbox.workspace.inbound.snapshot import Snapshot
 
 _IDENTITY = ("user.name", "user.email")
@@ -114,6 +114,9 @@ def take_history(selection: Selection, *, depth: int, room: int) -> History | No
     if selection.repository is None or not depth:
         return None
     root, repository = selection.root, selection.repository
+    if not _leads_back(repository):
+        msg = "its .git leads to another repository, which knows nothing of this folder"
+        raise GitError(msg)
     if git(root, "rev-parse", "--show-object-format").strip() != b"sha1":
         msg = "its names are SHA-256, and only SHA-1 is supported"
         raise GitError(msg)
@@ -137,6 +140,24 @@ def take_history(selection: Selection, *, depth: int, room: int) -> History | No
         history.close()
         raise
     return history
+
+
+def _leads_back(repository: Repository) -> bool:
+    """Whether a repository that lies elsewhere, as a worktree's and a submodule's, says that this folder is its own.
+
+    A folder from anybody could have a `.git` that leads to somebody else's repository, and take its history along.
+    """
+    link = repository.top / ".git"
+    if not link.is_file():
+        return True
+    top = repository.top
+    folder = top / os.fsdecode(git(top, "rev-parse", "--git-dir").rstrip(b"\n"))
+    worktree = os.fsdecode(git(top, "config", "--get", "core.worktree", check=False).rstrip(b"\n"))
+    try:
+        back = Path(os.fsdecode((folder / "gitdir").read_bytes().rstrip(b"\n")))
+    except OSError:
+        return bool(worktree) and (folder / worktree).resolve() == top.resolve()
+    return (folder / back).resolve() == link.resolve()
 
 
 def _read_settings(root: Path) -> dict[str, str]:

@@ -87,7 +87,11 @@ def select_files(workspace: Workspace, limits: Limits | None) -> Selection:
     selection = Selection(root, repository=find_repository(root))
     picker = _Picker(selection, excluded=compile_patterns(workspace.exclude))
     if selection.repository is not None:
-        picker.take_repository("", depth=0)
+        try:
+            picker.take_repository("", depth=0)
+        except GitError as error:
+            msg = f"The workspace {root} is a repository that git cannot read: {error}."
+            raise SandboxConfigError(msg) from error
         for pattern in workspace.include:
             if not picker.take_ignored(pattern):
                 selection.skipped.append(f"{clean_name(pattern)}: Workspace.include has it, and nothing is like it")
@@ -115,6 +119,12 @@ def find_repository(root: Path) -> Repository | None:
             msg = (
                 f"The workspace {root} has a .git that leads to another folder, as a worktree's and a submodule's do. "
                 "That is not there, so nobody can say what git ignores. Use the repository's main folder, or a clone."
+            )
+            raise SandboxConfigError(msg) from error
+        if link.is_dir() and any(link.iterdir()):
+            msg = (
+                f"The workspace {root} has a .git that git does not take for a repository, so nobody can say what it "
+                "ignores. Mend it (`git fsck` says what is wrong), or remove it to have everything go in."
             )
             raise SandboxConfigError(msg) from error
         return None
