@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _GONE = "000000"
 _SHOWN = 5
 _SCANNED = 1024 * 1024
+_LONGEST = 100_000  # more than the longest path that find_fault lets pass, written twice as git writes it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,14 +316,19 @@ class _Planner:
 
 
 def _lines(patch: Content) -> Iterator[str]:
-    """The patch line by line, each with its end, as git counts lines: by line feeds alone."""
+    """The beginning of each line of the patch, as git counts lines: by line feeds alone.
+
+    A file may be one line. Headers are plain ASCII and shorter; nobody looks at more of a content than that.
+    """
     rest = b""
     for piece in pieces(patch):
-        *lines, rest = (rest + piece).split(b"\n")
+        *lines, last = piece.split(b"\n")
         for line in lines:
-            yield line.decode("utf-8") + "\n"
+            yield (rest + line[:_LONGEST])[:_LONGEST].decode("ascii", "replace")
+            rest = b""
+        rest = (rest + last[:_LONGEST])[:_LONGEST]
     if rest:
-        yield rest.decode("utf-8")
+        yield rest.decode("ascii", "replace")
 
 
 def _check_names(files: list[PatchedFile]) -> None:
