@@ -127,8 +127,7 @@ def test_nothing_is_left_of_temporary_files(root: Path) -> None:
         "nonsense",
         "diff --git a/x b/x\n",
         "--- a/x\n+++ b/x\n@@ -1 +1 @@\n-1\n+2\n",
-        "diff --git a/modified b/modified\nindex {0}..{1} 100644\n"
-        "--- a/modified\n+++ b/modified\n@@ -1 +1 @@\n-x\n+y\n",
+        "diff --git a/modified b/modified\nindex {0}..{1} 100644\n--- a/modified\n+++ b/modified\n@@ -1 +1 @@\n-x\n+y",
     ],
 )
 def test_a_text_that_is_no_patch_for_this_tree_is_refused(root: Path, text: str) -> None:
