@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import threading
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from langchain_sandbox.engine.scratch import scratch_folder
@@ -15,7 +16,6 @@ from langchain_sandbox.errors import SandboxConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
 _SPACE = 0x20
 _TIMEOUT = 120.0
@@ -179,7 +179,7 @@ def _await(child: subprocess.Popen[bytes], folder: Path, name: str, stdin: bytes
 def find_pipe(folder: Path) -> Path | None:
     """A pipe in a place where git reads a file; `None` if there is none."""
     for inside, _, names in os.walk(folder):
-        all_of_it = ".git" in inside.split(os.sep)
+        all_of_it = ".git" in Path(inside).parts
         for name in names:
             path = folder.joinpath(inside, name)
             with suppress(OSError):

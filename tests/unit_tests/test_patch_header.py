@@ -139,9 +139,11 @@ def test_a_file_that_becomes_a_link_is_one_change_with_both_sides(tmp_path: Path
     ]
 
 
-def test_a_rename_that_changes_nothing_else_says_neither_modes_nor_contents(tmp_path: Path) -> None:
+def test_a_rename_that_changes_nothing_else_says_neither_modes_nor_contents_as_git_writes_it(tmp_path: Path) -> None:
     text = patch_between(tmp_path, {"a": (EXECUTABLE, b"1\n")}, {"b": (EXECUTABLE, b"1\n")}).text
-    [file] = parse(text)
+    *gits, index = text.splitlines(keepends=True)
+    assert index.startswith("index ")
+    [file] = parse("".join(gits))
     assert (file.old_path, file.path, file.kind) == ("a", "b", "renamed")
     assert (file.old_mode, file.mode, file.old_blob, file.blob) == (None, None, None, None)
 

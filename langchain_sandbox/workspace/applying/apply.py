@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
 from langchain_sandbox.errors import SandboxApplyError, SandboxConfigError
 from langchain_sandbox.untrusted import clean_name
+from langchain_sandbox.workspace.applying.branch import find_commit, is_ancestor
 from langchain_sandbox.workspace.applying.delivery import Delivery, plan_delivery
-from langchain_sandbox.workspace.applying.merge import MergePlan, Merger, Side, look
+from langchain_sandbox.workspace.applying.merge import MergePlan, Merger, Side, State, look
 from langchain_sandbox.workspace.applying.record import Record, keep_former, open_content, read_record, write_record
 from langchain_sandbox.workspace.applying.transaction import GitMove, Write, locked, recover_locked, transact_locked
 from langchain_sandbox.workspace.content import Content, Stored, blob_name, pieces, read_start
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 _GONE = "000000"
 _SHOWN = 5
 _SCANNED = 1024 * 1024
+_LONGEST = 100_000  # more than the longest path that find_fault lets pass, written twice as git writes it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,19 +81,30 @@ def apply_changes(
     """
     with locked(root), tempfile.TemporaryFile(prefix="langchain-sandbox-") as spool:
         recover_locked(root)
+        kept = read_record(record_in) if record_in is not None else None
+        former = kept if kept is not None and kept.is_of(root) else Record(str(root))
         try:
             files = parse_patch(_lines(patch))
             _check_names(files)
             delivery = plan_delivery(root, commits, policy) if commits is not None else Delivery()
             plan = MergePlan()
             if policy.commits != "branch":
-                plan = _Planner(root, patch, files, find_base, spool).plan(policy)
+                plan = _Planner(root, patch, files, find_base, spool, former).plan(policy)
         except (GitError, PatchFormatError, OSError) as error:
             msg = f"The changes cannot be applied: {error}"
             raise SandboxApplyError(msg) from error
         if plan.conflicts:
             raise SandboxApplyError(_describe_conflicts(plan.conflicts))
-        return _carry_out(root, plan, delivery, record_in)
+        report = ApplyReport(
+            paths=sorted(clean_name(write.path) for write in plan.writes),
+            merged=sorted(map(clean_name, plan.merged)),
+            forwarded=delivery.move.ref.removeprefix("refs/heads/") if delivery.move else None,
+            branch=delivery.branch.removeprefix("refs/heads/") if delivery.branch else None,
+        )
+        if plan.writes or delivery.needed:
+            with _recorded(record_in, kept, former, plan, delivery):
+                _carry_out(root, plan, delivery)
+        return report
 
 
 def revert_changes(root: Path, folder: Path) -> ApplyReport:
@@ -108,13 +122,14 @@ def revert_changes(root: Path, folder: Path) -> ApplyReport:
         with locked(root), tempfile.TemporaryFile(prefix="langchain-sandbox-") as spool:
             recover_locked(root)
             record = read_record(folder)
-            if record is None:
-                msg = f"Nothing is known of what {root} was before, so nothing can be put back."
+            if record is None or not record.is_of(root):
+                elsewhere = f": that is known of {record.root}" if record is not None else ""
+                msg = f"Nothing is known of what {root} was before, so nothing can be put back{elsewhere}."
                 raise SandboxApplyError(msg)
             writes, conflicts = [], []
             for path, (before, after) in record.paths.items():
                 here = look(root, path, spool)
-                now = (here.mode, here.blob) if here else None
+                now = _name_state(here)
                 if now == (before[:2] if before else None):
                     continue
                 if now != after:
@@ -129,7 +144,10 @@ def revert_changes(root: Path, folder: Path) -> ApplyReport:
                     )
             if conflicts:
                 raise SandboxApplyError(_describe_conflicts(conflicts))
-            return _put_back(root, record, writes)
+            _put_back(root, record, writes)
+            # Whatever the user makes of the tree from here on is theirs.
+            write_record(folder, Record(record.root))
+            return ApplyReport(paths=sorted(clean_name(write.path) for write in writes))
     except (OSError, GitError) as error:
         if isinstance(error, SandboxConfigError):
             raise
@@ -140,41 +158,68 @@ def revert_changes(root: Path, folder: Path) -> ApplyReport:
             each.file.close()
 
 
-def _put_back(root: Path, record: Record, writes: list[Write]) -> ApplyReport:
-    move = record.move
-    back = None
-    if move is not None:
-        here = git(root, "rev-parse", "--verify", "--quiet", move.ref, check=False).decode("ascii").strip()
-        if here == move.new:
-            back = GitMove(ref=move.ref, old=move.new, new=move.old, index=move.former_index, former_index=move.index)
-        elif here != move.old:
+def _put_back(root: Path, record: Record, writes: list[Write]) -> None:
+    transact_locked(root, writes, move=_find_way_back(root, record.move, writes) if record.move else None)
+    if record.branch is not None:
+        ref, commit = record.branch
+        # Only if it is still where we made it, and nobody stands on it.
+        if not git(root, "for-each-ref", "--format=%(worktreepath)", ref).strip():
+            git(root, "update-ref", "-d", ref, commit, check=False)
+
+
+def _find_way_back(root: Path, move: GitMove, writes: list[Write]) -> GitMove | None:
+    """How the branch goes back; `None` if it is not where it was moved to, and that is no matter.
+
+    Raises:
+        SandboxApplyError: If somebody has gone on from there, on the branch or in the index.
+    """
+    here = find_commit(root, move.ref)
+    if here != move.new:
+        if here != move.old and (writes or (here is not None and is_ancestor(root, move.new, here))):
             msg = f"{move.ref} has moved on since the changes were applied, so nothing was put back."
             raise SandboxApplyError(msg)
-    transact_locked(root, writes, move=back)
-    if record.branch is not None:
-        # Only if it is still where we made it.
-        with suppress(GitError):
-            git(root, "update-ref", "-d", *record.branch)
-    return ApplyReport(paths=sorted(clean_name(write.path) for write in writes))
+        return None
+    if os.fsdecode(git(root, "symbolic-ref", "--quiet", "HEAD", check=False)).strip() != move.ref:
+        msg = f"{move.ref} is not checked out any more, so nothing was put back."
+        raise SandboxApplyError(msg)
+    staged = git(root, "diff-index", "--cached", "--name-only", "-z", "--no-renames", move.new, "--").split(b"\0")
+    changed = {line.partition(b"\t")[2] for line in move.index}.intersection(staged)
+    if changed:
+        names = _name_some(sorted(clean_name(os.fsdecode(name)) for name in changed))
+        msg = f"Something else has been staged since the changes were applied, so nothing was put back: {names}."
+        raise SandboxApplyError(msg)
+    return GitMove(ref=move.ref, old=move.new, new=move.old, index=move.former_index, former_index=move.index)
 
 
-def _carry_out(root: Path, plan: MergePlan, delivery: Delivery, record_in: Path | None) -> ApplyReport:
-    former = read_record(record_in) if record_in is not None else None
-    report = ApplyReport(
-        paths=sorted(clean_name(write.path) for write in plan.writes),
-        merged=sorted(map(clean_name, plan.merged)),
-        forwarded=delivery.move.ref.removeprefix("refs/heads/") if delivery.move else None,
-        branch=delivery.branch.removeprefix("refs/heads/") if delivery.branch else None,
-    )
-    if not plan.writes and not delivery.needed:
-        return report
+@contextmanager
+def _recorded(
+    folder: Path | None, kept: Record | None, former: Record, plan: MergePlan, delivery: Delivery
+) -> Iterator[None]:
+    """Keep what the tree is before the block changes it; if the block fails, what was kept before counts again.
+
+    Raises:
+        SandboxApplyError: If it cannot be kept.
+    """
+    if folder is None:
+        yield
+        return
     try:
-        if record_in is not None:
-            record = Record(str(root), dict(former.paths) if former else {}, former.move if former else None)
-            record.paths |= keep_former(record_in, plan)
-            record.move = delivery.move or record.move
-            record.branch = (delivery.branch, delivery.head) if delivery.branch else former.branch if former else None
-            write_record(record_in, record)
+        record = Record(former.root, former.paths | keep_former(folder, plan), delivery.move or former.move)
+        record.branch = (delivery.branch, delivery.head) if delivery.branch else former.branch
+        write_record(folder, record)
+    except OSError as error:
+        msg = f"The changes cannot be applied: {error}; nothing was changed."
+        raise SandboxApplyError(msg) from error
+    try:
+        yield
+    except SandboxApplyError:
+        with suppress(OSError):
+            write_record(folder, kept)
+        raise
+
+
+def _carry_out(root: Path, plan: MergePlan, delivery: Delivery) -> None:
+    try:
         delivery.fetch()
     except (OSError, GitError) as error:
         msg = f"The changes cannot be applied: {error}; nothing was changed."
@@ -183,11 +228,7 @@ def _carry_out(root: Path, plan: MergePlan, delivery: Delivery, record_in: Path 
         transact_locked(root, plan.writes, move=delivery.move)
     except SandboxApplyError:
         delivery.drop()
-        if record_in is not None and former is not None:
-            with suppress(OSError):
-                write_record(record_in, former)
         raise
-    return report
 
 
 class _Planner:
@@ -199,6 +240,7 @@ class _Planner:
         files: What it says of each file.
         find_base: Finds former contents that are not in the tree any more.
         spool: Gets contents.
+        former: What applying the patch before has made of the tree.
     """
 
     def __init__(
@@ -208,6 +250,7 @@ class _Planner:
         files: list[PatchedFile],
         find_base: Callable[[str], Content | None],
         spool: IO[bytes],
+        former: Record,
     ) -> None:
         self._patch = patch
         self._files = files
@@ -215,6 +258,7 @@ class _Planner:
         self._spool = spool
         paths = {path for file in files for path in (file.path, file.old_path) if path is not None}
         self._here = {path: look(root, path, spool) for path in sorted(paths)}
+        self._left = {path: after for path, (_, after) in former.paths.items()}
 
     def plan(self, policy: ApplyPolicy) -> MergePlan:
         """What has to be written, or why it cannot be."""
@@ -229,20 +273,21 @@ class _Planner:
             self._refuse_risks(bases, news)
         for file in self._files:
             base = bases.get(file.old_path) if file.old_path is not None else None
-            merger.settle(file, base, news.get(file.path) if file.kind != "deleted" else None)
+            if not self._is_done(file):
+                merger.settle(file, base, news.get(file.path) if file.kind != "deleted" else None)
         return merger.plan
 
     def _is_done(self, file: PatchedFile) -> bool:
         here = self._here[file.path]
-        if file.kind == "deleted" or here is None:
-            return file.kind == "deleted" and here is None
-        if file.kind == "renamed" and file.old_path is not None:
-            if self._here[file.old_path] is not None:
-                return False
-            if file.blob is None:
-                # The patch does not say what it moves. What is there is it, if it was somewhere before.
-                return self._find_base(here.blob) is not None
-        return (here.mode, here.blob) == (file.mode, file.blob)
+        # What was merged is neither as the patch would have it nor as it was, and is all there all the same.
+        paths = {file.path, file.old_path or file.path}
+        if all(path in self._left and self._left[path] == _name_state(self._here[path]) for path in paths):
+            return True
+        if file.kind == "deleted":
+            return here is None
+        if file.blob is None or here is None or (here.mode, here.blob) != (file.mode, file.blob):
+            return False
+        return file.kind != "renamed" or file.old_path is None or self._here[file.old_path] is None
 
     def _find_bases(self, plan: MergePlan) -> dict[str, Side]:
         """The former side of each file that has one."""
@@ -251,8 +296,6 @@ class _Planner:
             if file.old_path is None:
                 continue
             here = self._here[file.old_path]
-            if here is None and file.kind == "renamed" and self._is_done(file):
-                here = self._here[file.path]
             # What the patch has no word of is not changed by it.
             mode, blob = file.old_mode or (here.mode if here else None), file.old_blob or (here.blob if here else None)
             content = here.content if here is not None and here.blob == blob else None
@@ -321,14 +364,23 @@ class _Planner:
 
 
 def _lines(patch: Content) -> Iterator[str]:
-    """The patch line by line, each with its end, as git counts lines: by line feeds alone."""
+    """The beginning of each line of the patch, as git counts lines: by line feeds alone.
+
+    A file may be one line. Headers are plain ASCII and shorter; nobody looks at more of a content than that.
+    """
     rest = b""
     for piece in pieces(patch):
-        *lines, rest = (rest + piece).split(b"\n")
+        *lines, last = piece.split(b"\n")
         for line in lines:
-            yield line.decode("utf-8") + "\n"
+            yield (rest + line[:_LONGEST])[:_LONGEST].decode("ascii", "replace")
+            rest = b""
+        rest = (rest + last[:_LONGEST])[:_LONGEST]
     if rest:
-        yield rest.decode("utf-8")
+        yield rest.decode("ascii", "replace")
+
+
+def _name_state(here: State | None) -> tuple[int, str] | None:
+    return (here.mode, here.blob) if here is not None else None
 
 
 def _check_names(files: list[PatchedFile]) -> None:

@@ -32,6 +32,15 @@ def find_commit(root: Path, ref: str) -> str | None:
     return found.decode("ascii").strip() or None
 
 
+def is_ancestor(root: Path, old: str, new: str) -> bool:
+    """Whether one commit is reached from another."""
+    try:
+        git(root, "merge-base", "--is-ancestor", old, new)
+    except GitError:
+        return False
+    return True
+
+
 def move_branch(tree: Tree, move: GitMove) -> None:
     """Move a branch and the index; a second time does no harm.
 
@@ -42,7 +51,7 @@ def move_branch(tree: Tree, move: GitMove) -> None:
     """
     here = find_commit(tree.root, move.ref)
     if here not in {move.old, move.new}:
-        if here is not None and _is_ancestor(tree.root, move.new, here):
+        if here is not None and is_ancestor(tree.root, move.new, here):
             return  # it was moved, and somebody has gone on from there
         msg = f"{move.ref} is not at {move.old} any more"
         raise SandboxApplyError(msg)
@@ -99,11 +108,3 @@ def _run(tree: Tree, *arguments: str, stdin: bytes = b"") -> None:
             time.sleep(_RETRY)
         else:
             return
-
-
-def _is_ancestor(root: Path, old: str, new: str) -> bool:
-    try:
-        git(root, "merge-base", "--is-ancestor", old, new)
-    except GitError:
-        return False
-    return True

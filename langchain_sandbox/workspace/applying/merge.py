@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING
 from langchain_sandbox.engine.scratch import scratch_folder
 from langchain_sandbox.untrusted import clean_name
 from langchain_sandbox.workspace.applying.transaction import Seen, Write
+from langchain_sandbox.workspace.applying.tree import fit_bits
 from langchain_sandbox.workspace.content import Content, Stored, blob_name, is_text, pieces
 from langchain_sandbox.workspace.git import GitError, scratch_git
 from langchain_sandbox.workspace.inbound.snapshot import EXECUTABLE, FILE, SYMLINK
@@ -154,20 +155,22 @@ class Merger:
         elif base.is_like(here):
             self._put(old, None)
             if there is None:
-                self._put(path, new)
+                self._put(path, new, like=here)
         elif there is not None:
             self._conflict(old, _MOVED)
         else:
             self._put_merged(old, path, base, new)
 
-    def _put(self, path: str, side: Side | None) -> None:
+    def _put(self, path: str, side: Side | None, *, like: State | None = None) -> None:
+        """Give a path a state; where it is `like` a file that goes, whoever could read that can read it."""
         here = self._here[path]
         self.plan.former[path] = here
         seen = here.seen if here else None
         if side is None:
             self.plan.writes.append(Write(path=path, seen=seen, mode=None))
         else:
-            self.plan.writes.append(Write(path=path, seen=seen, mode=side.mode, content=side.content))
+            bits = fit_bits(like.bits, side.mode) if like is not None and side.mode != SYMLINK else None
+            self.plan.writes.append(Write(path=path, seen=seen, mode=side.mode, content=side.content, bits=bits))
 
     def _put_merged(self, old: str, path: str, base: Side | None, new: Side | None) -> None:
         """Merge what is at `old` with the patch, into `path`."""
@@ -192,7 +195,7 @@ class Merger:
             if old != path:
                 self._put(old, None)
             if old != path or not result.is_like(here):
-                self._put(path, result)
+                self._put(path, result, like=here if old != path else None)
                 self.plan.merged.append(path)
 
     def _merge(self, here: State, base: Side, new: Side) -> Content | None:

@@ -45,6 +45,10 @@ class Record:
     move: GitMove | None = None
     branch: tuple[str, str] | None = None
 
+    def is_of(self, root: Path) -> bool:
+        """Whether it is about that tree, or about one that may have become it: nothing is where that was."""
+        return not os.path.isdir(self.root) or os.path.samefile(self.root, root)  # noqa: PTH112, PTH121 - a text
+
 
 def read_record(folder: Path) -> Record | None:
     """What is kept in a folder; `None` if nothing is.
@@ -61,12 +65,15 @@ def read_record(folder: Path) -> Record | None:
         raise SandboxApplyError(msg) from error
 
 
-def write_record(folder: Path, record: Record) -> None:
-    """Keep a record; its contents are there already.
+def write_record(folder: Path, record: Record | None) -> None:
+    """Keep a record, whose contents are there already, or none.
 
     Raises:
         OSError: If it cannot be written.
     """
+    if record is None:
+        (folder / _NAME).unlink(missing_ok=True)
+        return
     beside = folder / f"{_NAME}.new"
     beside.write_text(json.dumps(_build(record)), encoding="ascii")
     beside.replace(folder / _NAME)

@@ -162,8 +162,7 @@ class Tree:
             if like is not None:
                 _give_to(descriptor, here, like)
             if bits is None:
-                plain = (like or here).st_mode & 0o666
-                bits = plain | (plain >> 2 & 0o111) if mode == EXECUTABLE else plain
+                bits = fit_bits((like or here).st_mode, mode)
             _step(f"chmod {path}")
             os.fchmod(descriptor, bits & 0o777)
 
@@ -227,6 +226,12 @@ class Tree:
             else:
                 self.unlink(inner)
         self.remove_folder(path)
+
+
+def fit_bits(bits: int, mode: int) -> int:
+    """Permissions like others, made executable or not as git's mode says: for those who may read."""
+    plain = bits & 0o666
+    return plain | (plain >> 2 & 0o111) if mode == EXECUTABLE else plain
 
 
 def _give_to(descriptor: int, here: os.stat_result, like: os.stat_result) -> None:

@@ -10,10 +10,10 @@ import os
 import tempfile
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from langchain_sandbox.untrusted import clean_name
-from langchain_sandbox.workspace.content import Content, Stored, is_text, measure, pieces, read_start
+from langchain_sandbox.workspace.content import CHUNK, Content, Stored, is_text, measure, pieces, read_start
 from langchain_sandbox.workspace.git import scratch_git, scratch_pipe, scratch_repository
 from langchain_sandbox.workspace.outbound.risks import Risk, find_risks
 from langchain_sandbox.workspace.paths import parents
@@ -104,14 +104,17 @@ def build_patch(snapshot: Snapshot, changes: list[Change]) -> Patch:
         if (entry := snapshot.entries.get(change.path)) is not None
     }
     after = {change.path: (change.mode, change.content) for change in changes if change.mode is not None}
-    file = tempfile.TemporaryFile(prefix="langchain-sandbox-")  # noqa: SIM115 - the patch owns it
+    file: IO[bytes] = tempfile.TemporaryFile(prefix="langchain-sandbox-")  # noqa: SIM115 - the patch owns it
     try:
         with scratch_repository() as scratch:
             fill(scratch, before, after)
             _mark_binary(scratch, before, after)
             diff = (*_DIFF, "-M" if _may_rename(before, after) else "--no-renames")
-            scratch_pipe(scratch, *diff, "-p", "--binary", "--full-index", BASE, NEW, into=file)
             raw = scratch_git(scratch, *diff, "--raw", "--numstat", "-z", BASE, NEW)
+            scratch_pipe(scratch, *diff, "-p", "--binary", "--full-index", BASE, NEW, into=file)
+        if unsaid := _find_unsaid(raw):
+            with file as told:
+                file = _say(told, unsaid)
         content = Stored(file, 0, file.seek(0, os.SEEK_END))
         return Patch(content, _parse_files(raw, before, after))
     except BaseException:
@@ -157,6 +160,46 @@ def _mark_binary(scratch: Path, *trees: Mapping[str, Side]) -> None:
     if any(len(line) > _MAX_ATTRIBUTE for line in lines):
         lines = [b"* -diff\n"]  # git passes over longer lines
     (scratch / "info" / "attributes").write_bytes(b"".join(lines))
+
+
+def _find_unsaid(raw: bytes) -> list[bytes]:
+    """The index lines that git leaves out, where a content stays and only its name or mode changes."""
+    lines = []
+    fields = iter(raw.split(b"\0"))
+    # The counts come last; until then a field that begins so is no name, since names are passed over.
+    while (item := next(fields)).startswith(b":"):
+        old_mode, mode, old_blob, blob, letter = item[1:].split(b" ")
+        for _ in range(2 if letter.startswith(b"R") else 1):
+            next(fields)
+        if old_blob == blob and letter != b"T":  # of a link that becomes a file git makes two, with all that is said
+            lines.append(b"index %b..%b%b\n" % (blob, blob, b" " + mode if mode == old_mode else b""))
+    return lines
+
+
+def _say(told: IO[bytes], unsaid: list[bytes]) -> IO[bytes]:
+    """The same patch with these lines in their places, so that whoever applies it knows which content is meant."""
+    file = tempfile.TemporaryFile(prefix="langchain-sandbox-")  # noqa: SIM115 - the patch owns it
+    try:
+        missing = iter(unsaid)
+        told.seek(0)
+        waits, begins = False, True
+        # No line of a content begins like these: those of a text begin with a sign, those of a binary hold no space.
+        while line := told.readline(CHUNK):
+            if begins and line.startswith(b"diff --git "):
+                if waits:
+                    file.write(next(missing))
+                waits = True
+            elif begins and line.startswith(b"index "):
+                waits = False
+            file.write(line)
+            begins = line.endswith(b"\n")
+        if waits:
+            file.write(next(missing))
+        file.flush()
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 def _parse_files(raw: bytes, before: Mapping[str, Side], after: Mapping[str, Side]) -> list[FileChange]:

@@ -87,11 +87,11 @@ class PatchedFile:
         path: The new path, or the old one of a deleted file; bytes that are not Unicode are surrogate escapes.
         old_path: `None` if the file is new.
         kind: A file that becomes a link, or a link that becomes a file, is modified.
-        old_mode: Git's; `None` if there is no such side, and for a rename that changes neither content nor mode: a
-            patch does not say the mode there.
+        old_mode: Git's; `None` if there is no such side, and, in a patch as git alone writes it, for a rename that
+            changes neither content nor mode.
         mode: Likewise.
-        old_blob: Git's full name for the content; `None` if there is no such side, and where the content stays the
-            same and the patch does not name it.
+        old_blob: Git's full name for the content; `None` if there is no such side, and, in a patch as git alone writes
+            it, where the content stays the same.
         blob: Likewise.
     """
 
