@@ -77,9 +77,11 @@ def build_entries(listed: bytes, git: dict[str, Any], seen: dict[bytes, tuple[in
             found[path, int(stage)] = IndexEntry(path, int(mode, 8), blob, int(stage))
         else:
             found.pop((path, 0), None)
-    for name in git["intended"]:
+    for line in git["intended"]:
+        mode, name = line.split("\t", 1)
         path = os.fsencode(name)
-        found[path, 0] = IndexEntry(path, 0o100644, _EMPTY_BLOB, more_flags=INTENT_TO_ADD)
+        if path in seen:
+            found[path, 0] = IndexEntry(path, int(mode, 8), _EMPTY_BLOB, more_flags=INTENT_TO_ADD)
     _mark_entries([entry for entry in found.values() if not entry.stage and not entry.more_flags], git, seen)
     return list(found.values())
 

@@ -23,7 +23,13 @@ _GIT_LIKE = re.compile(r"\.git|git~\d+", re.IGNORECASE)
 _GITMODULES_LIKE = re.compile(r"\.gitmodules|gitmod~\d|(?:g(?:i(?:7(?:e(?:ba?)?)?)?)?)?~\d+", re.IGNORECASE)
 _GIT_FOLDERS = ({"head", "objects", "refs"}, {"head", "commondir"})
 _GIT_NAMES = {"head", "objects", "refs", "commondir", "config", "config.worktree", "hooks"}
-_PATTERN_PARTS = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]/]*\]|.", re.DOTALL)
+_PATTERN_PARTS = re.compile(
+    r"(?P<folders>(?<![^/])\*{2,}(?:/|\Z))|(?P<star>\*+)|(?P<one>\?)|\\(?P<escaped>.)"
+    r"|\[(?P<but>[!^]?)(?P<set>\]?(?:\\.|[^\]\\])*)\]|(?P<broken>[\[\\])|(?P<plain>.)",
+    re.DOTALL,
+)
+_SET_PARTS = re.compile(r"\\.|.", re.DOTALL)
+_NEVER = "(?!)"
 _IGNORABLE = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
 
 
@@ -36,6 +42,7 @@ def compile_patterns(patterns: Iterable[str]) -> Callable[[str], bool]:
 
     Args:
         patterns: A name without a slash fits at every depth; one with a slash counts from the workspace's folder.
+            Not known are `!` before a pattern, and named sets such as `[[:alpha:]]`.
     """
     expressions = [
         ("" if "/" in pattern else "(?:.*/)?") + _translate(pattern.removeprefix("/")) + "(?:/.*)?"
@@ -48,20 +55,37 @@ def compile_patterns(patterns: Iterable[str]) -> Callable[[str], bool]:
 
 
 def _translate(pattern: str) -> str:
-    """One pattern as a regular expression; what is none, such as `[z-a]`, stands for itself."""
-    expression = "".join(_translate_part(part) for part in _PATTERN_PARTS.findall(pattern))
-    try:
-        re.compile(expression)
-    except re.error:
-        return re.escape(pattern)
-    return expression
+    """One pattern as a regular expression."""
+    return "".join(_translate_part(part) for part in _PATTERN_PARTS.finditer(pattern))
 
 
-def _translate_part(part: str) -> str:
-    if part.startswith("[") and len(part) > 1:
-        inner = part[1:-1].replace("\\", "\\\\")
-        return f"[^{inner[1:]}]" if inner.startswith("!") else f"[{inner}]"
-    return {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}.get(part) or re.escape(part)
+def _translate_part(part: re.Match[str]) -> str:
+    match part.lastgroup:
+        case "folders":
+            return "(?:.*/)?" if part[0].endswith("/") else ".*"
+        case "star":
+            return "[^/]*"
+        case "one":
+            return "[^/]"
+        case "set":
+            return _translate_set(part["set"], negated=bool(part["but"]))
+        case "broken":  # a `[` that nothing closes, a backslash at the end: with git too, such a pattern fits nothing
+            return _NEVER
+        case _:
+            return re.escape(part["escaped"] or part["plain"])
+
+
+def _translate_set(members: str, *, negated: bool) -> str:
+    """A set such as `[a-z_]`; with git, no set has the slash in it."""
+    parts = _SET_PARTS.findall(members)
+    found = ""
+    while parts:
+        low = high = parts.pop(0)[-1]
+        if len(parts) > 1 and parts[0] == "-":
+            high = parts[1][-1]
+            del parts[:2]
+        found += re.escape(low) + (f"{re.escape(low)}-{re.escape(high)}" if low < high else "")
+    return f"[^/{found}]" if negated else f"(?!/)[{found}]"
 
 
 def is_masked(path: str) -> bool:

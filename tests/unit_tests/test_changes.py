@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from langchain_sandbox.config import Limits
 from langchain_sandbox.link import Channel, Data, End, LinkEvent, Message, Reset
+from langchain_sandbox.workspace.content import pieces
 from langchain_sandbox.workspace.inbound.snapshot import EXECUTABLE, FILE, SYMLINK, Snapshot, take_snapshot
 from langchain_sandbox.workspace.outbound.changes import Change
 from langchain_sandbox.workspace.outbound.receiver import ChangesReceiver
@@ -44,10 +45,16 @@ def take(
     try:
         for event in events:
             receiver.on_event(event)
-        return receiver.settle(snapshot), receiver.skipped, snapshot
+        return settle(receiver, snapshot), receiver.skipped, snapshot
     finally:
         receiver.close()
         snapshot.close()
+
+
+def settle(receiver: ChangesReceiver, snapshot: Snapshot | None = None) -> list[Change]:
+    """The changes with their contents in memory, so that they can be compared."""
+    changes = receiver.settle(snapshot or take_snapshot(None, Limits()))
+    return [Change(change.path, change.mode, b"".join(pieces(change.content))) for change in changes]
 
 
 @pytest.fixture
@@ -232,9 +239,13 @@ def test_a_file_may_take_the_place_of_a_folder_that_was_emptied(root: Path) -> N
 
 
 def test_what_is_said_of_skipped_changes_is_bounded() -> None:
-    _, skipped, _ = take(*(begin(number, "x" * 4000 + "/../" + "y") for number in range(500)))
+    _, skipped, _ = take(*(begin(number, f"{number}" + "x" * 4000 + "/../" + "y") for number in range(500)))
     assert len(skipped) == 100
     assert max(map(len, skipped)) < 300
+
+
+def test_what_is_skipped_again_and_again_is_said_once() -> None:
+    assert take(*(begin(number, "../x") for number in range(5)))[1] == ["'../x': not a plain relative path"]
 
 
 values = st.none() | st.booleans() | st.integers() | st.lists(st.integers(), max_size=2) | st.just({"a": 1})
@@ -294,7 +305,7 @@ def test_content_is_acknowledged_once_it_is_kept() -> None:
             with anyio.fail_after(5):
                 await all_of_it.wait()
             tasks.cancel_scope.cancel()
-        assert receiver.settle(take_snapshot(None, Limits())) == [Change("a", FILE, b"xyz")]
+        assert settle(receiver) == [Change("a", FILE, b"xyz")]
         receiver.close()
 
     anyio.run(serve)
@@ -314,7 +325,7 @@ def test_what_had_arrived_is_kept_when_serving_is_cancelled(turns: int) -> None:
                 await anyio.lowlevel.checkpoint()
             tasks.cancel_scope.cancel()
         try:
-            return receiver.settle(take_snapshot(None, Limits()))
+            return settle(receiver)
         finally:
             receiver.close()
 

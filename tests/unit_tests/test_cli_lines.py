@@ -17,9 +17,12 @@ from langchain_sandbox.cli.terminal import paint, say
 from langchain_sandbox.events import build_event
 from langchain_sandbox.exits import EXIT_OF, EXITS_TEXT, NOT_APPLIED
 from langchain_sandbox.result import Ending, FileChange, Receipt, SandboxResult, Status, WorkspaceState
+from langchain_sandbox.run_folder import RunFolder
 from langchain_sandbox.untrusted import show_controls, strip_controls
 
 PATCH = "diff --git a/a b/a\n--- a/a\n+++ b/a\n@@ -1 +1 @@\n-old\n+new \x1b]0;owned\x07\u202e\n"
+
+RUN = "0123456789ab"
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +34,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def make_result(**fields: object) -> SandboxResult:
     given = {
-        "run_id": "r",
+        "run_id": RUN,
         "status": "completed",
         "ok": True,
         "ending": Ending(code="completed", message="Done."),
@@ -141,7 +144,7 @@ def test_what_steers_a_terminal_is_taken_out_or_shown(capsys: pytest.CaptureFixt
     assert capsys.readouterr().err == "x[2Jy\n"
 
 
-def test_a_result_is_shown_with_nothing_hidden_and_kept_for_later(
+def test_a_result_is_shown_with_nothing_hidden_and_how_to_apply_what_is_kept(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     result = make_result(
@@ -152,13 +155,17 @@ def test_a_result_is_shown_with_nothing_hidden_and_kept_for_later(
     )
     print_result(result, discarded=False)
     out = capsys.readouterr().out
+    assert "Changes:  not applied; the diff is above." in out
+    folder = RunFolder.of(RUN)
+    folder.make()
+    folder.patch.write_text(PATCH)
+    print_result(result, discarded=False)
+    out = capsys.readouterr().out
     assert "\x1b" not in out
     assert "Fixed[2J it." in out
     assert "+new \\x1b]0;owned\\x07\\u202e" in out
     assert "1 changed (+1 -1): a\\nb" in out
-    kept = tmp_path / "state/runs/r/changes.patch"
-    assert kept.read_text() == PATCH
-    assert f"git -C {tmp_path} apply {kept}" in out
+    assert f"git -C {tmp_path} apply {tmp_path}/state/runs/{RUN}/changes.patch" in out
 
 
 def test_a_result_says_what_became_of_its_changes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from langchain_sandbox.config import GIB, MIB, Limits, ModelEndpoint
 from langchain_sandbox.errors import SandboxConfigError
 
 KEY = "s3cr3t-key"
-SIZES = ["memory", "workspace", "home", "tmp", "changes"]
+SIZES = ["memory", "workspace", "workspace_file", "home", "tmp", "changes"]
 FIELDS = [item.name for item in fields(Limits)]
 OPTIONAL = ["model_calls", "tokens"]
 

@@ -1,10 +1,13 @@
 """Names that would lead somewhere else are refused, and odd names that lead nowhere else are not."""
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from pathlib import Path
 
-from langchain_sandbox.workspace.paths import find_fault, find_link_fault, is_masked, parents
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from repositories import git, init
+
+from langchain_sandbox.workspace.paths import compile_patterns, find_fault, find_link_fault, is_masked, parents
 
 IGNORABLE = "\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u206a\u206b\u206c\u206d\u206e\u206f\ufeff"
 
@@ -201,3 +204,66 @@ def test_a_link_that_no_patch_can_hold_is_refused(target: bytes) -> None:
 @pytest.mark.parametrize("target", [b"x", b"./x/", b"/etc", b"../..", "日本".encode(), b"new\nline", b"x" * 4095])
 def test_an_ordinary_link_passes_wherever_it_leads(path: str, target: bytes) -> None:
     assert find_link_fault(path, target) is None
+
+
+@pytest.fixture(scope="module")
+def ignoring(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository without settings of anybody's."""
+    root = init(tmp_path_factory.mktemp("ignoring"))
+    git(root, "config", "core.excludesFile", "/dev/null")
+    return root
+
+
+pattern_parts = st.sampled_from(
+    [
+        *("a", "b", ".", "c", "/", "/", "*", "**", "?", "**/", "/**/", "a/", "\\*", "\\a", "\\", "["),
+        *("]", "-", "{a,b}"),
+        *(
+            "[ab]",
+            "[!a]",
+            "[^a]",
+            "[a-c]",
+            "[c-a]",
+            "[]a]",
+            "[!]a]",
+            "[a-]",
+            "[-a]",
+            "[a\\]b]",
+            "[a/b]",
+            "[*]",
+            "[a-b-c]",
+        ),
+    ]
+)
+some_patterns = (
+    st.lists(pattern_parts, min_size=1, max_size=5)
+    .map("".join)
+    .filter(lambda pattern: pattern.strip("/") and "//" not in pattern)
+)
+some_paths = st.lists(
+    st.lists(
+        st.sampled_from(["a", "b", "c", "aa", "ab", "abc", ".a", "-", "]", "*", "[", "a]"]), min_size=1, max_size=4
+    )
+    .map("/".join)
+    .filter(lambda path: path != "."),
+    min_size=5,
+    max_size=20,
+)
+
+
+@settings(max_examples=50)
+@given(pattern=some_patterns, paths=some_paths)
+@example(pattern="a/**", paths=["a", "a/b", "a/b/c", "b/a/c"])
+@example(pattern="**/a", paths=["a", "b/a", "b/c/a/d"])
+@example(pattern="a/**/b", paths=["a/b", "a/c/b", "a/c/c/b", "ab"])
+@example(pattern="[!a]b", paths=["bb", "ab", "a/b", "/b"[1:]])
+@example(pattern="[^a]/b", paths=["b/b", "a/b"])
+@example(pattern="a[b", paths=["a[b", "ab"])
+@example(pattern="a*c", paths=["abc", "a/c", "abc/d", "d/abc"])
+def test_a_pattern_fits_what_it_fits_in_a_gitignore(pattern: str, paths: list[str], ignoring: Path) -> None:
+    pattern = pattern.strip("/")
+    (ignoring / ".git/info/exclude").write_text(f"{pattern if '/' not in pattern else '/' + pattern}\n")
+    asked = "\0".join(paths).encode()
+    ignored = git(ignoring, "check-ignore", "--no-index", "-z", "--stdin", stdin=asked, check=False).split("\0")[:-1]
+    fits = compile_patterns([pattern])
+    assert [path for path in paths if fits(path)] == ignored

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from dataclasses import fields
+from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -11,8 +13,11 @@ from pydantic import BaseModel
 from langchain_sandbox import outcome, result, transcript
 from langchain_sandbox.config import Limits
 from langchain_sandbox.report import PATCH_INLINE_LIMIT, Report, build_fields
-from langchain_sandbox.workspace.inbound.snapshot import take_snapshot
-from langchain_sandbox.workspace.outbound import patch
+from langchain_sandbox.workspace.inbound.history import History
+from langchain_sandbox.workspace.inbound.intake import Intake, take_intake
+from langchain_sandbox.workspace.inbound.selection import Repository, Selection
+from langchain_sandbox.workspace.inbound.snapshot import Snapshot
+from langchain_sandbox.workspace.outbound import commits, patch
 
 
 @pytest.mark.parametrize(
@@ -21,24 +26,36 @@ from langchain_sandbox.workspace.outbound import patch
         (outcome.Ending, result.Ending),
         (transcript.Step, result.Step),
         (patch.FileChange, result.FileChange),
+        (commits.Commit, result.Commit),
     ],
 )
 def test_plain_and_public_parts_have_the_same_fields(plain: type, model: type[BaseModel]) -> None:
     assert [field.name for field in fields(plain)] == list(model.model_fields)
 
 
+LONG = b"x" * (PATCH_INLINE_LIMIT + 1)
+
+
+def tell(
+    report: Report, *, content: bytes = b"", patch_file: str | None = None, intake: Intake | None = None
+) -> dict[str, Any]:
+    intake = intake or take_intake(None, Limits())
+    try:
+        return build_fields(
+            report,
+            run_id="r",
+            patch=patch.Patch(content),
+            intake=intake,
+            image="i",
+            model="m",
+            patch_file=patch_file,
+        )
+    finally:
+        intake.close()
+
+
 def test_every_field_that_is_told_is_one_of_the_results() -> None:
-    snapshot = take_snapshot(None, Limits())
-    told = build_fields(
-        Report(began=time.monotonic()),
-        run_id="r",
-        patch=patch.Patch("x" * (PATCH_INLINE_LIMIT + 1), []),
-        snapshot=snapshot,
-        image="i",
-        model="m",
-        store=lambda run_id, _: f"/kept/{run_id}",
-    )
-    snapshot.close()
+    told = tell(Report(began=time.monotonic()), content=LONG, patch_file="/kept/r")
     made = result.SandboxResult.model_validate(told)
     assert set(told) <= set(result.SandboxResult.model_fields)
     for name in ("usage", "timings", "evidence", "workspace", "receipt", "patch_reference"):
@@ -46,3 +63,28 @@ def test_every_field_that_is_told_is_one_of_the_results() -> None:
     assert made.patch is None
     assert made.patch_reference is not None
     assert (made.patch_reference.path, made.patch_reference.size) == ("/kept/r", PATCH_INLINE_LIMIT + 1)
+
+
+def test_a_patch_that_is_not_kept_is_part_of_the_result_however_long() -> None:
+    told = tell(Report(began=time.monotonic()), content=LONG)
+    assert (told["patch"], told["patch_reference"]) == (LONG.decode(), None)
+
+
+def test_the_workspace_is_told_with_where_its_repository_stood(tmp_path: Path) -> None:
+    selection = Selection(tmp_path, repository=Repository(tmp_path, "sub/", "abc"))
+    snapshot = Snapshot(tmp_path, {}, (tmp_path / "archive").open("w+b"), selection)
+    history = History(folder=tmp_path / "none", pack="", head="abc", branch="main")
+    report = Report(began=time.monotonic(), claimed_files=["/run/ws/repo/sub/a", "/run/ws/repo/b", "/etc/x"])
+    told = tell(report, intake=Intake(snapshot, history))
+    assert told["workspace"] == {
+        "root": str(tmp_path),
+        "digest": snapshot.digest,
+        "head": "abc",
+        "branch": "main",
+    }
+    assert told["evidence"]["claimed_files"] == ["a", "/run/ws/repo/b", "/etc/x"]
+
+
+def test_changes_of_a_run_that_did_not_complete_are_told_as_partial() -> None:
+    report = Report(began=time.monotonic(), cancelled=True)
+    assert (tell(report)["partial"], tell(report, content=b"x")["partial"]) == (False, True)

@@ -1,12 +1,13 @@
 """The façade's options and tasks are checked before anything is started; a `Sandbox` is its configuration."""
 
 import copy
+import os
 import pickle
 from pathlib import Path
 
 import pytest
 
-from langchain_sandbox.config import DEFAULT_TIMEOUT, MAX_TASK, Limits, ModelEndpoint
+from langchain_sandbox.config import DEFAULT_TIMEOUT, MAX_TASK, Limits, ModelEndpoint, Retention, Workspace
 from langchain_sandbox.errors import SandboxApplyError, SandboxConfigError
 from langchain_sandbox.result import Ending, PatchReference, Receipt, SandboxResult, WorkspaceState
 from langchain_sandbox.sandbox import Sandbox, check_task
@@ -16,10 +17,10 @@ KEY = "s3cr3t-key"
 
 
 @pytest.fixture(autouse=True)
-def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = ("MODEL_BASE_URL", "MODEL_NAME", "MODEL_API_KEY", "WORKSPACE", "IMAGE", "CHANGES", "TIMEOUT")
-    for name in (*names, "ALLOW_REMOTE_MODEL", *(f"LIMIT_{item.upper()}" for item in Limits.__dataclass_fields__)):
-        monkeypatch.delenv(f"SANDBOX_{name}", raising=False)
+def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.startswith("SANDBOX_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("SANDBOX_STATE_DIR", str(tmp_path / "state"))
 
 
 def test_without_any_setting_the_message_says_what_to_set() -> None:
@@ -40,18 +41,21 @@ def test_everything_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch
         "MODEL_BASE_URL": MODEL,
         "MODEL_NAME": "m",
         "WORKSPACE": str(tmp_path),
+        "WORKSPACE_EXCLUDE": "*.mp4",
+        "WORKSPACE_HISTORY": "7",
         "IMAGE": "mine:1",
         "CHANGES": "apply",
         "TIMEOUT": "12.5",
         "ALLOW_REMOTE_MODEL": "1",
         "LIMIT_PIDS": "7",
+        "KEEP_RUNS": "3",
     }.items():
         monkeypatch.setenv(f"SANDBOX_{name}", value)
     sandbox = Sandbox()
     assert sandbox.model == ModelEndpoint(MODEL, "m")
-    assert (sandbox.workspace, sandbox.image) == (tmp_path, "mine:1")
+    assert (sandbox.workspace, sandbox.image) == (Workspace(tmp_path, exclude=["*.mp4"], history=7), "mine:1")
     assert (sandbox.changes, sandbox.timeout, sandbox.allow_remote_model) == ("apply", 12.5, True)
-    assert sandbox.limits == Limits(pids=7)
+    assert (sandbox.limits, sandbox.retention) == (Limits(pids=7), Retention(runs=3))
     given = Sandbox(image="other", changes="discard", timeout=1, allow_remote_model=False, limits=Limits())
     assert (given.image, given.changes, given.timeout, given.allow_remote_model) == ("other", "discard", 1.0, False)
     assert given.limits == Limits()
@@ -66,9 +70,14 @@ def test_a_remote_model_is_allowed_by_a_plain_yes_only(monkeypatch: pytest.Monke
 def test_a_workspace_is_kept_as_an_absolute_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert Sandbox(model=MODEL, workspace="sub").workspace == tmp_path / "sub"
-    assert Sandbox(model=MODEL, workspace="~/sub").workspace == tmp_path / "sub"
-    assert Sandbox(model=MODEL, workspace=Path("sub")).workspace == tmp_path / "sub"
+    for written in ("sub", "~/sub", Path("sub"), Workspace(Path("sub"))):
+        assert Sandbox(model=MODEL, workspace=written).workspace == Workspace(tmp_path / "sub")
+
+
+def test_a_workspace_that_says_more_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SANDBOX_WORKSPACE_EXCLUDE", "*.mp4")
+    workspace = Workspace(tmp_path, include=["dist"], history=0)
+    assert Sandbox(model=MODEL, workspace=workspace).workspace == workspace
 
 
 @pytest.mark.parametrize(
@@ -142,7 +151,7 @@ def test_the_key_is_never_shown() -> None:
 
 def result(**fields: object) -> SandboxResult:
     ending, receipt = Ending(code="completed", message=""), Receipt(package="0")
-    return SandboxResult(run_id="r", status="completed", ok=True, ending=ending, receipt=receipt, **fields)
+    return SandboxResult(run_id="0123456789ab", status="completed", ok=True, ending=ending, receipt=receipt, **fields)
 
 
 def test_applying_a_result_that_had_no_workspace_says_what_to_pass() -> None:
@@ -153,5 +162,5 @@ def test_applying_a_result_that_had_no_workspace_says_what_to_pass() -> None:
 def test_a_patch_that_is_not_there_any_more_is_named(tmp_path: Path) -> None:
     reference = PatchReference(path=str(tmp_path / "gone.patch"), sha256="", size=1)
     gone = result(patch_reference=reference, workspace=WorkspaceState(root=str(tmp_path)))
-    with pytest.raises(SandboxApplyError, match=r"gone\.patch"):
+    with pytest.raises(SandboxApplyError, match=rf"{tmp_path}/state/runs/{gone.run_id}/changes\.patch cannot be read"):
         Sandbox(model=MODEL).apply(gone)

@@ -44,8 +44,9 @@ class History:
         branch: Name of the branch; `None` when no branch is checked out.
         shallow: Commits whose parents stayed behind.
         settings: The user's name and address for commits, and how git treats line ends and modes.
-        index: How the index differs from HEAD, one line of `git update-index --index-info` each.
-        intended: Paths that are in the index by `git add --intent-to-add`.
+        index: How the index differs from HEAD: mode, name of the content and stage, a tab, the path; as git's
+            `update-index --index-info` takes it, so mode 0 takes the path out.
+        intended: What is in the index by `git add --intent-to-add`: mode and path, with a tab between.
         deleted: Tracked paths that are not there, and that git should miss.
         differing: Tracked paths whose contents are not what the index says.
         filtered: Paths that a filter of the user's (such as Git LFS) makes out of other contents.
@@ -128,7 +129,11 @@ def take_history(selection: Selection, *, depth: int, room: int) -> History | No
         pack="",
         head=repository.head,
         branch=ref.removeprefix("refs/heads/") or None,
-        settings={key: value for key, value in settings.items() if key in _IDENTITY or _WORD.fullmatch(value)},
+        settings={
+            key: value
+            for key, value in settings.items()
+            if key in _IDENTITY or (key in _SETTINGS and _WORD.fullmatch(value))
+        },
         deleted=[repository.prefix + path for path in selection.deleted],
         nested=list(selection.nested),
         rules=read_rules(root, settings.get("core.excludesfile")),
@@ -206,17 +211,18 @@ def _read_index(history: History, root: Path) -> list[str]:
         history.warnings.append(f"The index differs from HEAD in {len(staged)} paths; inside it is HEAD's.")
         return []
     intended = _find_intended(root, [path for path, (_, blob) in staged.items() if blob == _EMPTY_BLOB])
-    history.intended = sorted(intended)
+    history.intended = sorted(f"{staged[path][0]}\t{path}" for path in intended)
     history.index = [f"{mode} {blob} 0\t{path}" for path, (mode, blob) in staged.items() if path not in intended]
     if conflict:
         unmerged = os.fsdecode(git(root, "ls-files", "-z", "--unmerged", "--full-name", ":/"))
         lines = [line for line in unmerged.split("\0") if line]
         # Git takes the stages only where there is no entry without one.
         gone = dict.fromkeys(line.split("\t", 1)[1] for line in lines)
-        history.index += [f"0 {'0' * 40}\t{path}" for path in gone]
+        history.index += [f"0 {'0' * 40} 0\t{path}" for path in gone]
         history.index += lines
     entries = (line.split("\t", 1)[0].split(" ") for line in history.index)
-    return sorted({entry[1] for entry in entries if int(entry[0], 8) not in {0, GITLINK}})
+    objects = {entry[1] for entry in entries if int(entry[0], 8) not in {0, GITLINK}}
+    return sorted(objects | ({_EMPTY_BLOB} if intended else set()))
 
 
 def _find_intended(root: Path, empty: list[str]) -> set[str]:
