@@ -19,9 +19,9 @@ from langchain_sandbox.workspace.content import Content, Stored, blob_name, piec
 from langchain_sandbox.workspace.git import GitError, git, scratch_git, scratch_pipe, scratch_repository
 from langchain_sandbox.workspace.inbound.snapshot import SYMLINK
 from langchain_sandbox.workspace.outbound.objects import read_blobs
-from langchain_sandbox.workspace.outbound.patch import BASE, fill
 from langchain_sandbox.workspace.outbound.patch_header import PatchedFile, PatchFormatError, parse_patch
 from langchain_sandbox.workspace.outbound.risks import MEANINGS, REFUSED, find_risks
+from langchain_sandbox.workspace.outbound.trees import write_trees
 from langchain_sandbox.workspace.paths import find_fault
 
 if TYPE_CHECKING:
@@ -317,12 +317,12 @@ class _Planner:
             GitError: If the patch does not fit the former sides, or does not do what its headers say.
         """
         with scratch_repository() as scratch:
-            fill(scratch, {path: (side.mode, side.content) for path, side in bases.items()}, {})
-            scratch_git(scratch, "read-tree", BASE)
+            [base] = write_trees(scratch, {path: (side.mode, side.content) for path, side in bases.items()})
+            scratch_git(scratch, "read-tree", base)
             command = ("apply", "--cached", "--binary", "--whitespace=nowarn", "-")
             scratch_pipe(scratch, *command, feed=pieces(self._patch))
             tree = scratch_git(scratch, "write-tree").decode("ascii").strip()
-            raw = scratch_git(scratch, "diff-tree", "-r", "-z", "--no-renames", "--abbrev=40", BASE, tree)
+            raw = scratch_git(scratch, "diff-tree", "-r", "-z", "--no-renames", "--abbrev=40", base, tree)
             states = dict(_parse_states(raw))
             _check_states(states, self._files)
             news = {path: state for path, state in states.items() if state is not None}

@@ -16,17 +16,15 @@ from langchain_sandbox.untrusted import clean_name
 from langchain_sandbox.workspace.content import CHUNK, Content, Stored, is_text, measure, pieces, read_start
 from langchain_sandbox.workspace.git import scratch_git, scratch_pipe, scratch_repository
 from langchain_sandbox.workspace.outbound.risks import Risk, find_risks
+from langchain_sandbox.workspace.outbound.trees import Side, write_trees
 from langchain_sandbox.workspace.paths import parents
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from langchain_sandbox.workspace.inbound.snapshot import Snapshot
     from langchain_sandbox.workspace.outbound.changes import Change
-
-BASE = "refs/heads/base"
-NEW = "refs/heads/new"
 
 _DIFF = ("-c", "diff.renameLimit=2000", "-c", "core.compression=1", "diff-tree", "-r", "--no-ext-diff", "--no-textconv")
 _KINDS = {"A": "added", "M": "modified", "D": "deleted", "R": "renamed", "T": "modified"}
@@ -34,8 +32,6 @@ _KINDS = {"A": "added", "M": "modified", "D": "deleted", "R": "renamed", "T": "m
 _SPACE = 0x20
 _MAX_ATTRIBUTE = 2000
 _SCANNED = 1024 * 1024
-
-Side = tuple[int, Content]  # mode, content
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,11 +103,11 @@ def build_patch(snapshot: Snapshot, changes: list[Change]) -> Patch:
     file: IO[bytes] = tempfile.TemporaryFile(prefix="langchain-sandbox-")  # noqa: SIM115 - the patch owns it
     try:
         with scratch_repository() as scratch:
-            fill(scratch, before, after)
+            sides = write_trees(scratch, before, after)
             _mark_binary(scratch, before, after)
             diff = (*_DIFF, "-M" if _may_rename(before, after) else "--no-renames")
-            raw = scratch_git(scratch, *diff, "--raw", "--numstat", "-z", BASE, NEW)
-            scratch_pipe(scratch, *diff, "-p", "--binary", "--full-index", BASE, NEW, into=file)
+            raw = scratch_git(scratch, *diff, "--raw", "--numstat", "-z", *sides)
+            scratch_pipe(scratch, *diff, "-p", "--binary", "--full-index", *sides, into=file)
         if unsaid := _find_unsaid(raw):
             with file as told:
                 file = _say(told, unsaid)
@@ -122,25 +118,8 @@ def build_patch(snapshot: Snapshot, changes: list[Change]) -> Patch:
         raise
 
 
-def fill(scratch: Path, before: Mapping[str, Side], after: Mapping[str, Side]) -> None:
-    """Put two trees into a scratch repository, as the refs `BASE` and `NEW`."""
-    # Without the second setting git would make a file of each content, and with the third wait for the disk.
-    settings = ("-c", "core.compression=0", "-c", "fastimport.unpackLimit=0", "-c", "core.fsync=none")
-    command = (*settings, "fast-import", "--quiet", "--date-format=raw", "--depth=0")
-    scratch_pipe(scratch, *command, feed=_build_import(before, after))
-
-
-def _build_import(before: Mapping[str, Side], after: Mapping[str, Side]) -> Iterator[bytes]:
-    for ref, tree in ((BASE, before), (NEW, after)):
-        yield b"commit %b\ncommitter s <s> 0 +0000\ndata 0\n" % ref.encode()
-        for path, (mode, content) in tree.items():
-            yield b"M %o inline %b\ndata %d\n" % (mode, _quote(path), measure(content))
-            yield from pieces(content)
-            yield b"\n"
-
-
 def _quote(path: str) -> bytes:
-    """A path as fast-import and attribute files take it, whatever bytes it is of."""
+    """A path as attribute files take it, whatever bytes it is of."""
     plain = (b"\\%03o" % byte if byte <= _SPACE or byte in b'"\\' else bytes((byte,)) for byte in os.fsencode(path))
     return b'"' + b"".join(plain) + b'"'
 
