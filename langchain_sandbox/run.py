@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,8 +30,9 @@ from langchain_sandbox.report import REPOSITORY, Report, build_fields
 from langchain_sandbox.result import SandboxResult
 from langchain_sandbox.run_folder import state_folder
 from langchain_sandbox.workspace.applying.apply_result import apply_result
-from langchain_sandbox.workspace.carriage import Carriage, Yield, load
+from langchain_sandbox.workspace.carriage import Carriage, Copy, Yield, load
 from langchain_sandbox.workspace.git import GitError
+from langchain_sandbox.workspace.inbound.intake import take_intake
 from langchain_sandbox.workspace.inbound.selection import Repository
 from langchain_sandbox.workspace.outbound.commits import CommitsError, read_commits
 from langchain_sandbox.workspace.outbound.keep import keep_changes
@@ -100,11 +102,13 @@ class Run:
         self._report = Report(began=time.monotonic())
         self._conversation = Conversation(report=self._report, emit=self._emit, on_working=self._give_place)
         self._keeper = Keeper(request.run_id, request.retention, warn=self._warn)
+        self._cancelled = anyio.Event()
         self._ended = anyio.Event()  # the engine said how the container ended
 
     def cancel(self) -> None:
         """Have the run end soon, with what was changed until then; call it on the portal's loop."""
         self._report.cancelled = True
+        self._cancelled.set()
         self._conversation.interrupt()
 
     async def execute(self) -> SandboxResult:
@@ -142,7 +146,7 @@ class Run:
         found, image, carriage = await asyncio.gather(
             find_upstream(request.endpoint, allow_remote=request.allow_remote_model),
             self._engine.require_image(request.image, workspace=folder),
-            anyio.to_thread.run_sync(self._load),
+            self._load_or_leave(),
             return_exceptions=True,
         )
         for part in (carriage, found, image):
@@ -160,6 +164,19 @@ class Run:
             prepared.failure = GatewayFailure(found.code, str(found))
         prepared.warnings += carriage.intake.warnings
         return prepared
+
+    async def _load_or_leave(self) -> Carriage:
+        """Read the workspace; whoever cancels need not wait until it is read, and has an empty one then."""
+        loading = asyncio.ensure_future(anyio.to_thread.run_sync(self._load))
+        leaving = asyncio.ensure_future(self._cancelled.wait())
+        try:
+            await asyncio.wait({loading, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            leaving.cancel()
+        if loading.done():
+            return loading.result()
+        loading.add_done_callback(_close_late)
+        return Copy(take_intake(None, self._request.limits))
 
     def _load(self) -> Carriage:
         request = self._request
@@ -283,6 +300,8 @@ class Run:
         """Make the patch, look at the commits, and keep both."""
         harvest = carriage.collect(changes)
         left = [f"A change stayed behind: {reason}" for reason in self._report.left_inside()]
+        if self._report.claim is None and not carriage.intake.mounted:
+            left.append("The container did not get to say that all was sent, so the last changes may be missing.")
         for warning in [*left, *harvest.warnings]:
             self._warn(warning)
         if self._request.changes == "discard":
@@ -359,6 +378,12 @@ class Run:
         event = events.build_event(kind, run_id=self._request.run_id, at=self._report.clock(), **fields)
         self._log.put(event)
         self._keeper.put(event.model_dump(mode="json"))
+
+
+def _close_late(loading: asyncio.Future[Carriage]) -> None:
+    """Let go of a workspace that nobody waited for."""
+    if not loading.cancelled() and loading.exception() is None:
+        threading.Thread(target=loading.result().close, name="langchain-sandbox-close").start()
 
 
 @contextmanager

@@ -88,7 +88,7 @@ def test_a_file_that_only_looks_changed_is_no_change(container: TransferContaine
     with closing(host_side.pack(tmp_path, Limits())) as parcel:
         container.bring_in(parcel)
         container.operate(desk.operations)
-        assert container.take_out(parcel) == Outcome(patch="", paths=[], skipped=[])
+        assert container.take_out(parcel) == Outcome(patch=b"", paths=[], skipped=[])
 
 
 def take_round(container: TransferContainer, parcel: Parcel, case: Case) -> Outcome:
@@ -139,4 +139,4 @@ def apply_with_git(folder: Path, place: Path, outcome: Outcome) -> None:
     if outcome.patch:
         # From the repository's root: in a folder below, git passes over a patch's paths without a word.
         command = ["git", "apply", "--whitespace=nowarn", f"--directory={'/'.join(place.parts)}"]
-        subprocess.run(command, cwd=folder, input=outcome.patch.encode(), check=True)
+        subprocess.run(command, cwd=folder, input=outcome.text.encode(), check=True)

@@ -21,7 +21,7 @@ from traps import (
     use_git,
 )
 
-from langchain_sandbox import Limits, Sandbox, SandboxApplyError, SandboxConfigError, SandboxResult
+from langchain_sandbox import ApplyPolicy, Limits, Sandbox, SandboxApplyError, SandboxConfigError, SandboxResult
 from langchain_sandbox.testing import ScriptedModel
 
 if TYPE_CHECKING:
@@ -169,14 +169,12 @@ def run_agent(workspace: Path, *commands: str, timeout: float = 60, **options: A
 
 
 def apply(result: SandboxResult) -> list[str]:
-    return Sandbox(model="http://127.0.0.1:9/v1").apply(result)
+    return Sandbox(model="http://127.0.0.1:9/v1").apply(result).paths
 
 
 def apply_whatever_it_is(result: SandboxResult) -> list[str]:
     """As a user who was told of the risks and wants it all the same."""
-    from langchain_sandbox import ApplyPolicy  # noqa: PLC0415 - not there yet; the rest can run without it
-
-    return Sandbox(model="http://127.0.0.1:9/v1").apply(result, policy=ApplyPolicy(risky="allow"))
+    return Sandbox(model="http://127.0.0.1:9/v1").apply(result, policy=ApplyPolicy(risky="allow")).paths
 
 
 def written(*places: Path) -> bytes:

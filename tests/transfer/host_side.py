@@ -14,6 +14,7 @@ from langchain_sandbox.config import ApplyPolicy, Limits, Workspace
 from langchain_sandbox.conversation import Conversation
 from langchain_sandbox.report import Report
 from langchain_sandbox.workspace.applying.apply import apply_changes
+from langchain_sandbox.workspace.content import Content, pieces
 from langchain_sandbox.workspace.inbound.intake import Intake, take_intake
 from langchain_sandbox.workspace.outbound.patch import build_patch
 from langchain_sandbox.workspace.outbound.receiver import ChangesReceiver
@@ -47,9 +48,14 @@ class Outcome:
         skipped: What stayed behind, and why.
     """
 
-    patch: str
+    patch: Content
     paths: list[str]
     skipped: list[str]
+
+    @property
+    def text(self) -> str:
+        """The patch, all of it."""
+        return b"".join(pieces(self.patch)).decode()
 
 
 def pack(root: Path, limits: Limits) -> Parcel:
@@ -75,16 +81,13 @@ def settle(parcel: Parcel, receiver: ChangesReceiver, summary: dict[str, Any]) -
     changes = receiver.settle(parcel.intake.snapshot)
     patch = build_patch(parcel.intake.snapshot, changes)
     left = [f"{item['path']!r}: {item['reason']}" for item in summary["skipped"]]
-    try:
-        return Outcome(patch=patch.text, paths=[file.path for file in patch.files], skipped=[*left, *receiver.skipped])
-    finally:
-        patch.close()
+    return Outcome(patch=patch.content, paths=[file.path for file in patch.files], skipped=[*left, *receiver.skipped])
 
 
 def apply(root: Path, outcome: Outcome) -> list[str]:
     """Apply a patch to a tree like the one that was packed, and return the paths that it changed."""
     policy = ApplyPolicy(moved="refuse", risky="allow")
-    return apply_changes(root, outcome.patch.encode(), find_base=lambda _blob: None, policy=policy).paths
+    return apply_changes(root, outcome.patch, find_base=lambda _blob: None, policy=policy).paths
 
 
 def _ignore(*_: object, **__: object) -> None:

@@ -14,6 +14,7 @@ from langchain_sandbox.workspace.applying.branch import find_commit, is_ancestor
 from langchain_sandbox.workspace.applying.delivery import Delivery, plan_delivery
 from langchain_sandbox.workspace.applying.merge import MergePlan, Merger, Side, State, look
 from langchain_sandbox.workspace.applying.record import Record, keep_former, open_content, read_record, write_record
+from langchain_sandbox.workspace.applying.settings import GitSettings
 from langchain_sandbox.workspace.applying.transaction import GitMove, Write, locked, recover_locked, transact_locked
 from langchain_sandbox.workspace.content import Content, Stored, blob_name, pieces, read_start
 from langchain_sandbox.workspace.git import GitError, git, scratch_git, scratch_pipe, scratch_repository
@@ -252,6 +253,7 @@ class _Planner:
         spool: IO[bytes],
         former: Record,
     ) -> None:
+        self._root = root
         self._patch = patch
         self._files = files
         self._find_base = find_base
@@ -338,6 +340,7 @@ class _Planner:
 
     def _refuse_risks(self, bases: dict[str, Side], news: dict[str, Side]) -> None:
         found: list[str] = []
+        settings = GitSettings(self._root)
         for file in self._files:
             base = bases.get(file.old_path) if file.old_path is not None else None
             new = news.get(file.path) if file.kind != "deleted" else None
@@ -352,6 +355,7 @@ class _Planner:
             if file.kind == "renamed" and file.old_path is not None:
                 mode = base.mode if base else None
                 risks += find_risks(file.old_path, mode=None, old_mode=mode, content=b"", old_content=b"", size=0)
+            risks += settings.find_risks(file.path)
             refused = [MEANINGS[risk] for risk in dict.fromkeys(risks) if risk in REFUSED]
             if refused:
                 found.append(f"{clean_name(file.path)} ({'; '.join(refused)})")
