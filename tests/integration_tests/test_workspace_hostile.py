@@ -231,7 +231,8 @@ def test_what_an_agent_lays_does_not_spring_on_the_host(
 
     with pytest.raises(SandboxApplyError) as refusal:
         apply(result)
-    assert ".gitattributes" in str(refusal.value)
+    for name in (".githooks/", ".husky/", ".gitmodules", "links/"):
+        assert name in str(refusal.value)
     assert state_of(target) == before
 
     apply_whatever_it_is(result)
@@ -275,7 +276,7 @@ def test_hooks_that_the_users_git_would_run_are_refused(target: Path, marks: Pat
     assert result.ok, result.ending
     assert not result.applied
     assert all(file.risks for file in result.files)
-    with pytest.raises(SandboxApplyError, match=r"\.githooks/pre-commit"):
+    with pytest.raises(SandboxApplyError, match=r"\.githooks/applypatch-msg"):
         apply(result)
     assert state_of(target) == before
     use_git(target)
@@ -307,7 +308,7 @@ def test_a_link_in_the_users_tree_is_never_written_through(target: Path, canary:
     (target / "out").symlink_to(canary.parent)
     git(target, "add", "out"), git(target, "commit", "-qm", "a link that leads out")
     before, outside = state_of(target), state_of(canary.parent)
-    replace = "rm out; mkdir out; echo evil > out/canary.txt; echo evil > out/new.txt"
+    replace = "rm out; mkdir out; echo evil > out/canary.txt; echo evil > out/new.txt; echo more >> docs/guide.md"
     result = run_agent(target, replace)
     assert result.ok, result.ending
     assert CANARY not in result.model_dump_json()
@@ -398,7 +399,8 @@ def test_nothing_that_a_repository_configures_runs_on_our_account(target: Path, 
     assert "HITS ['ordinary text']" in output
     for name in ("loop", r"caf\xe9", r"new\nline", r"\x1b[31mred", "links/out"):
         assert name in output.replace("\\\\", "\\"), name
-    assert "sub/" not in output
+    assert "sub/file" in output
+    assert "sub/.git" not in output
     assert CANARY not in result.model_dump_json()
     assert apply(result) == ["harmless.txt"]
     assert sprung(marks) == set()
@@ -463,7 +465,7 @@ def _with_submodule(target: Path) -> Path:
     far = make_repository(target.parent / "far", {"far.txt": f"{CANARY}\n"})
     (target / "module").mkdir()
     (target / "module/.git").write_text(f"gitdir: {far}/.git\n")
-    (target / "module/own.txt").write_text(f"{CANARY}\n")
+    (target / "module/own.txt").write_text("not in that repository\n")
     commit = git(far, "rev-parse", "HEAD")
     git(target, "update-index", "--add", "--cacheinfo", f"160000,{commit},module")
     return target
@@ -538,7 +540,7 @@ def test_a_huge_file_is_named_and_nothing_is_started(target: Path) -> None:
     with ScriptedModel([]) as model:
         sandbox = Sandbox(model=model.endpoint, workspace=target)
         began = time.monotonic()
-        with pytest.raises(SandboxConfigError, match=r"huge\.bin.*Limits\.workspace"):
+        with pytest.raises(SandboxConfigError, match=r"Limits\.workspace.*huge\.bin"):
             sandbox.run("Work.")
     assert time.monotonic() - began < 5
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from langchain_sandbox.workspace.outbound.risks import MEANINGS, REFUSED
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
@@ -32,3 +34,11 @@ def test_every_make_target_that_is_named_exists() -> None:
         # Sentences say "make" too; commands stand in backticks or indented.
         named = re.findall(r"(?:`| {4})make ([a-z-]+)", page.read_text())
         assert set(named) <= targets, page.name
+
+
+@pytest.mark.parametrize(("name", "refused"), [("refused", True), ("shown", False)])
+def test_the_risks_that_are_listed_are_those_that_there_are(name: str, refused: bool) -> None:  # noqa: FBT001 - the question
+    page = (ROOT / "docs" / "workspace.md").read_text()
+    rows = page.partition(f"<!-- {name} -->\n")[2].partition(f"<!-- /{name} -->")[0].splitlines()[2:]
+    listed = {risk for risk in MEANINGS if (risk in REFUSED) is refused}
+    assert rows == [f"| `{risk}` | {MEANINGS[risk]} |" for risk in sorted(listed)]

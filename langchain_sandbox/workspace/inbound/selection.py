@@ -128,7 +128,11 @@ def find_repository(root: Path) -> Repository | None:
             )
             raise SandboxConfigError(msg) from error
         return None
-    head = git(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}", check=False).decode("ascii").strip()
+    try:
+        head = git(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}", check=False).decode("ascii").strip()
+    except GitError as error:
+        msg = f"The workspace {root} is a repository that git cannot read: {error}."
+        raise SandboxConfigError(msg) from error
     return Repository(Path(os.fsdecode(top)), os.fsdecode(prefix), head or None)
 
 
