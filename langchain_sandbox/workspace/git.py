@@ -94,7 +94,7 @@ def scratch_pipe(
             watchdog.cancel()
         if child.returncode != 0:
             errors.seek(0)
-            msg = f"git {arguments[0]} failed: {errors.read()[-500:].decode('utf-8', 'replace').strip()}"
+            msg = f"git {_find_verb(arguments)} failed: {errors.read()[-500:].decode('utf-8', 'replace').strip()}"
             raise GitError(msg)
 
 
@@ -125,12 +125,20 @@ def _run(
     except FileNotFoundError as error:
         raise SandboxConfigError(_NO_GIT) from error
     except subprocess.TimeoutExpired as error:
-        msg = f"git {arguments[0]} took longer than {_TIMEOUT:.0f} s"
+        msg = f"git {_find_verb(arguments)} took longer than {_TIMEOUT:.0f} s"
         raise GitError(msg) from error
     if check and done.returncode != 0:
-        msg = f"git {arguments[0]} failed: {done.stderr[-500:].decode('utf-8', 'replace').strip()}"
+        msg = f"git {_find_verb(arguments)} failed: {done.stderr[-500:].decode('utf-8', 'replace').strip()}"
         raise GitError(msg)
     return done.stdout
+
+
+def _find_verb(arguments: Sequence[str]) -> str:
+    """What git was to do, for a message: settings come first."""
+    words = list(arguments)
+    while words[0] == "-c":
+        del words[:2]
+    return words[0]
 
 
 @contextmanager
