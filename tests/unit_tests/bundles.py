@@ -104,6 +104,7 @@ class Inside:
         """The run, with its files as they lie in the agent's repository now."""
         root = self.user / self.prefix
         run = run_on(root, *tell_changes(self.before, files_of(self.repository / self.prefix)))
+        run.record = self.place / "applied"
         run.commits = BundledCommits(bundle=self.bundle(), run_id=RUN_ID, head=self.base, branch=self.branch)
         return run
 
