@@ -8,7 +8,8 @@ import pytest
 
 from langchain_sandbox.config import ApplyPolicy, Limits
 from langchain_sandbox.run_folder import RunFolder
-from langchain_sandbox.workspace.applying.apply import apply_changes, revert_changes
+from langchain_sandbox.workspace.applying.apply import apply_changes
+from langchain_sandbox.workspace.applying.revert import revert_changes
 from langchain_sandbox.workspace.content import Stored, blob_name, read_start
 from langchain_sandbox.workspace.git import GitError, scratch_pipe, scratch_repository
 from langchain_sandbox.workspace.inbound.snapshot import FILE, take_snapshot

@@ -12,7 +12,7 @@ from runs import freeze, git
 
 from langchain_sandbox.errors import SandboxApplyError
 from langchain_sandbox.workspace.applying import tree as tree_module
-from langchain_sandbox.workspace.applying.apply import ApplyReport
+from langchain_sandbox.workspace.applying.told import ApplyReport
 
 MADE = f"sandbox/{RUN_ID}"
 WORK = {"src/new.py": b"x = 1\n", "src/a.py": b"one\n", "readme": None}

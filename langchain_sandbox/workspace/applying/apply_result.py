@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from langchain_sandbox.errors import SandboxApplyError
 from langchain_sandbox.run_folder import RunFolder
-from langchain_sandbox.workspace.applying.apply import ApplyReport, apply_changes, find_in_repository, revert_changes
+from langchain_sandbox.workspace.applying.apply import apply_changes, find_in_repository
 from langchain_sandbox.workspace.applying.delivery import BundledCommits
+from langchain_sandbox.workspace.applying.revert import revert_changes
 from langchain_sandbox.workspace.content import Content, Stored, blob_name, pieces
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from langchain_sandbox.config import ApplyPolicy
     from langchain_sandbox.result import SandboxResult
+    from langchain_sandbox.workspace.applying.told import ApplyReport
 
 logger = logging.getLogger(__name__)
 

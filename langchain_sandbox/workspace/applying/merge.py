@@ -110,6 +110,11 @@ def look(root: Path, path: str, spool: IO[bytes]) -> State | None:
     return State(Seen.of(status), mode, blob_name(content), content)
 
 
+def name_state(here: State | None) -> tuple[int, str] | None:
+    """Git's mode and name of the content; `None` for nothing."""
+    return (here.mode, here.blob) if here is not None else None
+
+
 class Merger:
     """Decides path by path.
 
