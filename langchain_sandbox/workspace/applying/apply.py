@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from langchain_sandbox.errors import SandboxApplyError
 from langchain_sandbox.untrusted import clean_name
 from langchain_sandbox.workspace.applying.delivery import Delivery, plan_delivery
 from langchain_sandbox.workspace.applying.merge import MergePlan, Merger, Side, look, name_state
-from langchain_sandbox.workspace.applying.record import Record, keep_former, read_record, write_record
+from langchain_sandbox.workspace.applying.record import Record, find_folder_bits, keep_former, read_record, write_record
 from langchain_sandbox.workspace.applying.told import ApplyReport, describe_conflicts, name_some
 from langchain_sandbox.workspace.applying.transaction import locked, recover_locked, transact_locked
 from langchain_sandbox.workspace.content import Content, blob_name, pieces, read_start
@@ -24,7 +26,6 @@ from langchain_sandbox.workspace.paths import find_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from langchain_sandbox.config import ApplyPolicy
     from langchain_sandbox.workspace.applying.delivery import BundledCommits
@@ -62,7 +63,9 @@ def apply_changes(
     with locked(root), tempfile.TemporaryFile(prefix="langchain-sandbox-") as spool:
         recover_locked(root)
         kept = read_record(record_in) if record_in is not None else None
-        former = kept if kept is not None and kept.is_of(root) else Record(str(root))
+        former = Record(str(root))
+        if kept is not None and kept.is_of(root):
+            former = replace(kept, root=str(root))
         try:
             files = parse_patch(_lines(patch))
             _check_names(files)
@@ -100,8 +103,13 @@ def _recorded(
         yield
         return
     try:
-        record = Record(former.root, former.paths | keep_former(folder, plan), delivery.move or former.move)
-        record.branch = (delivery.branch, delivery.head) if delivery.branch else former.branch
+        record = Record(
+            former.root,
+            former.paths | keep_former(folder, plan),
+            delivery.move or former.move,
+            (delivery.branch, delivery.head) if delivery.branch else former.branch,
+            former.folders | find_folder_bits(Path(former.root), plan),
+        )
         write_record(folder, record)
     except OSError as error:
         msg = f"The changes cannot be applied: {error}; nothing was changed."

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from langchain_sandbox.errors import SandboxApplyError, SandboxConfigError
 from langchain_sandbox.untrusted import clean_name
 from langchain_sandbox.workspace.applying.branch import find_commit, is_ancestor
 from langchain_sandbox.workspace.applying.merge import look, name_state
-from langchain_sandbox.workspace.applying.record import Record, open_content, read_record, write_record
+from langchain_sandbox.workspace.applying.record import Record, read_content, read_record, write_record
 from langchain_sandbox.workspace.applying.told import ApplyReport, describe_conflicts, name_some
 from langchain_sandbox.workspace.applying.transaction import GitMove, Write, locked, recover_locked, transact_locked
-from langchain_sandbox.workspace.content import Stored, pieces
+from langchain_sandbox.workspace.content import Content, pieces
 from langchain_sandbox.workspace.git import GitError, git
 from langchain_sandbox.workspace.inbound.snapshot import SYMLINK
 
@@ -31,7 +32,6 @@ def revert_changes(root: Path, folder: Path) -> ApplyReport:
     Raises:
         SandboxApplyError: If nothing is known of what it was, or a path has changed since; nothing was changed then.
     """
-    opened: list[Stored] = []
     try:
         with locked(root), tempfile.TemporaryFile(prefix="langchain-sandbox-") as spool:
             recover_locked(root)
@@ -51,29 +51,29 @@ def revert_changes(root: Path, folder: Path) -> ApplyReport:
                 elif before is None:
                     writes.append(Write(path=path, seen=here.seen if here else None, mode=None))
                 else:
-                    opened.append(content := open_content(folder, before[1]))
-                    link = b"".join(pieces(content)) if before[0] == SYMLINK else content
-                    writes.append(
-                        Write(path=path, seen=here.seen if here else None, mode=before[0], content=link, bits=before[2])
-                    )
+                    mode, blob, bits = before
+                    content: Content = read_content(folder, blob, spool)
+                    if mode == SYMLINK:
+                        content = b"".join(pieces(content))
+                    seen = here.seen if here else None
+                    writes.append(Write(path=path, seen=seen, mode=mode, content=content, bits=bits))
             if conflicts:
                 raise SandboxApplyError(describe_conflicts(conflicts))
             _put_back(root, record, writes)
             # Whatever the user makes of the tree from here on is theirs.
-            write_record(folder, Record(record.root))
+            with suppress(OSError):
+                write_record(folder, Record(record.root))
             return ApplyReport(paths=sorted(clean_name(write.path) for write in writes))
     except (OSError, GitError) as error:
         if isinstance(error, SandboxConfigError):
             raise
         msg = f"The changes cannot be reverted: {error}"
         raise SandboxApplyError(msg) from error
-    finally:
-        for each in opened:
-            each.file.close()
 
 
 def _put_back(root: Path, record: Record, writes: list[Write]) -> None:
-    transact_locked(root, writes, move=_find_way_back(root, record.move, writes) if record.move else None)
+    move = _find_way_back(root, record.move, writes) if record.move else None
+    transact_locked(root, writes, move=move, folder_bits=record.folders)
     if record.branch is not None:
         ref, commit = record.branch
         # Only if it is still where we made it, and nobody stands on it.
