@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from langchain_sandbox.result import SandboxResult
     from langchain_sandbox.sandbox import Sandbox
     from langchain_sandbox.tools import SandboxTool
-    from langchain_sandbox.workspace.applying.apply import ApplyReport
+    from langchain_sandbox.workspace.applying.told import ApplyReport
 
 __all__ = [
     "ApplyPolicy",
@@ -47,7 +47,7 @@ __all__ = [
 
 _HOMES = {
     "ApplyPolicy": "config",
-    "ApplyReport": "workspace.applying.apply",
+    "ApplyReport": "workspace.applying.told",
     "Limits": "config",
     "ModelEndpoint": "config",
     "Retention": "config",

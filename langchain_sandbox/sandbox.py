@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from langchain_sandbox.events import SandboxEvent
     from langchain_sandbox.result import SandboxResult
-    from langchain_sandbox.workspace.applying.apply import ApplyReport
+    from langchain_sandbox.workspace.applying.told import ApplyReport
 
 
 class Sandbox:

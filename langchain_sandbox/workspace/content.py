@@ -47,6 +47,14 @@ def pieces(content: Content) -> Iterator[bytes]:
         yield os.pread(descriptor, min(CHUNK, end - start), start)
 
 
+def append(content: Content, into: IO[bytes]) -> Stored:
+    """Copy it to the end of an open file, which has to stay open for as long as the copy is needed."""
+    offset = into.seek(0, os.SEEK_END)
+    into.writelines(pieces(content))
+    into.flush()
+    return Stored(into, offset, measure(content))
+
+
 def read_start(content: Content, limit: int) -> bytes:
     """Its first bytes."""
     if isinstance(content, bytes):

@@ -125,7 +125,7 @@ def scratch_pipe(
             watchdog.cancel()
         if child.returncode != 0:
             errors.seek(0)
-            msg = f"git {arguments[0]} failed: {errors.read()[-500:].decode('utf-8', 'replace').strip()}"
+            msg = f"git {_find_verb(arguments)} failed: {errors.read()[-500:].decode('utf-8', 'replace').strip()}"
             raise GitError(msg)
 
 
@@ -150,12 +150,12 @@ def _run(
         raise SandboxConfigError(_NO_GIT) from error
     with child:
         try:
-            output, errors = _await(child, folder, arguments[0], stdin)
+            output, errors = _await(child, folder, _find_verb(arguments), stdin)
         except BaseException:
             child.kill()
             raise
     if check and child.returncode != 0:
-        msg = f"git {arguments[0]} failed: {errors[-500:].decode('utf-8', 'replace').strip()}"
+        msg = f"git {_find_verb(arguments)} failed: {errors[-500:].decode('utf-8', 'replace').strip()}"
         raise GitError(msg)
     return output
 
@@ -186,6 +186,14 @@ def find_pipe(folder: Path) -> Path | None:
                 if (all_of_it or name in _READ_EVERYWHERE) and stat.S_ISFIFO(path.lstat().st_mode):
                     return path
     return None
+
+
+def _find_verb(arguments: Sequence[str]) -> str:
+    """What git was to do, for a message: settings come first."""
+    words = list(arguments)
+    while words[0] == "-c":
+        del words[:2]
+    return words[0]
 
 
 @contextmanager

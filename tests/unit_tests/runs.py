@@ -11,8 +11,10 @@ from pathlib import Path
 from trees import Tree, put_down, read, tell_changes
 
 from langchain_sandbox.config import ApplyPolicy, Limits
-from langchain_sandbox.workspace.applying.apply import ApplyReport, apply_changes, revert_changes
+from langchain_sandbox.workspace.applying.apply import apply_changes
 from langchain_sandbox.workspace.applying.delivery import BundledCommits
+from langchain_sandbox.workspace.applying.revert import revert_changes
+from langchain_sandbox.workspace.applying.told import ApplyReport
 from langchain_sandbox.workspace.content import pieces
 from langchain_sandbox.workspace.inbound.snapshot import take_snapshot
 from langchain_sandbox.workspace.outbound.changes import Change

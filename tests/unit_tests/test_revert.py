@@ -1,6 +1,7 @@
 """A revert puts the tree back exactly as it was, or touches nothing."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -78,6 +79,31 @@ def test_contents_permissions_links_and_folders_come_back(root: Path, run: Run) 
     assert after["odd"] == (EXECUTABLE, LINES.replace(b"6", b"six"))
     assert not (root / "gone").exists()
     assert run.revert().paths == applied
+    assert look(root) == before
+
+
+def test_a_folder_that_comes_back_is_as_open_as_it_was(root: Path) -> None:
+    (root / "gone").chmod(0o700)
+    (root / "gone/deep").chmod(0o2550)
+    run, before = run_on(root, Change("gone/deep/only", None)), look(root)
+    run.apply()
+    run.revert()
+    assert look(root) == before
+
+
+def test_more_files_than_a_process_may_have_open_come_back(root: Path) -> None:
+    names = [f"many/{number}" for number in range(200)]
+    (root / "many").mkdir()
+    for name in names:
+        (root / name).write_text(f"old {name}\n")
+    run = run_on(root, *(Change(name, FILE, f"new {name}\n".encode()) for name in names))
+    before, limits = look(root), resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, limits[1]))
+    try:
+        run.apply()
+        assert len(run.revert().paths) == len(names)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert look(root) == before
 
 

@@ -726,7 +726,7 @@ HOSTILE: list[Callable[[Path], object]] = [
     lambda staging: change_journal(staging, lambda journal: journal["moves"][0].__setitem__(0, "\ud800")),
     lambda staging: change_journal(staging, lambda journal: journal["moves"][0].__setitem__(1, [0o40755, 0, 0, 0])),
     lambda staging: change_journal(staging, lambda journal: journal["moves"][0].__setitem__(2, 1)),
-    lambda staging: change_journal(staging, lambda journal: journal["made"].append("/outside")),
+    lambda staging: change_journal(staging, lambda journal: journal["made"].append(["/outside", None])),
     lambda staging: change_journal(staging, lambda journal: journal["emptied"].append("..")),
     lambda staging: change_journal(
         staging,

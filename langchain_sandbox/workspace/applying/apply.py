@@ -1,22 +1,22 @@
-"""Puts a result's changes into the user's tree, whole or not at all, and takes them out again."""
+"""Puts a result's changes into the user's tree, whole or not at all."""
 
 from __future__ import annotations
 
-import os
 import tempfile
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import replace
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from langchain_sandbox.errors import SandboxApplyError, SandboxConfigError
+from langchain_sandbox.errors import SandboxApplyError
 from langchain_sandbox.untrusted import clean_name
-from langchain_sandbox.workspace.applying.branch import find_commit, is_ancestor
 from langchain_sandbox.workspace.applying.delivery import Delivery, plan_delivery
-from langchain_sandbox.workspace.applying.merge import MergePlan, Merger, Side, State, look
-from langchain_sandbox.workspace.applying.record import Record, keep_former, open_content, read_record, write_record
+from langchain_sandbox.workspace.applying.merge import MergePlan, Merger, Side, look, name_state
+from langchain_sandbox.workspace.applying.record import Record, find_folder_bits, keep_former, read_record, write_record
 from langchain_sandbox.workspace.applying.settings import GitSettings
-from langchain_sandbox.workspace.applying.transaction import GitMove, Write, locked, recover_locked, transact_locked
-from langchain_sandbox.workspace.content import Content, Stored, blob_name, pieces, read_start
+from langchain_sandbox.workspace.applying.told import ApplyReport, describe_conflicts, name_some
+from langchain_sandbox.workspace.applying.transaction import locked, recover_locked, transact_locked
+from langchain_sandbox.workspace.content import Content, blob_name, pieces, read_start
 from langchain_sandbox.workspace.git import GitError, git, scratch_git, scratch_pipe, scratch_repository
 from langchain_sandbox.workspace.inbound.snapshot import SYMLINK
 from langchain_sandbox.workspace.outbound.objects import read_blobs
@@ -27,32 +27,13 @@ from langchain_sandbox.workspace.paths import find_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from langchain_sandbox.config import ApplyPolicy
     from langchain_sandbox.workspace.applying.delivery import BundledCommits
 
 _GONE = "000000"
-_SHOWN = 5
 _SCANNED = 1024 * 1024
 _LONGEST = 100_000  # more than the longest path that find_fault lets pass, written twice as git writes it
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApplyReport:
-    """What `apply` or `revert` did.
-
-    Args:
-        paths: Paths that were written or deleted; none if all was as it should be already.
-        merged: Those among them that had changed meanwhile, too, and were merged three ways.
-        forwarded: The branch that was moved forward to the commits that the agent made.
-        branch: The branch that was made of these commits, where none could be moved forward.
-    """
-
-    paths: list[str] = field(default_factory=list)
-    merged: list[str] = field(default_factory=list)
-    forwarded: str | None = None
-    branch: str | None = None
 
 
 def apply_changes(
@@ -83,7 +64,9 @@ def apply_changes(
     with locked(root), tempfile.TemporaryFile(prefix="langchain-sandbox-") as spool:
         recover_locked(root)
         kept = read_record(record_in) if record_in is not None else None
-        former = kept if kept is not None and kept.is_of(root) else Record(str(root))
+        former = Record(str(root))
+        if kept is not None and kept.is_of(root):
+            former = replace(kept, root=str(root))
         try:
             files = parse_patch(_lines(patch))
             _check_names(files)
@@ -95,7 +78,7 @@ def apply_changes(
             msg = f"The changes cannot be applied: {error}"
             raise SandboxApplyError(msg) from error
         if plan.conflicts:
-            raise SandboxApplyError(_describe_conflicts(plan.conflicts))
+            raise SandboxApplyError(describe_conflicts(plan.conflicts))
         report = ApplyReport(
             paths=sorted(clean_name(write.path) for write in plan.writes),
             merged=sorted(map(clean_name, plan.merged)),
@@ -106,90 +89,6 @@ def apply_changes(
             with _recorded(record_in, kept, former, plan, delivery):
                 _carry_out(root, plan, delivery)
         return report
-
-
-def revert_changes(root: Path, folder: Path) -> ApplyReport:
-    """Put a tree back as it was before `apply_changes`.
-
-    Args:
-        root: The workspace's folder.
-        folder: What `record_in` was.
-
-    Raises:
-        SandboxApplyError: If nothing is known of what it was, or a path has changed since; nothing was changed then.
-    """
-    opened: list[Stored] = []
-    try:
-        with locked(root), tempfile.TemporaryFile(prefix="langchain-sandbox-") as spool:
-            recover_locked(root)
-            record = read_record(folder)
-            if record is None or not record.is_of(root):
-                elsewhere = f": that is known of {record.root}" if record is not None else ""
-                msg = f"Nothing is known of what {root} was before, so nothing can be put back{elsewhere}."
-                raise SandboxApplyError(msg)
-            writes, conflicts = [], []
-            for path, (before, after) in record.paths.items():
-                here = look(root, path, spool)
-                now = _name_state(here)
-                if now == (before[:2] if before else None):
-                    continue
-                if now != after:
-                    conflicts.append(f"{clean_name(path)}: changed since it was applied")
-                elif before is None:
-                    writes.append(Write(path=path, seen=here.seen if here else None, mode=None))
-                else:
-                    opened.append(content := open_content(folder, before[1]))
-                    link = b"".join(pieces(content)) if before[0] == SYMLINK else content
-                    writes.append(
-                        Write(path=path, seen=here.seen if here else None, mode=before[0], content=link, bits=before[2])
-                    )
-            if conflicts:
-                raise SandboxApplyError(_describe_conflicts(conflicts))
-            _put_back(root, record, writes)
-            # Whatever the user makes of the tree from here on is theirs.
-            write_record(folder, Record(record.root))
-            return ApplyReport(paths=sorted(clean_name(write.path) for write in writes))
-    except (OSError, GitError) as error:
-        if isinstance(error, SandboxConfigError):
-            raise
-        msg = f"The changes cannot be reverted: {error}"
-        raise SandboxApplyError(msg) from error
-    finally:
-        for each in opened:
-            each.file.close()
-
-
-def _put_back(root: Path, record: Record, writes: list[Write]) -> None:
-    transact_locked(root, writes, move=_find_way_back(root, record.move, writes) if record.move else None)
-    if record.branch is not None:
-        ref, commit = record.branch
-        # Only if it is still where we made it, and nobody stands on it.
-        if not git(root, "for-each-ref", "--format=%(worktreepath)", ref).strip():
-            git(root, "update-ref", "-d", ref, commit, check=False)
-
-
-def _find_way_back(root: Path, move: GitMove, writes: list[Write]) -> GitMove | None:
-    """How the branch goes back; `None` if it is not where it was moved to, and that is no matter.
-
-    Raises:
-        SandboxApplyError: If somebody has gone on from there, on the branch or in the index.
-    """
-    here = find_commit(root, move.ref)
-    if here != move.new:
-        if here != move.old and (writes or (here is not None and is_ancestor(root, move.new, here))):
-            msg = f"{move.ref} has moved on since the changes were applied, so nothing was put back."
-            raise SandboxApplyError(msg)
-        return None
-    if os.fsdecode(git(root, "symbolic-ref", "--quiet", "HEAD", check=False)).strip() != move.ref:
-        msg = f"{move.ref} is not checked out any more, so nothing was put back."
-        raise SandboxApplyError(msg)
-    staged = git(root, "diff-index", "--cached", "--name-only", "-z", "--no-renames", move.new, "--").split(b"\0")
-    changed = {line.partition(b"\t")[2] for line in move.index}.intersection(staged)
-    if changed:
-        names = _name_some(sorted(clean_name(os.fsdecode(name)) for name in changed))
-        msg = f"Something else has been staged since the changes were applied, so nothing was put back: {names}."
-        raise SandboxApplyError(msg)
-    return GitMove(ref=move.ref, old=move.new, new=move.old, index=move.former_index, former_index=move.index)
 
 
 @contextmanager
@@ -205,8 +104,13 @@ def _recorded(
         yield
         return
     try:
-        record = Record(former.root, former.paths | keep_former(folder, plan), delivery.move or former.move)
-        record.branch = (delivery.branch, delivery.head) if delivery.branch else former.branch
+        record = Record(
+            former.root,
+            former.paths | keep_former(folder, plan),
+            delivery.move or former.move,
+            (delivery.branch, delivery.head) if delivery.branch else former.branch,
+            former.folders | find_folder_bits(Path(former.root), plan),
+        )
         write_record(folder, record)
     except OSError as error:
         msg = f"The changes cannot be applied: {error}; nothing was changed."
@@ -283,7 +187,7 @@ class _Planner:
         here = self._here[file.path]
         # What was merged is neither as the patch would have it nor as it was, and is all there all the same.
         paths = {file.path, file.old_path or file.path}
-        if all(path in self._left and self._left[path] == _name_state(self._here[path]) for path in paths):
+        if all(path in self._left and self._left[path] == name_state(self._here[path]) for path in paths):
             return True
         if file.kind == "deleted":
             return here is None
@@ -361,7 +265,7 @@ class _Planner:
                 found.append(f"{clean_name(file.path)} ({'; '.join(refused)})")
         if found:
             msg = (
-                f"Not applied, since it would reach further than the project: {_name_some(found)}. Look at these "
+                f"Not applied, since it would reach further than the project: {name_some(found)}. Look at these "
                 'changes, and then allow them with apply(result, policy=ApplyPolicy(risky="allow")).'
             )
             raise SandboxApplyError(msg)
@@ -381,10 +285,6 @@ def _lines(patch: Content) -> Iterator[str]:
         rest = (rest + last[:_LONGEST])[:_LONGEST]
     if rest:
         yield rest.decode("ascii", "replace")
-
-
-def _name_state(here: State | None) -> tuple[int, str] | None:
-    return (here.mode, here.blob) if here is not None else None
 
 
 def _check_names(files: list[PatchedFile]) -> None:
@@ -421,15 +321,6 @@ def _check_states(states: dict[str, tuple[int, str] | None], files: list[Patched
         if not agrees:
             msg = f"the patch does to {clean_name(path)!r} what its headers do not say"
             raise GitError(msg)
-
-
-def _describe_conflicts(conflicts: list[str]) -> str:
-    return f"Nothing was changed, because of conflicts: {_name_some(sorted(conflicts))}."
-
-
-def _name_some(items: list[str]) -> str:
-    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
-    return f"{', '.join(items[:_SHOWN])}{more}"
 
 
 def find_in_repository(root: Path) -> Callable[[str], Content | None]:

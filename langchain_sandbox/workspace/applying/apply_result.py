@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from langchain_sandbox.errors import SandboxApplyError
 from langchain_sandbox.run_folder import RunFolder
-from langchain_sandbox.workspace.applying.apply import ApplyReport, apply_changes, find_in_repository, revert_changes
+from langchain_sandbox.workspace.applying.apply import apply_changes, find_in_repository
 from langchain_sandbox.workspace.applying.delivery import BundledCommits
-from langchain_sandbox.workspace.content import Content, Stored, blob_name, pieces
+from langchain_sandbox.workspace.applying.revert import revert_changes
+from langchain_sandbox.workspace.content import Content, Stored, append, blob_name, pieces
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from langchain_sandbox.config import ApplyPolicy
     from langchain_sandbox.result import SandboxResult
+    from langchain_sandbox.workspace.applying.told import ApplyReport
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +39,7 @@ def apply_result(result: SandboxResult, root: Path, *, policy: ApplyPolicy) -> A
     """
     folder = RunFolder.of(result.run_id)
     with ExitStack() as opened:
+        spool = opened.enter_context(tempfile.TemporaryFile(prefix="langchain-sandbox-"))
         patch = _open_patch(result, folder, opened)
         digest = hashlib.sha256()
         for piece in pieces(patch):
@@ -46,7 +50,7 @@ def apply_result(result: SandboxResult, root: Path, *, policy: ApplyPolicy) -> A
         return apply_changes(
             root,
             patch,
-            find_base=_find_base(root, folder, opened),
+            find_base=_find_base(root, folder, spool),
             policy=policy,
             commits=_find_commits(result, folder, policy),
             record_in=_open_record(folder),
@@ -83,16 +87,16 @@ def _open_patch(result: SandboxResult, folder: RunFolder, opened: ExitStack) -> 
     return Stored(file, 0, path.stat().st_size)
 
 
-def _find_base(root: Path, folder: RunFolder, opened: ExitStack) -> Callable[[str], Content | None]:
+def _find_base(root: Path, folder: RunFolder, spool: IO[bytes]) -> Callable[[str], Content | None]:
     in_repository = find_in_repository(root)
 
     def find(blob: str) -> Content | None:
         try:
-            file = opened.enter_context(folder.base(blob).open("rb"))
+            with folder.base(blob).open("rb") as file:
+                content = append(Stored(file, 0, file.seek(0, 2)), spool)
         except OSError:
             return in_repository(blob)
-        content = Stored(file, 0, file.seek(0, 2))
-        return content if blob_name(content) == blob else None
+        return content if blob_name(content) == blob else in_repository(blob)
 
     return find
 

@@ -134,7 +134,12 @@ def _has(repository: Repository, commit: str) -> bool:
 def _find_ref(root: Path, repository: Repository, waiting: BundledCommits, commits: Commits) -> str | None:
     """The branch that can simply move forward; `None` if there is none."""
     ref = os.fsdecode(git(root, "symbolic-ref", "--quiet", "HEAD", check=False)).strip()
-    if waiting.head is None or repository.head != waiting.head or ref != f"{_BRANCHES}{waiting.branch}":
+    if (
+        waiting.head is None
+        or not commits.forward
+        or repository.head != waiting.head
+        or ref != f"{_BRANCHES}{waiting.branch}"
+    ):
         return None
     paths = [git(root, "rev-parse", "--git-path", name).rstrip(b"\n") for name in _UNFINISHED]
     if any((root / os.fsdecode(path)).exists() for path in paths):

@@ -119,13 +119,14 @@ class Plan:
 
     Args:
         moves: The paths, in the order in which they move; a path's place in it is the name of its staged file.
-        made: Folders that are not there yet, outer ones first.
+        made: Folders that are not there yet, outer ones first, each with its exact permissions; `None` for what the
+            umask gives.
         emptied: Folders that go if they are empty then, inner ones first.
         branch: The branch that moves with them.
     """
 
     moves: tuple[PathMove, ...] = ()
-    made: tuple[str, ...] = ()
+    made: tuple[tuple[str, int | None], ...] = ()
     emptied: tuple[str, ...] = ()
     branch: GitMove | None = None
 
@@ -278,7 +279,7 @@ def _parse(value: Any, device: int) -> tuple[State, int, Plan]:  # noqa: ANN401 
     )
     plan = Plan(
         moves=moves,
-        made=tuple(map(_parse_path, value["made"])),
+        made=tuple((_parse_path(path), None if bits is None else _expect(bits, int)) for path, bits in value["made"]),
         emptied=tuple(map(_parse_path, value["emptied"])),
         branch=_parse_branch(value["branch"]),
     )

@@ -11,7 +11,7 @@ from langchain_sandbox.engine.scratch import scratch_folder
 from langchain_sandbox.untrusted import clean_name
 from langchain_sandbox.workspace.applying.transaction import Seen, Write
 from langchain_sandbox.workspace.applying.tree import fit_bits
-from langchain_sandbox.workspace.content import Content, Stored, blob_name, is_text, pieces
+from langchain_sandbox.workspace.content import CHUNK, Content, Stored, append, blob_name, is_text, pieces
 from langchain_sandbox.workspace.git import GitError, scratch_git
 from langchain_sandbox.workspace.inbound.snapshot import EXECUTABLE, FILE, SYMLINK
 from langchain_sandbox.workspace.paths import parents
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from langchain_sandbox.workspace.outbound.patch_header import PatchedFile
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_CHUNK = 1024 * 1024
 
 GONE = "not there any more"
 _MOVED = "not as when the run began"
@@ -102,12 +101,17 @@ def look(root: Path, path: str, spool: IO[bytes]) -> State | None:
     with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor
         status = os.fstat(descriptor)
         offset = spool.seek(0, os.SEEK_END)
-        while chunk := file.read(_CHUNK):
+        while chunk := file.read(CHUNK):
             spool.write(chunk)
         spool.flush()
     content = Stored(spool, offset, spool.tell() - offset)
     mode = EXECUTABLE if status.st_mode & stat.S_IXUSR else FILE
     return State(Seen.of(status), mode, blob_name(content), content)
+
+
+def name_state(here: State | None) -> tuple[int, str] | None:
+    """Git's mode and name of the content; `None` for nothing."""
+    return (here.mode, here.blob) if here is not None else None
 
 
 class Merger:
@@ -215,12 +219,8 @@ class Merger:
                 scratch_git(folder, "merge-file", "--quiet", "here", "base", "new")
             except GitError:
                 return None  # it ends with the number of conflicts
-            offset = self._spool.seek(0, os.SEEK_END)
             with (folder / "here").open("rb") as file:
-                while chunk := file.read(_CHUNK):
-                    self._spool.write(chunk)
-            self._spool.flush()
-        return Stored(self._spool, offset, self._spool.tell() - offset)
+                return append(Stored(file, 0, file.seek(0, os.SEEK_END)), self._spool)
 
     def _conflict(self, path: str, reason: str) -> None:
         self.plan.conflicts.append(f"{clean_name(path)}: {reason}")

@@ -57,10 +57,10 @@ def go_forward(tree: Tree, plan: Plan) -> None:
         if move.staged is None:
             with naming(move.path):
                 _take(tree, number, move)
-    for folder in plan.made:
+    for folder, bits in plan.made:
         if tree.look(folder) is None:  # if it is a file, placing says so
             with naming(folder):
-                tree.make_folder(folder)
+                tree.make_folder(folder, 0o777 if bits is None else bits | 0o700)
     for number, move in numbered:
         if move.staged is not None:
             with naming(move.path):
@@ -74,10 +74,14 @@ def go_forward(tree: Tree, plan: Plan) -> None:
 
 
 def finish(tree: Tree, plan: Plan) -> None:
-    """Remove the folders that a done transaction left empty."""
+    """Remove the folders that a done transaction left empty, and give those that it made their permissions."""
     for folder in plan.emptied:
         with contextlib.suppress(OSError):
             tree.remove_folder(folder)
+    for folder, bits in reversed(plan.made):
+        if bits is not None:  # not before: it may be a folder that nothing can be put into, or taken out of
+            with contextlib.suppress(OSError):
+                tree.set_folder_bits(folder, bits)
 
 
 def go_back(tree: Tree, plan: Plan) -> Undone:
@@ -92,7 +96,7 @@ def go_back(tree: Tree, plan: Plan) -> Undone:
     for number, move in numbered:
         if move.staged is not None:
             _undo(tree, number, move, undone)
-    for folder in reversed(plan.made):
+    for folder, _ in reversed(plan.made):
         with contextlib.suppress(OSError):
             tree.remove_folder(folder)
     for number, move in numbered:

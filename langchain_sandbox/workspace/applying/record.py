@@ -6,11 +6,12 @@ import json
 import os
 import stat
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 from langchain_sandbox.errors import SandboxApplyError
 from langchain_sandbox.workspace.applying.transaction import GitMove
-from langchain_sandbox.workspace.content import Stored, blob_name, pieces
+from langchain_sandbox.workspace.content import Stored, append, blob_name, pieces
+from langchain_sandbox.workspace.paths import parents
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,12 +39,14 @@ class Record:
         paths: What each path was, and what it was made into.
         move: The branch that moved with them.
         branch: A branch that was made, and its commit.
+        folders: Permissions of folders that may have gone with what was in them.
     """
 
     root: str
     paths: dict[str, tuple[Before, After]] = field(default_factory=dict)
     move: GitMove | None = None
     branch: tuple[str, str] | None = None
+    folders: dict[str, int] = field(default_factory=dict)
 
     def is_of(self, root: Path) -> bool:
         """Whether it is about that tree, or about one that may have become it: nothing is where that was."""
@@ -126,14 +129,26 @@ def keep_changed(folder: Path, changes: Sequence[Change], snapshot: Snapshot) ->
     return paths
 
 
-def open_content(folder: Path, name: str) -> Stored:
-    """A kept content; whoever opens it closes its file.
+def find_folder_bits(root: Path, plan: MergePlan) -> dict[str, int]:
+    """The permissions of folders that may go when what is in them is deleted.
+
+    Args:
+        root: The tree.
+        plan: What is about to be written.
+    """
+    above = {folder for write in plan.writes if write.mode is None for folder in parents(write.path)}
+    found = {folder: os.lstat(os.path.join(root, folder)).st_mode for folder in above}  # noqa: PTH118 - any bytes
+    return {folder: stat.S_IMODE(mode) for folder, mode in found.items() if stat.S_ISDIR(mode)}
+
+
+def read_content(folder: Path, name: str, into: IO[bytes]) -> Stored:
+    """Copy a kept content to the end of an open file: there may be more of them than a process may have files open.
 
     Raises:
         OSError: If it is not there.
     """
-    file = (folder / name).open("rb")
-    return Stored(file, 0, os.fstat(file.fileno()).st_size)
+    with (folder / name).open("rb") as file:
+        return append(Stored(file, 0, os.fstat(file.fileno()).st_size), into)
 
 
 def _build(record: Record) -> dict[str, Any]:
@@ -142,6 +157,7 @@ def _build(record: Record) -> dict[str, Any]:
         "root": record.root,
         "paths": record.paths,
         "branch": record.branch,
+        "folders": record.folders,
         "move": move
         and {
             "ref": move.ref,
@@ -167,6 +183,7 @@ def _parse(value: Mapping[str, Any]) -> Record:
             former_index=[os.fsencode(line) for line in move["former_index"]],
         ),
         branch=branch and (branch[0], branch[1]),
+        folders=dict(value["folders"]),
     )
 
 

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, NoReturn
 
@@ -32,7 +32,7 @@ from langchain_sandbox.workspace.inbound.snapshot import EXECUTABLE, FILE, SYMLI
 from langchain_sandbox.workspace.paths import STAGING, parents
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 _SHOWN = 5
 
@@ -58,13 +58,14 @@ class Write:
     bits: int | None = None
 
 
-def stage(tree: Tree, writes: Sequence[Write], branch: GitMove | None) -> Plan:
+def stage(tree: Tree, writes: Sequence[Write], branch: GitMove | None, folder_bits: Mapping[str, int]) -> Plan:
     """Check everything, write everything new into the staging folder, and commit to it.
 
     Args:
         tree: The tree; it has no staging folder.
         writes: What is to be there.
         branch: What is to move with it.
+        folder_bits: Exact permissions of folders, where they have to be made.
 
     Raises:
         SandboxApplyError: If something is not as it has to be. Then, as after any other error, there is no staging
@@ -86,7 +87,7 @@ def stage(tree: Tree, writes: Sequence[Write], branch: GitMove | None) -> Plan:
         _check_places(tree, writes, look)
         if branch is not None:
             _check_branch(tree, branch)
-        plan = _write_all(tree, writes, folders, look, branch)
+        plan = replace(_write_all(tree, writes, folders, look, folder_bits), branch=branch)
         commit(tree, plan)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -174,7 +175,7 @@ def _write_all(
     writes: Sequence[Write],
     folders: set[str],
     look: Callable[[str], os.stat_result | None],
-    branch: GitMove | None,
+    folder_bits: Mapping[str, int],
 ) -> Plan:
     """Write the new contents, and say what is to be done with them."""
     # What is deleted goes before what may take its place.
@@ -194,9 +195,8 @@ def _write_all(
     }
     return Plan(
         moves=tuple(moves),
-        made=tuple(sorted(folder for folder in above_put if not _is_folder(look(folder)))),
+        made=tuple((folder, folder_bits.get(folder)) for folder in sorted(above_put) if not _is_folder(look(folder))),
         emptied=tuple(sorted(emptied, reverse=True)),
-        branch=branch,
     )
 
 

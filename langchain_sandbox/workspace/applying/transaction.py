@@ -14,6 +14,7 @@ import fcntl
 import os
 import time
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from langchain_sandbox.errors import SandboxApplyError, SandboxConfigError
@@ -35,7 +36,7 @@ from langchain_sandbox.workspace.git import GitError
 from langchain_sandbox.workspace.paths import STAGING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 __all__ = [
@@ -150,8 +151,20 @@ def recover_locked(root: Path) -> Literal["finished", "rolled back"] | None:
         raise SandboxApplyError(msg) from error
 
 
-def transact_locked(root: Path, writes: Sequence[Write], *, move: GitMove | None = None) -> None:
+def transact_locked(
+    root: Path,
+    writes: Sequence[Write],
+    *,
+    move: GitMove | None = None,
+    folder_bits: Mapping[str, int] = MappingProxyType({}),
+) -> None:
     """The same as `transact`, for a caller who has the lock.
+
+    Args:
+        root: The tree's folder.
+        writes: What is to be there.
+        move: A branch that goes with them.
+        folder_bits: Exact permissions of folders, where they have to be made.
 
     Raises:
         SandboxApplyError: As `transact`.
@@ -161,7 +174,7 @@ def transact_locked(root: Path, writes: Sequence[Write], *, move: GitMove | None
         return
     try:
         with Tree(root) as tree:
-            _carry_out(tree, stage(tree, writes, move))
+            _carry_out(tree, stage(tree, writes, move, folder_bits))
     except (OSError, ValueError, GitError) as error:
         if isinstance(error, SandboxConfigError):
             raise

@@ -139,6 +139,16 @@ class Tree:
             _step(f"mkdir {path}")
             os.mkdir(name, bits, dir_fd=folder)
 
+    def set_folder_bits(self, path: str, bits: int) -> None:
+        """Give a folder its permissions."""
+        with self._at(path) as (name, above):
+            folder = os.open(name, os.O_RDONLY | _FOLDER, dir_fd=above)
+        try:
+            _step(f"chmod {path}")
+            os.fchmod(folder, bits & 0o7777)
+        finally:
+            os.close(folder)
+
     def create(self, path: str, content: Content, *, mode: int, bits: int | None, like: os.stat_result | None) -> None:
         """Write a new file.
 

@@ -1,7 +1,7 @@
 """Commits out of a container: read in quarantine, checked, and only then let into the user's repository.
 
 They come as a bundle. Git reads it into a scratch repository of our own, which sees the user's objects and nothing
-else of the user's, and checks every object on the way. What the commits change is then looked at path by path, as the
+else of the user's, and checks every object there. What the commits change is then looked at path by path, as the
 files are that come out of a container. The user's repository gets objects from the bundle, and a reference to them;
 none of its hooks runs, and nothing is ever forced.
 """
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from langchain_sandbox.untrusted import clean_name, clean_text
-from langchain_sandbox.workspace.content import read_start
+from langchain_sandbox.workspace.content import Content, measure, read_start
 from langchain_sandbox.workspace.git import (
     GitError,
     find_git_path,
@@ -33,6 +33,7 @@ from langchain_sandbox.workspace.paths import (
     find_git_folders,
     find_link_fault,
     is_masked,
+    parents,
 )
 
 if TYPE_CHECKING:
@@ -43,10 +44,12 @@ if TYPE_CHECKING:
 
 _GITLINK = 0o160000
 _GONE = 0
+_EMPTY = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"  # git's name for the tree without anything
 _NEW = "refs/new"
 _HEAD = f"{_NEW}/HEAD"
 _MAX_COMMITS = 1_000
 _MAX_PATHS = 100_000
+_MAX_BYTES = 1024 * 1024 * 1024
 _MAX_SUBJECT = 500
 _MAX_NAME = 200
 _MAX_LINK = 5_000
@@ -94,6 +97,7 @@ class Commits:
         commits: The new ones that lead to it, oldest first.
         index: What they change in all: each path with its mode and the name of its content, `None` if it is gone.
         former: The same before.
+        forward: Whether they all follow the commit that the container began with: nothing of the user's is left out.
         branches: Other branches with new commits, which are not in `commits`.
     """
 
@@ -101,6 +105,7 @@ class Commits:
     commits: list[Commit]
     index: dict[str, tuple[int, str] | None]
     former: dict[str, tuple[int, str] | None]
+    forward: bool
     branches: list[str] = field(default_factory=list)
 
 
@@ -123,7 +128,7 @@ def read_commits(bundle: Path, repository: Repository) -> Commits:
             msg = f"there are {len(listed)}, and at most {_MAX_COMMITS} are taken over"
             raise CommitsError(msg)
         described = _describe(scratch, head, since)
-        risks = _check_paths(scratch, listed, repository.prefix)
+        risks = _check_paths(scratch, listed, repository)
         commits = [
             Commit(
                 id=commit,
@@ -137,7 +142,13 @@ def read_commits(bundle: Path, repository: Repository) -> Commits:
         ]
         index, former = _compare(scratch, repository.head, head)
         return Commits(
-            head=head, commits=commits, index=index, former=former, branches=_find_branches(scratch, head, since)
+            head=head,
+            commits=commits,
+            index=index,
+            former=former,
+            forward=not repository.head
+            or not scratch_git(scratch, "rev-list", "--max-count=1", repository.head, "--not", head).strip(),
+            branches=_find_branches(scratch, head, since),
         )
 
 
@@ -172,6 +183,9 @@ def _quarantine(bundle: Path, repository: Repository) -> Iterator[Path]:
             (scratch / "shallow").write_bytes(shallow.read_bytes())
         refs = (f"+HEAD:{_HEAD}", f"+refs/heads/*:{_NEW}/heads/*")
         scratch_git(scratch, *_SAFE, *_FETCH, str(bundle.absolute()), *refs)
+        # Before git 2.46 fetching from a bundle checks nothing, whatever the settings say.
+        for pack in (scratch / "objects" / "pack").glob("*.pack"):
+            scratch_git(scratch, *_SAFE, "index-pack", "--strict=badFilemode=error", "-o", "checked", str(pack))
         yield scratch
 
 
@@ -180,7 +194,7 @@ def _describe(scratch: Path, head: str, since: list[str]) -> dict[str, list[str]
     return {told[at]: told[at + 1 : at + 5] for at in range(0, len(told) - 4, 5)}
 
 
-def _check_paths(scratch: Path, listed: list[str], prefix: str) -> dict[str, list[Risk]]:
+def _check_paths(scratch: Path, listed: list[str], repository: Repository) -> dict[str, list[Risk]]:
     """Look at every path that every commit changes, and return what each commit is to be looked at twice for."""
     feed = "".join(f"{commit}\n" for commit in listed).encode("ascii")
     options = ("--stdin", "-r", "-z", "-m", "--root", "--raw", "--no-renames", "--abbrev=40")
@@ -197,30 +211,48 @@ def _check_paths(scratch: Path, listed: list[str], prefix: str) -> dict[str, lis
         if len(changed) > _MAX_PATHS:
             msg = f"they change more than {_MAX_PATHS} paths"
             raise CommitsError(msg)
-    with tempfile.TemporaryFile(prefix="langchain-sandbox-") as file:
-        sides = ((each.mode, each.blob) for each in changed), ((each.old_mode, each.old_blob) for each in changed)
-        plain = {blob for side in sides for mode, blob in side if mode not in {_GONE, _GITLINK}}
-        contents = {name: read_start(stored, _SCANNED) for name, stored in read_blobs(scratch, plain, file).items()}
-    repositories = find_git_folders(each.path for each in changed if each.mode)
+    sides = ((each.mode, each.blob) for each in changed), ((each.old_mode, each.old_blob) for each in changed)
+    plain = {blob for side in sides for mode, blob in side if mode not in {_GONE, _GITLINK}}
+    _check_size(scratch, plain)
     risks: dict[str, set[Risk]] = {}
-    for each in changed:
-        content = contents.get(each.blob, b"") if each.mode else b""
-        fault = _find_fault(each.path, each.mode, content, prefix) if each.mode else None
-        if fault is None and each.mode and belongs_to_git_folder(each.path, repositories):
-            fault = "git would take its folder for a repository"
-        if fault is not None:
-            msg = f"{each.commit[:12]} changes {clean_name(each.path)[:_MAX_NAME]!r}: {fault}"
-            raise CommitsError(msg)
-        found = find_risks(
-            each.path,
-            mode=each.mode or None,
-            old_mode=each.old_mode or None,
-            content=content,
-            old_content=contents.get(each.old_blob, b""),
-            size=len(content),
-        )
-        risks.setdefault(each.commit, set()).update(found)
+    folders = find_git_folders(_list_names(scratch, repository.head, changed))
+    with tempfile.TemporaryFile(prefix="langchain-sandbox-") as file:
+        contents: dict[str, Content] = {**read_blobs(scratch, plain, file)}
+        for each in changed:
+            content = contents.get(each.blob, b"")
+            start = read_start(content, _SCANNED)
+            fault = _find_fault(each.path, each.mode, start, repository.prefix) if each.mode else None
+            if fault is None and each.mode and belongs_to_git_folder(each.path, folders):
+                fault = "git would take its folder for a repository"
+            if fault is not None:
+                msg = f"{each.commit[:12]} changes {clean_name(each.path)[:_MAX_NAME]!r}: {fault}"
+                raise CommitsError(msg)
+            found = find_risks(
+                each.path,
+                mode=each.mode or None,
+                old_mode=each.old_mode or None,
+                content=start,
+                old_content=read_start(contents.get(each.old_blob, b""), _SCANNED),
+                size=measure(content),
+            )
+            risks.setdefault(each.commit, set()).update(found)
     return {commit: sorted(found) for commit, found in risks.items()}
+
+
+def _check_size(scratch: Path, blobs: set[str]) -> None:
+    """See that the contents fit on a disk: a small bundle may hold any number of zeros."""
+    feed = "".join(f"{blob}\n" for blob in blobs).encode("ascii")
+    sizes = scratch_git(scratch, "cat-file", "--batch-check=%(objectsize)", "--buffer", stdin=feed).split(b"\n")
+    if sum(int(size) for size in sizes if size.isdigit()) > _MAX_BYTES:
+        msg = f"the files that they change hold more than {_MAX_BYTES} bytes"
+        raise CommitsError(msg)
+
+
+def _list_names(scratch: Path, base: str | None, changed: list[_Change]) -> set[str]:
+    """Files, links and folders that were there or come with one of the commits."""
+    there = os.fsdecode(scratch_git(scratch, "ls-tree", "-r", "-z", "--name-only", base)).split("\0") if base else ()
+    files = {path for path in there if path} | {each.path for each in changed if each.mode}
+    return files | {folder for path in files for folder in parents(path)}
 
 
 def _find_fault(path: str, mode: int, content: bytes, prefix: str) -> str | None:
@@ -242,8 +274,7 @@ _Index = dict[str, tuple[int, str] | None]
 def _compare(scratch: Path, base: str | None, head: str) -> tuple[_Index, _Index]:
     """What the commits change in all: after, and before."""
     options = ("-r", "-z", "--raw", "--no-renames", "--abbrev=40", "--no-commit-id")
-    sides = [base, head] if base else ["--root", head]
-    fields = iter(os.fsdecode(scratch_git(scratch, "diff-tree", *options, *sides)).split("\0"))
+    fields = iter(os.fsdecode(scratch_git(scratch, "diff-tree", *options, base or _EMPTY, head)).split("\0"))
     after: _Index = {}
     before: _Index = {}
     for item in fields:
@@ -257,10 +288,10 @@ def _compare(scratch: Path, base: str | None, head: str) -> tuple[_Index, _Index
 
 def _find_branches(scratch: Path, head: str, since: list[str]) -> list[str]:
     """Other branches that have commits which the one that was checked out has not."""
-    listed = scratch_git(scratch, "for-each-ref", "--format=%(refname)", f"{_NEW}/heads").decode("utf-8", "replace")
+    listed = os.fsdecode(scratch_git(scratch, "for-each-ref", "--format=%(refname)", f"{_NEW}/heads"))
     found = []
-    for ref in listed.split():
+    for ref in filter(None, listed.split("\n")):  # some names hold what else Python splits lines and words at
         count = scratch_git(scratch, "rev-list", "--count", ref, "--not", head, *since[1:])
         if count.strip() != b"0":
-            found.append(clean_text(ref.removeprefix(f"{_NEW}/heads/"), _MAX_NAME))
+            found.append(clean_name(ref.removeprefix(f"{_NEW}/heads/"))[:_MAX_NAME])
     return found
