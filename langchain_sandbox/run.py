@@ -133,7 +133,7 @@ class Run:
 
     def _open_folder(self) -> None:
         """Make the folder in which the run is kept; where that is not possible, the run goes on without."""
-        if not self._request.retention.runs:
+        if not self._request.retention.keeps:
             return
         folder = RunFolder.of(self._request.run_id)
         try:
@@ -361,7 +361,7 @@ class Run:
         self._flush_events()
         try:
             self._folder.finish(result.model_dump(mode="json"))
-            sweep_runs(self._request.retention)
+            sweep_runs(self._request.retention, latest=self._request.run_id)
         except OSError as error:
             self._logger.warning("[%s] the result is not kept: %s", self._request.run_id, error)
 
