@@ -118,6 +118,9 @@ def take_history(selection: Selection, *, depth: int, room: int) -> History | No
     if git(root, "rev-parse", "--show-object-format").strip() != b"sha1":
         msg = "its names are SHA-256, and only SHA-1 is supported"
         raise GitError(msg)
+    if repository.head is None and git(root, "rev-parse", "--verify", "--quiet", "HEAD", check=False):
+        msg = "the commit that HEAD names is not there"
+        raise GitError(msg)
     # Not its short form: that is longer where a tag has the same name.
     ref = os.fsdecode(git(root, "symbolic-ref", "--quiet", "HEAD", check=False)).strip()
     settings = _read_settings(root)
