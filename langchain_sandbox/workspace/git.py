@@ -94,7 +94,8 @@ def scratch_pipe(
             watchdog.cancel()
         if child.returncode != 0:
             errors.seek(0)
-            msg = f"git {arguments[0]} failed: {errors.read()[-500:].decode('utf-8', 'replace').strip()}"
+            words = errors.read()[-500:].decode("utf-8", "replace").strip()
+            msg = f"git {_find_command(arguments)} failed: {words}"
             raise GitError(msg)
 
 
@@ -125,12 +126,20 @@ def _run(
     except FileNotFoundError as error:
         raise SandboxConfigError(_NO_GIT) from error
     except subprocess.TimeoutExpired as error:
-        msg = f"git {arguments[0]} took longer than {_TIMEOUT:.0f} s"
+        msg = f"git {_find_command(arguments)} took longer than {_TIMEOUT:.0f} s"
         raise GitError(msg) from error
     if check and done.returncode != 0:
-        msg = f"git {arguments[0]} failed: {done.stderr[-500:].decode('utf-8', 'replace').strip()}"
+        msg = f"git {_find_command(arguments)} failed: {done.stderr[-500:].decode('utf-8', 'replace').strip()}"
         raise GitError(msg)
     return done.stdout
+
+
+def _find_command(arguments: Sequence[str]) -> str:
+    """The command's name, behind the settings that it gets."""
+    at = 0
+    while arguments[at] == "-c":
+        at += 2
+    return arguments[at]
 
 
 @contextmanager
