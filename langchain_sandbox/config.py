@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
@@ -140,13 +141,12 @@ class Workspace:
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", _parse_folder(self.path))
         for name in ("include", "exclude"):
-            object.__setattr__(self, name, _parse_patterns(name, getattr(self, name)))
+            object.__setattr__(self, name, _parse_patterns(f"Workspace.{name}", getattr(self, name)))
         if isinstance(self.history, bool) or not isinstance(self.history, int) or self.history < 0:
             msg = f"Workspace.history is a number of commits, 0 for none, not {self.history!r}."
             raise SandboxConfigError(msg)
         if self.mode not in get_args(WorkspaceMode):
-            msg = f"Workspace.mode is one of {', '.join(get_args(WorkspaceMode))}, not {self.mode!r}."
-            raise SandboxConfigError(msg)
+            raise SandboxConfigError(_describe_modes("Workspace.mode", self.mode))
 
     @classmethod
     def of(cls, value: Self | str | os.PathLike[str], environ: Mapping[str, str] | None = None) -> Self:
@@ -166,12 +166,18 @@ class Workspace:
         if history and not history.isdecimal():
             msg = f"SANDBOX_WORKSPACE_HISTORY is a number of commits, 0 for none, not {history!r}."
             raise SandboxConfigError(msg)
+        mode = environ.get("SANDBOX_WORKSPACE_MODE", "").strip() or "copy"
+        if mode not in get_args(WorkspaceMode):
+            raise SandboxConfigError(_describe_modes("SANDBOX_WORKSPACE_MODE", mode))
+        patterns = {
+            name: _parse_patterns(variable, _split_patterns(environ.get(variable, "")))
+            for name, variable in (("include", "SANDBOX_WORKSPACE_INCLUDE"), ("exclude", "SANDBOX_WORKSPACE_EXCLUDE"))
+        }
         return cls(
             value,  # type: ignore[arg-type]
-            include=_split_patterns(environ.get("SANDBOX_WORKSPACE_INCLUDE", "")),
-            exclude=_split_patterns(environ.get("SANDBOX_WORKSPACE_EXCLUDE", "")),
+            **patterns,
             history=int(history) if history else DEFAULT_HISTORY,
-            mode=environ.get("SANDBOX_WORKSPACE_MODE", "").strip() or "copy",  # type: ignore[arg-type]
+            mode=mode,  # type: ignore[arg-type]
         )
 
 
@@ -294,9 +300,11 @@ class Retention:
     What is kept of a run makes its changes mergeable, revertible, and applicable by another process.
 
     Args:
-        runs: How many runs; 0 keeps nothing, and long patches are part of the result then.
+        runs: How many runs. Where this or one of the others is 0, nothing is kept, and long patches are part of the
+            result.
         days: For how long.
-        size: For all together, in bytes, or text such as `"2g"`.
+        size: For all together, in bytes, or text such as `"2g"`; the run that ended last is kept also where it has
+            more.
 
     Raises:
         SandboxConfigError: If a value is negative or cannot be read.
@@ -310,9 +318,16 @@ class Retention:
         object.__setattr__(self, "size", _parse_bytes("Retention.size", self.size))
         for item in fields(self):
             value = getattr(self, item.name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-                msg = f"Retention.{item.name} is a number that is not negative, not {value!r}."
+            kind = int if item.name == "runs" else int | float
+            if isinstance(value, bool) or not isinstance(value, kind) or not 0 <= value < math.inf:
+                number = "whole number" if item.name == "runs" else "number"
+                msg = f"Retention.{item.name} is a {number} that is not negative, not {value!r}."
                 raise SandboxConfigError(msg)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether anything is kept at all."""
+        return bool(self.runs and self.days and self.room)
 
     @property
     def room(self) -> int:
@@ -361,16 +376,20 @@ def _split_patterns(text: str) -> list[str]:
     return [part.strip() for part in re.split(r"[\n,]", text) if part.strip()]
 
 
+def _describe_modes(name: str, value: object) -> str:
+    return f"{name} is one of {', '.join(get_args(WorkspaceMode))}, not {value!r}."
+
+
 def _parse_patterns(name: str, values: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(values, str):
-        msg = f"Workspace.{name} is a list of patterns; write [{values!r}]."
+    if isinstance(values, str | bytes | os.PathLike) or not isinstance(values, Iterable):
+        msg = f"{name} is a list of patterns; write [{str(values)!r}]."
         raise SandboxConfigError(msg)
     patterns = []
     for value in values:
-        pattern = os.fspath(value)
-        plain = pattern.removeprefix("./").rstrip("/")
+        pattern = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+        plain = pattern.removeprefix("./").rstrip("/") if isinstance(pattern, str) else ""
         if not plain or "\0" in plain or plain.startswith("/") or ".." in plain.split("/"):
-            msg = f"Workspace.{name}: {pattern!r} is not a path or pattern below the workspace's folder."
+            msg = f"{name}: {value!r} is not a path or pattern below the workspace's folder."
             raise SandboxConfigError(msg)
         patterns.append(plain)
     return tuple(patterns)

@@ -21,7 +21,7 @@ class Keeper:
 
     Args:
         run_id: The run's name.
-        retention: How much is kept; with no run at all, nothing is.
+        retention: How much is kept.
         warn: Called with what a user should know.
     """
 
@@ -35,7 +35,7 @@ class Keeper:
 
     def open(self) -> None:
         """Make the folder."""
-        if not self._retention.runs:
+        if not self._retention.keeps:
             return
         folder = RunFolder.of(self._run_id)
         try:
@@ -90,6 +90,6 @@ class Keeper:
             return
         try:
             self.folder.finish(fields)
-            sweep_runs(self._retention)
+            sweep_runs(self._retention, latest=self._run_id)
         except OSError as error:
             logger.warning("[%s] the result is not kept: %s", self._run_id, error)

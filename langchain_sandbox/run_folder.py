@@ -18,6 +18,7 @@ import json
 import os
 import re
 import shutil
+import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ def state_folder() -> Path:
     """Where runs are kept: `SANDBOX_STATE_DIR`, else the user's state folder."""
     chosen = os.environ.get("SANDBOX_STATE_DIR")
     if chosen:
-        return Path(chosen).expanduser()
+        return Path(chosen).expanduser().absolute()
     base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(base) / "langchain-sandbox"
 
@@ -120,14 +121,16 @@ class EventFile:
         self._path = folder.events
         self._lines: list[dict[str, Any]] = []
         self._left = _MAX_EVENTS
+        self._lock = threading.Lock()  # `flush` is called in another thread
 
     def put(self, event: dict[str, Any]) -> None:
         """Take an event; pieces of a text that follow each other become one."""
-        last = self._lines[-1] if self._lines else None
-        if last is not None and event.get("type") == last.get("type") == "text":
-            last["text"] += event["text"]
-        else:
-            self._lines.append(event)
+        with self._lock:
+            last = self._lines[-1] if self._lines else None
+            if last is not None and event.get("type") == last.get("type") == "text":
+                last["text"] += event["text"]
+            else:
+                self._lines.append(event)
 
     def flush(self) -> None:
         """Write what has come since the last time.
@@ -135,7 +138,8 @@ class EventFile:
         Raises:
             OSError: If it cannot be written.
         """
-        lines, self._lines = self._lines, []
+        with self._lock:
+            lines, self._lines = self._lines, []
         text = "".join(f"{json.dumps(line)}\n" for line in lines)
         if text and len(text) <= self._left:
             self._left -= len(text)
@@ -143,24 +147,27 @@ class EventFile:
                 file.write(text)
 
 
-def sweep_runs(retention: Retention) -> list[str]:
+def sweep_runs(retention: Retention, *, latest: str) -> list[str]:
     """Remove the folders of runs that are too old or too many, and return the runs' names.
 
     Those of runs that a living process works on stay.
 
     Args:
         retention: What to keep.
+        latest: The run that has just ended; it stays however much it has, since its result refers to its folder.
     """
     folders = []
     with suppress(OSError):
         folders = [entry for entry in os.scandir(state_folder() / "runs") if _RUN_ID.fullmatch(entry.name)]
-    found = sorted(((_last_change(folder), folder.name, folder.path) for folder in folders), reverse=True)
+    found = sorted(((f.name == latest, _last_change(f), f.name, f.path) for f in folders), reverse=True)
     room, kept, removed = retention.room, 0, []
-    for at, name, path in found:
+    for is_latest, at, name, path in found:
         if _is_owned(Path(path)):
             continue
         room -= _measure(path)
         kept += 1
+        if is_latest:
+            continue
         if kept > retention.runs or room < 0 or time.time() - at > retention.days * _DAY:
             shutil.rmtree(path, ignore_errors=True)
             removed.append(name)

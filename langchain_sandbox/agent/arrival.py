@@ -59,6 +59,12 @@ class Arrival:
             stream.put(event)
 
     @property
+    def prefix(self) -> str:
+        """Where the files lie in the repository: empty for its root, else such as `packages/a/`."""
+        path = os.path.relpath(self.folder, REPOSITORY)
+        return "" if path == "." else f"{path}/"
+
+    @property
     def complete(self) -> bool:
         """Whether all of it is in place."""
         return self._done.is_set() and self._error is None
@@ -92,8 +98,7 @@ class Arrival:
                 self._store(FileStream.PACK_INDEX, f"{folder}/{git['pack']}.idx")
             looking.join()
             if git is not None:
-                prefix = os.path.relpath(self.folder, REPOSITORY)
-                restore_git(git, self.manifest, prefix="" if prefix == "." else f"{prefix}/")
+                restore_git(git, self.manifest, prefix=self.prefix)
                 self.nested = [str(path) for path in git["nested"]]
                 self.base = git["head"]
         except (OSError, KeyError, TypeError, ValueError) as error:

@@ -51,6 +51,7 @@ class Departure:
         self._limit = self._ahead = limit
         self._sent: dict[str, tuple[int, ...] | None] = {}  # as which it went; None: as deleted
         self._sizes: dict[str, int] = {}
+        self._total = 0  # of these sizes
         self._streams = itertools.count(FileStream.FIRST_CHANGE)
         self._lock = threading.Lock()
         self._over = False
@@ -95,16 +96,14 @@ class Departure:
         change = _describe(self._arrival.folder, path, before)
         reason: str | None = change.pop("skipped", None) if change is not None else None
         if change is None or reason is not None:
-            if path in self._sent:
-                self._tell(path, {"kind": "unchanged"})
-                del self._sent[path]
-                self._sizes.pop(path, None)
+            self._take_back(path)
             return reason
         now = change.pop("fingerprint", None)
         if path in self._sent and self._sent[path] == now:
             return None
         size = change.get("size", 0)
-        if size > self._limit - sum(self._sizes.values()) + self._sizes.get(path, 0):
+        if size > self._limit - self._total + self._sizes.get(path, 0):
+            self._take_back(path)
             return "over the limit for changes"
         if not self._over:
             if size > self._ahead:
@@ -113,10 +112,19 @@ class Departure:
         try:
             self._tell(path, change)
         except OSError as error:
+            self._take_back(path)
             return error.strerror or "unreadable"
         self._sent[path] = now
+        self._total += size - self._sizes.get(path, 0)
         self._sizes[path] = size
         return None
+
+    def _take_back(self, path: str) -> None:
+        """Have the host forget what it was sent of a path: it is not what the file came to."""
+        if path in self._sent:
+            self._tell(path, {"kind": "unchanged"})
+            del self._sent[path]
+            self._total -= self._sizes.pop(path, 0)
 
     def _tell(self, path: str, change: dict[str, Any]) -> None:
         """Send one change.
@@ -145,15 +153,18 @@ class Departure:
         try:
             command = [*_GIT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
             # The agent may have laid a pipe where git reads a file; nobody is left to write into it.
-            output = children.run(command, cwd=folder, env=tool_environment(), timeout=_LISTING_LIMIT)
-            listed = {os.fsdecode(name) for name in output.split(b"\0") if name}
+            # From the root, also for a folder: in one, git passes over what a .gitignore above says that is not there.
+            output = children.run(command, cwd=REPOSITORY, env=tool_environment(), timeout=_LISTING_LIMIT)
+            prefix = self._arrival.prefix
+            names = (os.fsdecode(name) for name in output.split(b"\0") if name)
+            listed = {name.removeprefix(prefix) for name in names if name.startswith(prefix)}
         except OSError:
             if not self._over:
                 raise
             listed = set(_walk(folder, ""))  # the agent broke its own git; better too much than nothing
         for name in listed:
             # A repository inside the repository is listed as one folder.
-            found.update(_walk(folder, name.rstrip("/")) if name.endswith("/") else (name,))
+            found.update((name,) if name and not name.endswith("/") else _walk(folder, name.rstrip("/")))
         for nested in self._arrival.nested:
             found.update(_list_nested(folder, nested))
         return found

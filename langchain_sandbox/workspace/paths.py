@@ -25,7 +25,7 @@ _GIT_FOLDERS = ({"head", "objects", "refs"}, {"head", "commondir"})
 _GIT_NAMES = {"head", "objects", "refs", "commondir", "config", "config.worktree", "hooks"}
 _PATTERN_PARTS = re.compile(
     r"(?P<folders>(?<![^/])\*{2,}(?:/|\Z))|(?P<star>\*+)|(?P<one>\?)|\\(?P<escaped>.)"
-    r"|\[(?P<but>[!^]?)(?P<set>\]?(?:\\.|[^\]\\])*)\]|(?P<broken>[\[\\])|(?P<plain>.)",
+    r"|\[(?:(?P<but>[!^])|(?![!^]))(?P<set>(?:\]|\\.|[^\]\\])(?:\\.|[^\]\\])*)\]|(?P<broken>[\[\\])|(?P<plain>.)",
     re.DOTALL,
 )
 _SET_PARTS = re.compile(r"\\.|.", re.DOTALL)

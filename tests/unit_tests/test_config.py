@@ -3,10 +3,11 @@
 import copy
 import pickle
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
-from langchain_sandbox.config import GIB, MIB, Limits, ModelEndpoint
+from langchain_sandbox.config import GIB, MIB, ApplyPolicy, Limits, ModelEndpoint, Retention, Workspace
 from langchain_sandbox.errors import SandboxConfigError
 
 KEY = "s3cr3t-key"
@@ -176,7 +177,119 @@ def test_a_variable_that_cannot_be_read_is_refused_by_its_name(name: str, value:
         Limits.from_env({variable: value})
 
 
-@pytest.mark.parametrize("option", [Limits(memory="4g"), ModelEndpoint("http://host", "m", KEY)])
+@pytest.mark.parametrize(
+    "option",
+    [
+        Limits(memory="4g"),
+        ModelEndpoint("http://host", "m", KEY),
+        Workspace(Path("x"), include=["a"]),
+        ApplyPolicy(risky="allow"),
+        Retention(size="1g"),
+    ],
+)
 def test_options_are_values_that_copy_pickle_and_compare(option: object) -> None:
     assert option == copy.deepcopy(option) == pickle.loads(pickle.dumps(option))
     assert len({option, copy.copy(option)}) == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        *(("include", value, "Workspace.include") for value in ("dist", b"dist", Path("dist"), None, 7)),
+        *(
+            ("exclude", [value], "Workspace.exclude")
+            for value in ("", "/", "./", "/etc", "..", "../x", "a/../b", "a\0", 7, None, b"x")
+        ),
+        *(("history", value, "Workspace.history") for value in (-1, 1.5, "7", True, None)),
+        *(("mode", value, "Workspace.mode") for value in ("mount", "", None, ["copy"])),
+        *(("path", value, "workspace") for value in ("", 7, None, "~nosuchuser/x")),
+    ],
+)
+def test_a_workspace_that_cannot_work_is_refused_by_name(option: str, value: object, said: str) -> None:
+    with pytest.raises(SandboxConfigError, match=said) as caught:
+        Workspace(**{"path": "x", option: value})
+    if value and not isinstance(value, list):
+        assert str(value) in str(caught.value)
+
+
+def test_a_workspace_is_kept_in_one_form(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    workspace = Workspace("sub", include=["./a", "dist/", Path("b")], exclude=(name for name in ("*.mp4", "x/**")))
+    assert workspace.path == tmp_path / "sub"
+    assert (workspace.include, workspace.exclude) == (("a", "dist", "b"), ("*.mp4", "x/**"))
+    assert Workspace("~/x").path == tmp_path / "home/x"
+    assert (workspace.history, workspace.mode) == (200, "copy")
+
+
+def test_a_workspaces_options_are_read_from_the_environment(tmp_path: Path) -> None:
+    environ = {
+        "SANDBOX_WORKSPACE_INCLUDE": "dist, node_modules\n .env.test ",
+        "SANDBOX_WORKSPACE_EXCLUDE": "*.mp4,,\n",
+        "SANDBOX_WORKSPACE_HISTORY": " 0 ",
+        "SANDBOX_WORKSPACE_MODE": "bind",
+    }
+    expected = Workspace(
+        tmp_path, include=["dist", "node_modules", ".env.test"], exclude=["*.mp4"], history=0, mode="bind"
+    )
+    assert Workspace.of(tmp_path, environ) == expected
+    assert Workspace.of(str(tmp_path), dict.fromkeys(environ, " ")) == Workspace(tmp_path)
+    assert Workspace.of(Workspace(tmp_path, history=3), environ) == Workspace(tmp_path, history=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("INCLUDE", "a,/etc"),
+        ("EXCLUDE", "../x"),
+        *(("HISTORY", text) for text in ("-1", "all", "1.5")),
+        ("MODE", "mount"),
+    ],
+)
+def test_a_workspaces_variable_that_cannot_work_is_refused_by_its_name(name: str, value: str) -> None:
+    with pytest.raises(SandboxConfigError, match=f"SANDBOX_WORKSPACE_{name}"):
+        Workspace.of("x", {f"SANDBOX_WORKSPACE_{name}": value})
+
+
+@pytest.mark.parametrize("name", ["moved", "commits", "risky"])
+@pytest.mark.parametrize("value", ["", "always", None, True, ["merge"]])
+def test_a_policy_that_is_none_is_refused_by_name(name: str, value: object) -> None:
+    with pytest.raises(SandboxConfigError, match=f"ApplyPolicy.{name} is one of .*, not "):
+        ApplyPolicy(**{name: value})
+
+
+def test_by_default_trees_are_merged_branches_moved_and_risks_refused() -> None:
+    assert ApplyPolicy() == ApplyPolicy(moved="merge", commits="auto", risky="refuse")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("runs", value) for value in (-1, 1.5, "3", True, None, float("inf"))),
+        *(("days", value) for value in (-0.1, "3", False, None, float("nan"), float("inf"))),
+        *(("size", value) for value in (-1, "-1g", "much", "", None, True, 1.5)),
+    ],
+)
+def test_a_retention_that_cannot_work_is_refused_by_name(name: str, value: object) -> None:
+    with pytest.raises(SandboxConfigError, match=f"Retention.{name}"):
+        Retention(**{name: value})
+
+
+@pytest.mark.parametrize("variable", ["RUNS", "DAYS", "SIZE"])
+@pytest.mark.parametrize("value", ["many", "2,5", "1e3", "--2"])
+def test_a_retentions_variable_that_cannot_be_read_is_refused_by_its_name(variable: str, value: str) -> None:
+    with pytest.raises(SandboxConfigError, match=f"SANDBOX_KEEP_{variable}"):
+        Retention.from_env({f"SANDBOX_KEEP_{variable}": value})
+
+
+def test_a_retention_is_read_from_the_environment() -> None:
+    environ = {"SANDBOX_KEEP_RUNS": "7", "SANDBOX_KEEP_DAYS": "0.5", "SANDBOX_KEEP_SIZE": "1.5g"}
+    retention = Retention.from_env(environ)
+    assert retention == Retention(runs=7, days=0.5, size=GIB + GIB // 2)
+    assert retention.room == GIB + GIB // 2
+    assert Retention.from_env(dict.fromkeys(environ, " ")) == Retention() == Retention.from_env({})
+
+
+def test_nothing_is_kept_where_one_of_its_bounds_is_none() -> None:
+    assert Retention().keeps
+    assert not any(each.keeps for each in (Retention(runs=0), Retention(days=0), Retention(size=0)))

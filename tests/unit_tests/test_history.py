@@ -447,6 +447,22 @@ def test_what_a_partial_clone_lacks_is_not_fetched_by_its_own_command(root: Path
         "core.sshCommand": f"touch {tmp_path}/ran; false",
     }.items():
         git(root, "config", key, value)
-    with pytest.raises(GitError):
+    with pytest.raises(GitError, match="git pack-objects failed"):
         take(root)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_partial_clone_goes_in_with_what_it_has_and_nothing_is_fetched(
+    root: Path, tmp_path: Path, inside: Callable[..., Copy]
+) -> None:
+    git(root, "config", "uploadpack.allowFilter", "true")
+    git(tmp_path, "clone", "--quiet", "--filter=blob:none", f"file://{root}", "partial")
+    partial = tmp_path / "partial"
+    git(partial, "config", "remote.origin.uploadpack", f"touch {tmp_path}/ran; git-upload-pack")
+    copy = inside(partial)
+    assert git(copy.repository, "log", "--format=%H") == git(root, "log", "-1", "--format=%H")
+    assert git(copy.repository, "status", "--porcelain") == ""
+    assert git(copy.repository, "fsck", "--full") == ""
+    [warning] = copy.warnings
+    assert warning.startswith("1 of 200 commits went in: more cannot be read: git pack-objects failed")
     assert not (tmp_path / "ran").exists()

@@ -1,5 +1,6 @@
 """Names that would lead somewhere else are refused, and odd names that lead nowhere else are not."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -239,6 +240,8 @@ some_patterns = (
     st.lists(pattern_parts, min_size=1, max_size=5)
     .map("".join)
     .filter(lambda pattern: pattern.strip("/") and "//" not in pattern)
+    # Its documents call such stars ordinary ones, and git has `a**/b` fit `a/x/b`.
+    .filter(lambda pattern: not re.search(r"[^/*]\*\*", pattern))
 )
 some_paths = st.lists(
     st.lists(
@@ -251,6 +254,13 @@ some_paths = st.lists(
 )
 
 
+def test_two_stars_that_are_no_folder_of_their_own_are_one() -> None:
+    fits = compile_patterns(["a**/b", "x/y**"])
+    assert [path for path in ("a/b", "aa/b", "a/x/b", "x/y", "x/yy", "x/yy/z", "x/z") if fits(path)] == [
+        *("a/b", "aa/b", "x/y", "x/yy", "x/yy/z"),
+    ]
+
+
 @settings(max_examples=50)
 @given(pattern=some_patterns, paths=some_paths)
 @example(pattern="a/**", paths=["a", "a/b", "a/b/c", "b/a/c"])
@@ -259,6 +269,9 @@ some_paths = st.lists(
 @example(pattern="[!a]b", paths=["bb", "ab", "a/b", "/b"[1:]])
 @example(pattern="[^a]/b", paths=["b/b", "a/b"])
 @example(pattern="a[b", paths=["a[b", "ab"])
+@example(pattern="[]", paths=["]", "[]", "a"])
+@example(pattern="[!]", paths=["!", "[!]", "a"])
+@example(pattern="[^]]", paths=["]", "^", "a"])
 @example(pattern="a*c", paths=["abc", "a/c", "abc/d", "d/abc"])
 def test_a_pattern_fits_what_it_fits_in_a_gitignore(pattern: str, paths: list[str], ignoring: Path) -> None:
     pattern = pattern.strip("/")

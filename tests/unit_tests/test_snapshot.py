@@ -1,42 +1,47 @@
-"""What goes in: by git's rules in a repository, everything elsewhere, and never more than the limits."""
+"""What the files are is kept as it was: in one archive that any tar reads, and in an index of it."""
 
+import io
 import os
+import shutil
 import subprocess
 import tarfile
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from repositories import commit, git, init, write
 
-from langchain_sandbox.config import Limits
+from langchain_sandbox.config import Limits, Workspace
 from langchain_sandbox.errors import SandboxConfigError
-from langchain_sandbox.workspace.inbound.snapshot import EXECUTABLE, FILE, SYMLINK, Snapshot, take_snapshot
-
-
-def git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-c", "user.name=n", "-c", "user.email=n@example.org", *arguments]
-    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
+from langchain_sandbox.workspace.content import Content, pieces
+from langchain_sandbox.workspace.inbound.archive import BLOCK, FILE_TYPE, LINK_TYPE, build_header
+from langchain_sandbox.workspace.inbound.selection import select_files
+from langchain_sandbox.workspace.inbound.snapshot import (
+    EXECUTABLE,
+    FILE,
+    SYMLINK,
+    Snapshot,
+    fill_snapshot,
+    take_snapshot,
+)
 
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    root = tmp_path / "repository"
-    root.mkdir()
-    git(root, "init", "--quiet")
-    return root
+    return init(tmp_path / "repository")
 
 
-def commit(root: Path, **files: str) -> None:
-    for name, text in files.items():
-        (root / name).write_text(text)
-    git(root, "add", "--all")
-    git(root, "commit", "--quiet", "--message", "x")
+def whole(content: Content) -> bytes:
+    return b"".join(pieces(content))
 
 
-def look(root: Path | None, limits: Limits | None = None) -> dict[str, tuple[int, bytes]]:
-    snapshot = take_snapshot(root, limits or Limits())
+def look(root: Path | None) -> dict[str, tuple[int, bytes]]:
+    snapshot = take_snapshot(root, Limits())
     try:
-        return {path: (entry.mode, snapshot.read(entry)) for path, entry in snapshot.entries.items()}
+        return {path: (entry.mode, whole(snapshot.read(entry))) for path, entry in snapshot.entries.items()}
     finally:
         snapshot.close()
 
@@ -45,6 +50,15 @@ def take(root: Path | None) -> Snapshot:
     snapshot = take_snapshot(root, Limits())
     snapshot.close()
     return snapshot
+
+
+def unpack(snapshot: Snapshot, folder: Path) -> Path:
+    """The archive as GNU tar takes it apart, which is what the container does."""
+    folder.mkdir()
+    snapshot.archive.seek(0)
+    command = ["tar", "--extract", "--preserve-permissions", "--no-same-owner", "--file=-"]
+    subprocess.run(command, cwd=folder, input=snapshot.archive.read(), check=True)
+    return folder
 
 
 def test_a_repository_goes_in_as_its_work_tree_is(repository: Path) -> None:
@@ -64,13 +78,6 @@ def test_a_repository_goes_in_as_its_work_tree_is(repository: Path) -> None:
         ".gitignore": (FILE, b"*.log\nbuild/\n"),
         **{name: (FILE, text) for name, text in expected.items()},
     }
-
-
-def test_a_tracked_file_goes_in_even_where_it_is_ignored(repository: Path) -> None:
-    (repository / ".gitignore").write_text("*.log\n")
-    (repository / "kept.log").write_text("1")
-    git(repository, "add", "--force", "kept.log")
-    assert "kept.log" in look(repository)
 
 
 def test_modes_and_links_go_in_as_git_sees_them(repository: Path) -> None:
@@ -109,7 +116,9 @@ def test_names_of_any_bytes_go_in_and_gnu_tar_lists_the_same(repository: Path, t
     expected = [os.fsencode(path) for path in snapshot.entries]
     assert listed == b"".join(name + b"\n" for name in expected)
     assert {b"sub-" + name + b"/" + name for name in ODD} | {b"sub-" + name + b"/link" for name in ODD} == set(expected)
-    assert {snapshot.read(entry) for path, entry in snapshot.entries.items() if not path.endswith("/link")} == set(ODD)
+    assert {
+        whole(snapshot.read(entry)) for path, entry in snapshot.entries.items() if not path.endswith("/link")
+    } == set(ODD)
     snapshot.close()
 
 
@@ -122,7 +131,7 @@ def test_the_archive_holds_what_the_index_says(repository: Path) -> None:
         for path, entry in snapshot.entries.items():
             member = archive.getmember(path)
             assert (member.mode, member.size) == (entry.mode & 0o777, entry.size)
-            assert archive.extractfile(member).read() == snapshot.read(entry)
+            assert archive.extractfile(member).read() == whole(snapshot.read(entry))
         assert len(archive.getmembers()) == 4
     assert git(repository, "hash-object", "long").strip() == snapshot.entries["long"].blob
     snapshot.close()
@@ -132,41 +141,7 @@ def test_the_archive_holds_what_the_index_says(repository: Path) -> None:
 def test_an_empty_folder_and_an_empty_repository_go_in_as_nothing(tmp_path: Path, make: Callable) -> None:
     make(tmp_path)
     snapshot = take(tmp_path)
-    assert (snapshot.entries, snapshot.repository, snapshot.digest) == ({}, False, take(None).digest)
-
-
-def test_only_the_root_of_a_repository_with_a_commit_has_a_history(repository: Path, tmp_path: Path) -> None:
-    (repository / "sub").mkdir()
-    (repository / "sub/file").write_text("")
-    assert not take(repository).repository
-    commit(repository)
-    assert take(repository).repository
-    assert not take(repository / "sub").repository
-    assert set(look(repository / "sub")) == {"file"}
-    (tmp_path / "link").symlink_to(repository)
-    assert take(tmp_path / "link").repository
-
-
-def test_a_plain_folder_goes_in_whole_but_for_git_folders(tmp_path: Path) -> None:
-    (tmp_path / "a/b").mkdir(parents=True)
-    (tmp_path / "a/b/.hidden").write_text("1")
-    (tmp_path / ".gitignore").write_text("*")
-    (tmp_path / "link").symlink_to("a")
-    git(tmp_path / "a", "init", "--quiet", "inner")
-    (tmp_path / "a/inner/file").write_text("")
-    os.mkfifo(tmp_path / "pipe")
-    snapshot = take(tmp_path)
-    assert set(snapshot.entries) == {"a/b/.hidden", ".gitignore", "link", "a/inner/file"}
-    assert snapshot.skipped == ["pipe: neither a file nor a link"]
-
-
-def test_a_repository_inside_the_repository_stays_out_and_is_named(repository: Path) -> None:
-    git(repository, "init", "--quiet", "inner")
-    commit(repository / "inner", file="1")
-    commit(repository, file="1")
-    snapshot = take(repository)
-    assert set(snapshot.entries) == {"file"}
-    assert snapshot.skipped == ["inner: a repository inside the repository"]
+    assert (snapshot.entries, snapshot.digest) == ({}, take(None).digest)
 
 
 def test_what_would_configure_opencode_stays_out_and_is_named(repository: Path) -> None:
@@ -200,113 +175,12 @@ def test_the_digest_changes_with_content_mode_and_path_and_with_nothing_else(rep
     assert len(set(digests)) == len(digests)
 
 
-@pytest.mark.parametrize("limits", [Limits(workspace=20_000), Limits(workspace_files=5)])
-def test_too_much_is_refused_and_the_biggest_are_named(repository: Path, limits: Limits) -> None:
-    (repository / "big").write_bytes(bytes(9000))
-    for number in range(30):
-        (repository / f"small{number}").write_text("x")
-    with pytest.raises(SandboxConfigError, match=r"big \(9000 bytes\)") as caught:
-        take_snapshot(repository, limits)
-    assert "Limits.workspace" in str(caught.value)
-
-
-def test_one_file_that_is_too_big_is_named_before_it_is_read(tmp_path: Path) -> None:
-    with (tmp_path / "huge").open("wb") as file:
-        file.truncate(2**40)
-    with pytest.raises(SandboxConfigError, match="huge"):
-        take_snapshot(tmp_path, Limits())
-
-
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "locked").write_text("")
     (tmp_path / "locked").chmod(0)
     with pytest.raises(SandboxConfigError, match="locked"):
         take_snapshot(tmp_path, Limits())
-
-
-@pytest.mark.parametrize("name", ["missing", "file"])
-def test_what_is_no_folder_is_refused(tmp_path: Path, name: str) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(SandboxConfigError, match=name):
-        take_snapshot(tmp_path / name, Limits())
-
-
-def test_looking_writes_nothing_and_runs_nothing_of_the_repositorys(repository: Path, tmp_path: Path) -> None:
-    commit(repository, file="1")
-    git(repository, "config", "core.fsmonitor", f"touch {tmp_path}/ran; false")
-    index = (repository / ".git/index").read_bytes()
-    os.utime(repository / "file", (1, 1))
-    take(repository)
-    assert (repository / ".git/index").read_bytes() == index
-    assert not (tmp_path / "ran").exists()
-
-
-@pytest.fixture
-def tracked(repository: Path) -> Path:
-    """A repository whose folder `a` with the tracked file `a/b` is gone, so that something else may be there."""
-    (repository / "a").mkdir()
-    commit(repository, **{"a/b": "old\n"})
-    (repository / "a/b").unlink()
-    (repository / "a").rmdir()
-    return repository
-
-
-def test_a_folder_that_became_a_link_is_not_read_through(tracked: Path, tmp_path: Path) -> None:
-    (tmp_path / "outside").mkdir()
-    (tmp_path / "outside/b").write_text("the host's secret")
-    (tracked / "a").symlink_to(tmp_path / "outside")
-    assert look(tracked) == {"a": (SYMLINK, os.fsencode(tmp_path / "outside"))}
-
-
-def test_a_folder_that_became_a_file_goes_in_as_the_file(tracked: Path) -> None:
-    (tracked / "a").write_text("x")
-    assert look(tracked) == {"a": (FILE, b"x")}
-
-
-@pytest.fixture
-def guarded(repository: Path) -> Path:
-    """A repository that ignores a secret."""
-    commit(repository, **{".gitignore": ".env\n"})
-    (repository / ".env").write_text("SECRET")
-    return repository
-
-
-def test_a_repository_that_git_cannot_read_is_refused_and_not_taken_whole(guarded: Path) -> None:
-    (guarded / ".git/config").write_text("[oops\n")
-    with pytest.raises(SandboxConfigError, match="git cannot read"):
-        take_snapshot(guarded, Limits())
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
-def test_a_repository_of_somebody_else_is_refused_and_not_taken_whole(
-    guarded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))  # no `safe.directory` there
-    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
-    for path in (guarded, guarded / ".git"):
-        os.chown(path, 4321, 4321)
-    with pytest.raises(SandboxConfigError, match="dubious ownership"):
-        take_snapshot(guarded, Limits())
-
-
-@pytest.mark.parametrize("kind", ["file", "link"])
-def test_a_worktree_without_its_repository_is_refused_and_not_taken_whole(guarded: Path, kind: str) -> None:
-    """A worktree or a submodule that is mounted alone, as the compose file mounts a workspace."""
-    (guarded / ".git").rename(guarded / "gone")
-    if kind == "file":
-        (guarded / ".git").write_text("gitdir: /gone/worktrees/guarded\n")
-    else:
-        (guarded / ".git").symlink_to("/gone/.git")
-    with pytest.raises(SandboxConfigError, match="leads to another folder"):
-        take_snapshot(guarded, Limits())
-
-
-def test_an_empty_git_folder_makes_no_repository(tmp_path: Path) -> None:
-    """Docker makes one where it mounts a .git that is not there."""
-    (tmp_path / ".git").mkdir()
-    (tmp_path / "file").write_text("1")
-    assert look(tmp_path) == {"file": (FILE, b"1")}
 
 
 @pytest.mark.parametrize("kind", ["repository", "folder"])
@@ -316,3 +190,168 @@ def test_a_links_target_is_kept_as_it_is(repository: Path, tmp_path: Path, kind:
     root.mkdir(exist_ok=True)
     (root / "link").symlink_to(target)
     assert look(root) == {"link": (SYMLINK, target.encode())}
+
+
+names = st.binary(min_size=1, max_size=300).map(lambda name: name.replace(b"\0", b"x"))
+
+
+@settings(max_examples=50)
+@given(name=names, size=st.integers(0, 2**40), mtime=st.integers(-(2**40), 2**50))
+@example(name=b"x" * 99, size=0, mtime=8**11 - 1)
+@example(name=b"x" * 100, size=0, mtime=8**11)
+@example(name=b"x" * 511, size=8**11 - 1, mtime=0)
+@example(name=b"x" * 512, size=8**11, mtime=0)
+def test_a_files_header_says_what_tarfile_reads_in_it(name: bytes, size: int, mtime: int) -> None:
+    read = read_header(build_header(name, mtime=mtime, kind=FILE_TYPE, size=size, mode=0o755))
+    assert (os.fsencode(read.name), read.mtime) == (name, max(0, min(mtime, 8**11 - 1)))
+    assert (read.uid, read.gid, read.uname, read.gname) == (0, 0, "", "")
+    assert (read.isreg(), read.size, read.mode) == (True, size, 0o755)
+
+
+@settings(max_examples=30)
+@given(name=names, target=names)
+@example(name=b"x" * 99, target=b"y" * 101)
+@example(name=b"x" * 101, target=b"y" * 99)
+@example(name=b"x" * 100, target=b"y" * 100)
+def test_a_links_header_says_what_tarfile_reads_in_it(name: bytes, target: bytes) -> None:
+    read = read_header(build_header(name, mtime=7, kind=LINK_TYPE, target=target))
+    assert (os.fsencode(read.name), os.fsencode(read.linkname), read.mtime, read.size) == (name, target, 7, 0)
+    assert read.issym()
+
+
+def read_header(header: bytes) -> tarfile.TarInfo:
+    assert len(header) % BLOCK == 0
+    with tarfile.open(fileobj=io.BytesIO(header), mode="r:", encoding="utf-8", errors="surrogateescape") as archive:
+        read = archive.next()
+    assert read is not None
+    return read
+
+
+def test_what_is_unpacked_is_what_was_there(repository: Path, tmp_path: Path) -> None:
+    write(repository, **{"a/empty": "", "a/block": bytes(512), "a/big": os.urandom(3_000_000), "x" * 200: "long"})
+    (repository / "a/block").chmod(0o700)
+    (repository / "link").symlink_to("y" * 300)
+    os.utime(repository / "a/empty", (12345, 12345))
+    snapshot = take_snapshot(repository, Limits())
+    out = unpack(snapshot, tmp_path / "out")
+    snapshot.close()
+    for path in ("a/empty", "a/block", "a/big", "x" * 200):
+        assert (out / path).read_bytes() == (repository / path).read_bytes()
+    assert ((out / "a/block").stat().st_mode & 0o777, (out / "a/empty").stat().st_mode & 0o777) == (0o755, 0o644)
+    assert (out / "a/empty").stat().st_mtime == 12345
+    assert os.readlink(out / "link") == "y" * 300  # noqa: PTH115 - as it is
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 123\n"
+
+
+def test_pointers_whose_content_is_elsewhere_are_noted(repository: Path) -> None:
+    write(repository, **{f"{number}.bin": POINTER.format(f"{number}" * 64) for number in range(8)})
+    write(repository, **{"no.txt": "version https://git-lfs.github.com/spec/v1\n", "about.md": "x" + POINTER})
+    snapshot = take(repository)
+    [note] = snapshot.notes
+    assert note.startswith("0.bin, 1.bin, 2.bin, 3.bin, 4.bin and 3 more: Git LFS pointers")
+    assert "git lfs pull" in note
+    for number in range(8):
+        (repository / f"{number}.bin").unlink()
+    assert take(repository).notes == []
+
+
+def vanish(path: Path) -> None:
+    path.unlink()
+
+
+def become_a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def become_a_link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/etc/passwd")
+
+
+def become_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def lose_its_folder(path: Path) -> None:
+    shutil.rmtree(path.parent)
+    path.parent.write_text("")
+
+
+@pytest.mark.parametrize("become", [vanish, become_a_pipe, become_a_link, become_a_folder, lose_its_folder])
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_what_changes_between_looking_and_reading_is_left_out(
+    kind: str, become: Callable[[Path], None], repository: Path, tmp_path: Path
+) -> None:
+    write(repository, before="1", **{"it/self": "2", "kept": "3"})
+    if kind == "link":
+        (repository / "it/self").unlink()
+        (repository / "it/self").symlink_to("kept")
+    selection = select_files(Workspace(repository), Limits())
+    become(repository / "it/self")
+    snapshot = fill_snapshot(selection)
+    out = unpack(snapshot, tmp_path / "out")
+    snapshot.close()
+    if kind == "link" and become is become_a_link:
+        assert snapshot.entries["it/self"].target == b"/etc/passwd"
+        return
+    assert set(snapshot.entries) == {"before", "kept"}
+    assert sorted(path.name for path in out.iterdir()) == ["before", "kept"]
+    gone = become in {vanish, lose_its_folder}
+    assert snapshot.skipped == ([] if gone else ["it/self: changed into something else while it was read"])
+
+
+def test_a_link_that_became_a_file_is_left_out_and_named(repository: Path) -> None:
+    (repository / "link").symlink_to("x")
+    selection = select_files(Workspace(repository), Limits())
+    (repository / "link").unlink()
+    write(repository, link="a file")
+    snapshot = fill_snapshot(selection)
+    snapshot.close()
+    assert (snapshot.entries, snapshot.skipped) == ({}, ["link: changed into something else while it was read"])
+
+
+@pytest.mark.parametrize("change", ["grow", "shrink"])
+def test_a_file_that_changes_while_it_is_read_keeps_the_size_that_it_began_with(
+    change: str, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(repository, a=b"a" * 1000, b="b\n")
+    read = os.read
+
+    def read_while_it_changes(descriptor: int, size: int) -> bytes:
+        if os.fstat(descriptor).st_size == 1000 and os.fstat(descriptor).st_ino == (repository / "a").stat().st_ino:
+            os.truncate(repository / "a", 5000 if change == "grow" else 300)
+        return read(descriptor, size)
+
+    monkeypatch.setattr(os, "read", read_while_it_changes)
+    snapshot = take_snapshot(repository, Limits())
+    out = unpack(snapshot, tmp_path / "out")
+    expected = b"a" * 1000 if change == "grow" else b"a" * 300 + bytes(700)
+    assert (out / "a").read_bytes() == expected == whole(snapshot.read(snapshot.entries["a"]))
+    assert (out / "b").read_bytes() == b"b\n"
+    assert git(repository, "hash-object", "--stdin", stdin=expected).strip() == snapshot.entries["a"].blob
+    snapshot.close()
+
+
+def test_a_file_that_grows_between_looking_and_reading_goes_in_as_it_is_then(repository: Path) -> None:
+    write(repository, a="1")
+    selection = select_files(Workspace(repository), Limits())
+    write(repository, a="longer")
+    snapshot = fill_snapshot(selection)
+    assert whole(snapshot.read(snapshot.entries["a"])) == b"longer"
+    snapshot.close()
+
+
+def test_a_big_file_is_never_in_memory(tmp_path: Path) -> None:
+    with (tmp_path / "big").open("wb") as file:
+        file.truncate(200 * 1024 * 1024)
+    tracemalloc.start()
+    snapshot = take_snapshot(tmp_path, Limits())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert snapshot.entries["big"].size == 200 * 1024 * 1024
+    snapshot.close()
+    assert peak < 8 * 1024 * 1024

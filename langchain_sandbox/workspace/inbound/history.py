@@ -121,6 +121,9 @@ def take_history(selection: Selection, *, depth: int, room: int) -> History | No
     if git(root, "rev-parse", "--show-object-format").strip() != b"sha1":
         msg = "its names are SHA-256, and only SHA-1 is supported"
         raise GitError(msg)
+    if repository.head is None and git(root, "rev-parse", "--verify", "--quiet", "HEAD", check=False):
+        msg = "the commit that HEAD names is not there"
+        raise GitError(msg)
     # Not its short form: that is longer where a tag has the same name.
     ref = os.fsdecode(git(root, "symbolic-ref", "--quiet", "HEAD", check=False)).strip()
     settings = _read_settings(root)
@@ -254,13 +257,21 @@ def _fill_pack(history: History, root: Path, objects: Sequence[str], *, depth: i
     if history.head is None and not objects:
         return
     depths = sorted({depth, -(-depth // 10), 1}, reverse=True)
+    why = "more have no room (Limits.workspace)"
     for tried in depths:
         history.shallow = _find_shallow(root, history.head, tried) if history.head else []
         lines = [*(f"--shallow {commit}" for commit in history.shallow), *filter(None, [history.head]), *objects]
-        history.pack = _pack(root, history.folder, lines)
+        try:
+            history.pack = _pack(root, history.folder, lines)
+        except GitError as error:
+            # A partial clone has the files of its last commit alone.
+            if tried == depths[-1]:
+                raise
+            why = f"more cannot be read: {error}"
+            continue
         if sum(path.stat().st_size for path in history.folder.glob(f"{history.pack}.*")) <= room:
             if tried < depth:
-                history.warnings.append(f"{tried} of {depth} commits went in: more have no room (Limits.workspace).")
+                history.warnings.append(f"{tried} of {depth} commits went in: {why}.")
             return
     msg = f"even its last commit has more than the {room} bytes that are left (Limits.workspace)"
     raise GitError(msg)

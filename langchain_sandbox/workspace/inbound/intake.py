@@ -72,23 +72,24 @@ def take_intake(workspace: Workspace | None, limits: Limits) -> Intake:
             raise
     intake.warnings += [f"Left out on the way in: {reason}" for reason in intake.snapshot.skipped]
     intake.warnings += intake.snapshot.notes
-    history: History | None = None
     try:
-        history = packing.result()
-        if history is not None:
-            history.compare(intake.snapshot)
-            intake.warnings += history.warnings
-    except GitError as error:
+        intake.history = packing.result()
+        if intake.history is not None:
+            intake.history.compare(intake.snapshot)
+            intake.warnings += intake.history.warnings
+    except (GitError, OSError) as error:
         intake.warnings.append(f"The repository's history stayed behind: {error}")
-        if history is not None:
-            history.close()
-            history = None
-    intake.history = history
+        if intake.history is not None:
+            intake.history.close()
+            intake.history = None
+    except BaseException:
+        intake.close()
+        raise
     return intake
 
 
 def _drop(packing: Future[History | None]) -> None:
-    with suppress(GitError, SandboxConfigError):
+    with suppress(GitError, SandboxConfigError, OSError):
         history = packing.result()
         if history is not None:
             history.close()

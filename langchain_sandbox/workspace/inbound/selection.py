@@ -84,7 +84,10 @@ def select_files(workspace: Workspace, limits: Limits | None) -> Selection:
     if not root.is_dir():
         msg = f"The workspace {root} is not a folder."
         raise SandboxConfigError(msg)
-    selection = Selection(root, repository=find_repository(root))
+    repository = find_repository(root)
+    if repository is not None and repository.prefix and _is_ignored(root):
+        repository = None
+    selection = Selection(root, repository=repository)
     picker = _Picker(selection, excluded=compile_patterns(workspace.exclude))
     if selection.repository is not None:
         try:
@@ -136,6 +139,11 @@ def find_repository(root: Path) -> Repository | None:
     return Repository(Path(os.fsdecode(top)), os.fsdecode(prefix), head or None)
 
 
+def _is_ignored(root: Path) -> bool:
+    """Whether the repository above ignores the folder and has nothing in it: then it is one like any other."""
+    return bool(git(root, "check-ignore", "--", ".", check=False)) and not git(root, "ls-files", "-z")
+
+
 class _Picker:
     """Fills a selection; paths are relative to its root, folders end in a slash."""
 
@@ -183,7 +191,7 @@ class _Picker:
 
     def take_folder(self, below: str, *, depth: int) -> None:
         """Take everything in a folder that is no repository."""
-        for folder, folders, names in os.walk(f"{self._base}/{below}"):
+        for folder, folders, names in os.walk(f"{self._base}/{below}", onerror=self._miss_folder):
             inside = os.path.relpath(folder, self._base)
             base = "" if inside == "." else f"{inside}/"
             links = [name for name in folders if os.path.islink(f"{folder}/{name}")]  # noqa: PTH114 - as above
@@ -197,12 +205,18 @@ class _Picker:
             for name in sorted({*names, *links} - {".git"}):
                 self._take(base + name)
 
+    def _miss_folder(self, error: OSError) -> None:
+        path = os.path.relpath(os.fsdecode(error.filename), self._base)
+        self._selection.skipped.append(f"{clean_name(path)}: the folder cannot be read: {error.strerror}")
+
     def _take_tracked(self, path: str, tag: str, mode: int, *, depth: int) -> None:
-        if mode == GITLINK:
-            if os.path.lexists(f"{self._base}/{path}/.git"):
-                self._take_nested(path, depth=depth)
-        elif not self._take(path) and tag != _SKIP_WORKTREE:
-            self._selection.deleted[path] = None
+        if self._take(path):
+            return
+        if mode != GITLINK:
+            if tag != _SKIP_WORKTREE:
+                self._selection.deleted[path] = None
+        elif self._look(path) is not None and os.path.lexists(f"{self._base}/{path}/.git"):
+            self._take_nested(path, depth=depth)
 
     def _take_untracked(self, path: str, *, depth: int) -> None:
         if path.endswith("/"):
@@ -216,7 +230,8 @@ class _Picker:
             return
         name = clean_name(path)
         try:
-            if depth >= _DEPTH or find_repository(self._selection.root / path) is None:
+            found = find_repository(self._selection.root / path) if depth < _DEPTH else None
+            if found is None or found.prefix:
                 self._selection.skipped.append(f"{name}: looks like a repository and is none")
                 return
             self.take_repository(f"{path}/", depth=depth + 1)

@@ -7,6 +7,7 @@ meanwhile changes nothing. The file has no name: it is gone with the process, ho
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -31,6 +32,9 @@ SYMLINK = 0o120000
 
 _LFS = b"version https://git-lfs.github.com/spec/v1\n"
 _SHOWN = 5
+_CHANGED = "changed into something else while it was read"
+# A file that has become a link, a link that has become a file, a socket: what each of them says when it is opened.
+_OF_ANOTHER_KIND = {errno.ELOOP, errno.EINVAL, errno.ENXIO}
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +156,10 @@ def add_path(snapshot: Snapshot, path: str, status: os.stat_result) -> None:
             _add_file(snapshot, path, full)
     except (FileNotFoundError, NotADirectoryError):
         return  # deleted while we looked
-    except PermissionError as error:
+    except OSError as error:
+        if error.errno in _OF_ANOTHER_KIND:
+            snapshot.skipped.append(f"{clean_name(path)}: {_CHANGED}")
+            return
         msg = (
             f"The workspace's file {path} cannot be read: {error.strerror}. Make it readable, have git ignore it, "
             "or name it in Workspace(exclude=...)."
@@ -174,7 +181,7 @@ def _add_file(snapshot: Snapshot, path: str, full: str) -> None:
         # Looked at again: the name may be another file's by now. What grows while we read is cut, what shrinks filled.
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            snapshot.skipped.append(f"{clean_name(path)}: changed into something else while it was read")
+            snapshot.skipped.append(f"{clean_name(path)}: {_CHANGED}")
             return
         size = status.st_size
         mode = EXECUTABLE if status.st_mode & stat.S_IXUSR else FILE
