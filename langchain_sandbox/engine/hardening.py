@@ -45,9 +45,9 @@ def build_host_config(limits: Limits, *, mounts: Sequence[Mount] = ()) -> dict[s
             {"Name": "core", "Soft": 0, "Hard": 0},
             *([{"Name": "fsize", "Soft": limits.size("changes"), "Hard": limits.size("changes")}] if mounts else []),
         ],
-        "Mounts": [_build_mount(mount) for mount in mounts],
         "Init": False,  # our agent is PID 1
         "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+        **({"Mounts": [_build_mount(mount) for mount in mounts]} if mounts else {}),
     }
 
 

@@ -11,12 +11,13 @@ from langchain_sandbox.run_folder import RunFolder
 from langchain_sandbox.workspace.applying.apply import apply_changes
 from langchain_sandbox.workspace.applying.revert import revert_changes
 from langchain_sandbox.workspace.content import Stored, blob_name, read_start
-from langchain_sandbox.workspace.git import GitError, scratch_pipe, scratch_repository
+from langchain_sandbox.workspace.git import GitError, scratch_repository
 from langchain_sandbox.workspace.inbound.snapshot import FILE, take_snapshot
 from langchain_sandbox.workspace.outbound.changes import Change
 from langchain_sandbox.workspace.outbound.keep import keep_changes
 from langchain_sandbox.workspace.outbound.objects import read_blobs
-from langchain_sandbox.workspace.outbound.patch import BASE, build_patch, fill
+from langchain_sandbox.workspace.outbound.patch import build_patch
+from langchain_sandbox.workspace.outbound.trees import write_trees
 
 MIB = 1024 * 1024
 SIZE = 16 * MIB
@@ -73,13 +74,11 @@ def test_contents_are_read_by_their_names_in_any_number(tmp_path: Path) -> None:
     names = {blob_name(content): content for content in contents.values()}
     with scratch_repository() as scratch, (tmp_path / "into").open("w+b") as into:
         into.write(b"was here before")
-        fill(scratch, {path: (FILE, content) for path, content in contents.items()}, {})
+        [tree] = write_trees(scratch, {path: (FILE, content) for path, content in contents.items()})
         found = read_blobs(scratch, [*names, *names], into)
         assert {name: read_start(stored, MIB) for name, stored in found.items()} == names
         assert read_blobs(scratch, [], into) == {}
         with pytest.raises(GitError, match="does not know"):
             read_blobs(scratch, ["1" * 40], into)
-        with (tmp_path / "tree").open("wb") as file:
-            scratch_pipe(scratch, "rev-parse", f"{BASE}^{{tree}}", into=file)
         with pytest.raises(GitError, match="does not know"):  # it is no content
-            read_blobs(scratch, [(tmp_path / "tree").read_text().strip()], into)
+            read_blobs(scratch, [tree], into)
