@@ -39,7 +39,7 @@ def main() -> int:
         result = ask(build_graph(caller, SandboxTool(sandbox=sandbox)))
         show(result)
 
-        print(f"\nsandbox.apply(result) changed: {', '.join(sandbox.apply(result))}")
+        print(f"\nsandbox.apply(result) changed: {', '.join(sandbox.apply(result).paths)}")
         after = run_tests(repository)
         print(f"The sample repository's tests, after: {after}")
         return 0 if result.ok and "failed" not in after else 1

@@ -86,7 +86,7 @@ def test_a_notebook_cell_may_run_it_either_way_and_the_loop_is_never_blocked(rep
             applied = await sandbox.aapply(await sandbox.arun("Awaited."))
         ticking.cancel()
         assert events[-1].type == "finished"
-        assert applied == []
+        assert applied.paths == []
         assert ticks > (time.monotonic() - began) / 0.01 / 4
 
     with ScriptedModel(lambda _messages: say()) as model:

@@ -117,7 +117,7 @@ def test_every_kind_of_change_comes_out_and_applies(repository: Path) -> None:
             "latin1.txt": "added",
             "new/deep/a name": "added",
         }
-        changed = sandbox.apply(result)
+        changed = sandbox.apply(result).paths
     assert "calc.py" in changed
     assert not (repository / "calc.py").exists()
     assert (repository / "link").readlink().name == "sums.py"
@@ -148,6 +148,7 @@ def test_the_repository_inside_has_its_history_and_an_identity(repository: Path)
     assert "secret" not in first
     assert "Grace <grace@example.com>" in second
     assert result.files == []
+    assert [(commit.subject, commit.author) for commit in result.commits] == [("inside", "Grace")]
 
 
 def test_instructions_are_obeyed_and_configuration_is_left_out(repository: Path) -> None:
@@ -180,10 +181,10 @@ def test_a_tree_that_moved_on_is_left_alone(repository: Path) -> None:
     with ScriptedModel([write("new.txt", "hello\n"), say()]) as model:
         sandbox = Sandbox(model=model.endpoint, workspace=repository)
         result = sandbox.run("Write a file.")
-    (repository / "README.md").write_text("the user went on\n")
-    with pytest.raises(SandboxApplyError, match="not as it was"):
+    (repository / "new.txt").write_text("the user went on\n")
+    with pytest.raises(SandboxApplyError, match=r"new\.txt: there already"):
         sandbox.apply(result)
-    assert not (repository / "new.txt").exists()
+    assert (repository / "new.txt").read_text() == "the user went on\n"
 
 
 def test_a_long_patch_is_a_reference_and_applies_from_json(repository: Path) -> None:
@@ -194,7 +195,7 @@ def test_a_long_patch_is_a_reference_and_applies_from_json(repository: Path) -> 
     assert result.patch_reference is not None
     assert result.patch_reference.size > 256 * 1024
     again = SandboxResult.model_validate_json(result.model_dump_json())
-    assert sandbox.apply(again) == ["numbers.txt"]
+    assert sandbox.apply(again).paths == ["numbers.txt"]
     assert (repository / "numbers.txt").read_text().endswith("60000\n")
 
 
