@@ -19,8 +19,8 @@ from langchain_sandbox.workspace.outbound.objects import read_blobs
 from langchain_sandbox.workspace.outbound.patch import BASE, build_patch, fill
 
 MIB = 1024 * 1024
-SIZE = 16 * MIB
-ROOM = 7 * MIB  # some pieces of 1 MiB
+SIZE = 12 * MIB
+ROOM = 6 * MIB  # some pieces of 1 MiB
 
 
 @pytest.fixture
