@@ -173,12 +173,12 @@ class Departure:
         """Send the commits that are new, and return why that is not possible."""
         try:
             since = ["--not", self._arrival.base] if self._arrival.base else []
-            command = [*_GIT, "rev-list", "--count", "HEAD", "--branches", *since]
+            command = [*_GIT, "rev-list", "--count", "HEAD", "--branches", *since, "--"]
             counted = children.run(command, cwd=REPOSITORY, env=tool_environment(), timeout=_LISTING_LIMIT)
             if counted.strip() in {b"", b"0"}:
                 return None
             bundle = os.fdopen(os.memfd_create("bundle"), "w+b")
-            command = [*_GIT, "bundle", "create", "--quiet", "-", "HEAD", "--branches", *since]
+            command = [*_GIT, "bundle", "create", "--quiet", "-", "HEAD", "--branches", *since, "--"]
             child = children.spawn(command, cwd=REPOSITORY, env=tool_environment(), stdout=bundle)
             if children.wait(child, _BUNDLE_LIMIT) != 0:
                 children.kill_all()

@@ -20,8 +20,8 @@ from langchain_sandbox.workspace.outbound.patch import build_patch
 from langchain_sandbox.workspace.outbound.trees import write_trees
 
 MIB = 1024 * 1024
-SIZE = 16 * MIB
-ROOM = 7 * MIB  # some pieces of 1 MiB
+SIZE = 12 * MIB
+ROOM = 6 * MIB  # some pieces of 1 MiB
 
 
 @pytest.fixture

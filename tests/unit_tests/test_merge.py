@@ -357,7 +357,7 @@ def merge_trees(old: Tree, new: Tree, mine: Tree, renames: dict[str, str]) -> Tr
     return tree
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(three())
 @example(({"f": (FILE, BASE)}, {"f": (FILE, NEW)}, {"f": (FILE, MINE)}))
 @example(({"f": (FILE, BASE)}, {"g": (FILE, BASE)}, {"g": (FILE, b"mine")}))

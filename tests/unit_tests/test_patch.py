@@ -30,7 +30,7 @@ def apply_with_ours(root: Path, text: str) -> None:
     Run(root, text.encode()).apply(risky="allow")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(trees())
 @example(({"with space": (FILE, b"")}, {"with space": (EXECUTABLE, b"")}))
 @example(({"a": (FILE, b"1\n2\n3\n")}, {"new\nline/ü": (FILE, b"1\n2\n3\n")}))

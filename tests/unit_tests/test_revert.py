@@ -84,7 +84,7 @@ def test_contents_permissions_links_and_folders_come_back(root: Path, run: Run) 
 
 def test_a_folder_that_comes_back_is_as_open_as_it_was(root: Path) -> None:
     (root / "gone").chmod(0o700)
-    (root / "gone/deep").chmod(0o2550)
+    (root / "gone/deep").chmod(0o2750)
     run, before = run_on(root, Change("gone/deep/only", None)), look(root)
     run.apply()
     run.revert()

@@ -227,8 +227,7 @@ class _Planner:
             scratch_git(scratch, "read-tree", base)
             command = ("apply", "--cached", "--binary", "--whitespace=nowarn", "-")
             scratch_pipe(scratch, *command, feed=pieces(self._patch))
-            tree = scratch_git(scratch, "write-tree").decode("ascii").strip()
-            raw = scratch_git(scratch, "diff-tree", "-r", "-z", "--no-renames", "--abbrev=40", base, tree)
+            raw = scratch_git(scratch, "diff-index", "--cached", "-z", "--no-renames", "--abbrev=40", base)
             states = dict(_parse_states(raw))
             _check_states(states, self._files)
             news = {path: state for path, state in states.items() if state is not None}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from langchain_sandbox.errors import SandboxApplyError
@@ -15,7 +16,6 @@ from langchain_sandbox.workspace.outbound.risks import MEANINGS, REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from langchain_sandbox.config import ApplyPolicy
 
@@ -141,8 +141,8 @@ def _find_ref(root: Path, repository: Repository, waiting: BundledCommits, commi
         or ref != f"{_BRANCHES}{waiting.branch}"
     ):
         return None
-    paths = [git(root, "rev-parse", "--git-path", name).rstrip(b"\n") for name in _UNFINISHED]
-    if any((root / os.fsdecode(path)).exists() for path in paths):
+    folder = Path(os.fsdecode(git(root, "rev-parse", "--absolute-git-dir").removesuffix(b"\n")))
+    if any((folder / name).exists() for name in _UNFINISHED):
         return None
     # What is staged would be lost or mixed: nothing tells it from what the commits bring.
     staged = git(root, "diff-index", "--cached", "--name-only", "-z", "--no-renames", waiting.head, "--")
