@@ -187,6 +187,8 @@ class Merger:
             self._conflict(old, GONE)
         elif new is None:
             self._conflict(old, "changed here, and deleted in the sandbox")
+        elif (base.mode, base.blob) == (new.mode, new.blob) and here.mode:
+            self._put_result(old, path, here, Side(here.mode, here.blob, here.content))  # renamed, and nothing else
         elif SYMLINK in {here.mode, base.mode, new.mode} or not here.mode:
             self._conflict(old, "changed here and in the sandbox, and not a file on all sides")
         else:
@@ -195,12 +197,14 @@ class Merger:
                 self._conflict(old, "changed here and in the sandbox in the same place")
                 return
             mode = new.mode if here.mode == base.mode else here.mode
-            result = Side(mode, blob_name(merged), merged)
-            if old != path:
-                self._put(old, None)
-            if old != path or not result.is_like(here):
-                self._put(path, result, like=here if old != path else None)
-                self.plan.merged.append(path)
+            self._put_result(old, path, here, Side(mode, blob_name(merged), merged))
+
+    def _put_result(self, old: str, path: str, here: State, result: Side) -> None:
+        if old != path:
+            self._put(old, None)
+        if old != path or not result.is_like(here):
+            self._put(path, result, like=here if old != path else None)
+            self.plan.merged.append(path)
 
     def _merge(self, here: State, base: Side, new: Side) -> Content | None:
         """The merged content; `None` if there is a conflict."""
