@@ -56,9 +56,16 @@ def _sum_up(result: SandboxResult, *, discarded: bool) -> list[str]:
     ]
     if discarded:
         lines.append("Changes:  discarded, as SANDBOX_CHANGES says.")
-    elif result.files:
+    elif result.files or result.commits:
+        lines += [f"Commit:   {commit.id[:12]} {_plain(commit.subject)}" for commit in result.commits[:_FILES_SHOWN]]
+        risky = [f"{_plain(file.path)} ({', '.join(file.risks)})" for file in result.files if file.risks]
+        lines += [f"Look at:  {', '.join(risky[:_FILES_SHOWN])}"] if risky else []
         lines.append(f"Changes:  {_describe_changes(result)}")
     return lines
+
+
+def _plain(text: str) -> str:
+    return show_controls(text).replace("\n", "\\n")
 
 
 def _describe_files(result: SandboxResult) -> str:
@@ -66,14 +73,14 @@ def _describe_files(result: SandboxResult) -> str:
         return "none changed"
     insertions = sum(file.insertions for file in result.files)
     deletions = sum(file.deletions for file in result.files)
-    names = ", ".join(show_controls(file.path).replace("\n", "\\n") for file in result.files[:_FILES_SHOWN])
+    names = ", ".join(_plain(file.path) for file in result.files[:_FILES_SHOWN])
     more = f", and {len(result.files) - _FILES_SHOWN} more" if len(result.files) > _FILES_SHOWN else ""
     return f"{len(result.files)} changed (+{insertions} -{deletions}): {names}{more}"
 
 
 def _describe_changes(result: SandboxResult) -> str:
     if result.applied:
-        return f"applied to {result.workspace.root}"
+        return f"applied to {result.workspace.root}{', as far as the run came' if result.partial else ''}"
     kept = RunFolder.of(result.run_id).patch
     path = result.patch_reference.path if result.patch_reference else str(kept)
     if not Path(path).exists():

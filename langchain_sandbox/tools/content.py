@@ -39,15 +39,19 @@ def _one_line(text: str) -> str:
 
 
 def _describe_changes(result: SandboxResult) -> list[str]:
-    if not result.files:
+    if not result.files and not result.commits:
         return ["No files were changed."]
     state = "applied to the workspace" if result.applied else "not applied; the caller applies them with sandbox.apply"
-    lines = [f"{len(result.files)} files changed ({state}):"]
+    partial = "as far as the run came, " if result.partial else ""
+    lines = [f"{len(result.files)} files changed ({partial}{state}):"]
     for file in result.files[:_FILES_SHOWN]:
         count = "binary" if file.binary else f"+{file.insertions} -{file.deletions}"
         name = clean_text(file.path)
         # A name with a line break, or with anything else that is odd, is shown as Python would.
-        lines.append(f"  {file.kind} {name if name == file.path and name.isprintable() else repr(file.path)} ({count})")
+        shown = name if name == file.path and name.isprintable() else repr(file.path)
+        risks = f" [{', '.join(file.risks)}]" if file.risks else ""
+        lines.append(f"  {file.kind} {shown} ({count}){risks}")
     if len(result.files) > _FILES_SHOWN:
         lines.append(f"  … and {len(result.files) - _FILES_SHOWN} more")
+    lines += [f"  commit {commit.id[:12]} {_one_line(commit.subject)}" for commit in result.commits[:_FILES_SHOWN]]
     return lines
