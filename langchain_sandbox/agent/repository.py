@@ -11,6 +11,7 @@ from langchain_sandbox.agent.opencode import REPOSITORY, tool_environment
 
 _TIMEOUT = 120.0
 _GITLINK = 0o160000
+_SLASH = ord("/")
 _EMPTY_BLOB = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
 
 
@@ -88,14 +89,20 @@ def build_entries(listed: bytes, git: dict[str, Any], seen: dict[bytes, tuple[in
 
 def _mark_entries(entries: list[IndexEntry], git: dict[str, Any], seen: dict[bytes, tuple[int, ...]]) -> None:
     deleted, differing, filtered = (set(map(os.fsencode, git[key])) for key in ("deleted", "differing", "filtered"))
+    there: set[bytes] | dict[bytes, tuple[int, ...]] = seen
+    if any(entry.mode == _GITLINK for entry in entries):
+        there = {path[:at] for path in seen for at in _ends(path)}  # submodules are folders
     for entry in entries:
-        if entry.mode == _GITLINK:
-            continue
         if entry.path in filtered:
             entry.flag = ASSUME_UNCHANGED
-        elif entry.path not in seen and entry.path not in deleted:
+        elif entry.path not in there and entry.path not in deleted:
             # What stayed outside (the rest of a repository of which a folder went in, what was excluded) is not to
             # look as if somebody had deleted it, to git as little as to the agent.
             entry.more_flags = SKIP_WORKTREE
         elif entry.path not in differing:
             entry.seen = seen.get(entry.path)
+
+
+def _ends(path: bytes) -> list[int]:
+    """Where the names of the folders above a path end, and its own."""
+    return [*(at for at, byte in enumerate(path) if byte == _SLASH), len(path)]

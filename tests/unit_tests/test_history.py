@@ -17,7 +17,7 @@ from langchain_sandbox.workspace.inbound.selection import select_files
 SECRET = "https://user:t0ken@example.org/private.git"
 
 STATUS = ["status", "--porcelain=v2", "--branch", "--untracked-files=all"]
-VIEWS = [STATUS, ["diff"], ["diff", "--cached"], ["stash", "list"], ["ls-files", "--stage", "-t"]]
+VIEWS = [STATUS, ["diff"], ["diff", "--cached"], ["stash", "list"], ["ls-files", "--stage"]]
 STORIES = [["log", "--format=%H %an %ae %s"], ["blame", "--root", "a", "HEAD"]]
 
 
@@ -177,6 +177,20 @@ def have_odd_names(root: Path) -> None:
     (root / "new\nline").write_text("changed\n")
 
 
+def have_submodules(root: Path) -> None:
+    library = root.parent / "library"
+    commit(init(library), lib="l\n")
+    for name in ("submodule", "not initialised"):
+        git(root, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(library), name)
+    commit(root, "submodules")
+    git(root, "submodule", "--quiet", "deinit", "not initialised")
+
+
+def lose_a_submodule(root: Path) -> None:
+    have_submodules(root)
+    (root / "not initialised").rmdir()
+
+
 def nothing(_root: Path) -> None:
     pass
 
@@ -206,6 +220,8 @@ def nothing(_root: Path) -> None:
         look_away_from_modes,
         have_line_ends,
         have_odd_names,
+        have_submodules,
+        lose_a_submodule,
     ],
 )
 def test_git_looks_inside_as_outside(make: Callable[[Path], None], root: Path, inside: Callable[..., Copy]) -> None:
@@ -226,7 +242,9 @@ def test_a_branch_that_is_not_born_is_put_down_unborn(
     compare(root, inside(root))
 
 
-@pytest.mark.parametrize("make", [nothing, stage_new, stage_change, stage_deletion, change, intend, conflict])
+@pytest.mark.parametrize(
+    "make", [nothing, stage_new, stage_change, stage_deletion, change, intend, conflict, have_submodules]
+)
 def test_a_folder_of_a_repository_has_the_repositorys_git_and_the_rest_is_not_missed(
     make: Callable[[Path], None], root: Path, inside: Callable[..., Copy]
 ) -> None:
@@ -247,6 +265,16 @@ def test_rules_above_a_folder_hold_in_it(root: Path, inside: Callable[..., Copy]
     assert git(copy.folder, "status", "--porcelain") == "?? sub/new\n"
 
 
+def test_attributes_above_a_folder_hold_in_it(root: Path, inside: Callable[..., Copy]) -> None:
+    commit(root, **{".gitattributes": "*.txt text eol=crlf\n", "sub/x.txt": "1\r\n2\r\n"})
+    assert git(root, "show", "HEAD:sub/x.txt") == "1\n2\n"
+    copy = inside(root / "sub")
+    assert (copy.folder / "x.txt").read_bytes() == b"1\r\n2\r\n"
+    assert git(copy.folder, "status", "--porcelain") == ""
+    write(copy.folder, **{"x.txt": "1\r\n3\r\n"})
+    assert git(copy.folder, "diff", "--stat").endswith("1 insertion(+), 1 deletion(-)\n")
+
+
 def test_what_stayed_outside_is_not_missed(root: Path, inside: Callable[..., Copy]) -> None:
     commit(root, **{"opencode.json": "{}\n", "big.bin": "b\n"})
     write(root, **{"big.bin": "changed\n"})
@@ -262,7 +290,7 @@ def test_a_sparse_checkout_is_sparse_inside(root: Path, inside: Callable[..., Co
     commit(root, **{"sub/p": "changed\n"})
     git(root, "sparse-checkout", "set", "nowhere")
     assert not (root / "sub").exists()
-    compare(root, inside(root), *STORIES)
+    compare(root, inside(root), ["ls-files", "-t"], *STORIES)
 
 
 def test_what_a_filter_makes_of_a_file_is_no_change(root: Path, inside: Callable[..., Copy]) -> None:

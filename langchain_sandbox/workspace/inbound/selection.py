@@ -197,10 +197,10 @@ class _Picker:
     def _take_tracked(self, path: str, tag: str, mode: int, *, depth: int) -> None:
         if self._take(path):
             return
-        if mode != GITLINK:
+        if mode != GITLINK or self._look(path) is None:
             if tag != _SKIP_WORKTREE:
                 self._selection.deleted[path] = None
-        elif self._look(path) is not None and os.path.lexists(f"{self._base}/{path}/.git"):
+        elif os.path.lexists(f"{self._base}/{path}/.git"):
             self._take_nested(path, depth=depth)
 
     def _take_untracked(self, path: str, *, depth: int) -> None:
