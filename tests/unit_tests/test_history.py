@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from copies import Copy, bring_in
-from repositories import commit, forget_settings, git, init, write
+from repositories import commit, duplicate, forget_settings, git, init, write
 
 from langchain_sandbox.config import Limits, Workspace
 from langchain_sandbox.workspace.git import GitError
@@ -17,7 +17,7 @@ from langchain_sandbox.workspace.inbound.selection import select_files
 SECRET = "https://user:t0ken@example.org/private.git"
 
 STATUS = ["status", "--porcelain=v2", "--branch", "--untracked-files=all"]
-VIEWS = [STATUS, ["diff"], ["diff", "--cached"], ["stash", "list"], ["ls-files", "--stage"]]
+VIEWS = [STATUS, ["diff"], ["diff", "--cached"], ["ls-files", "--stage"]]
 STORIES = [["log", "--format=%H %an %ae %s"], ["blame", "--root", "a", "HEAD"]]
 
 
@@ -26,10 +26,10 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     forget_settings(monkeypatch, tmp_path / "home")
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three commits; `a` has lines of each of them."""
-    folder = init(tmp_path / "repository")
+    folder = init(tmp_path_factory.mktemp("template"))
     files = {f"sub/{name}": f"{name}\n" for name in "pq"}
     commit(folder, "first", a="1\n", b="b\n", c="c\n", run="#!/bin/sh\n", **files)
     (folder / "run").chmod(0o755)
@@ -37,6 +37,11 @@ def root(tmp_path: Path) -> Path:
     commit(folder, "second", a="1\n2\n")
     commit(folder, "third", a="1\n2\n3\n")
     return folder
+
+
+@pytest.fixture
+def root(tmp_path: Path, template: Path) -> Path:
+    return duplicate(template, tmp_path / "repository")
 
 
 @pytest.fixture
@@ -198,7 +203,6 @@ def nothing(_root: Path) -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        nothing,
         stage_new,
         stage_change,
         stage_deletion,
@@ -227,9 +231,18 @@ def nothing(_root: Path) -> None:
 def test_git_looks_inside_as_outside(make: Callable[[Path], None], root: Path, inside: Callable[..., Copy]) -> None:
     make(root)
     copy = inside(root)
-    stories = STORIES if make is not stage_kind else STORIES[:1]
-    compare(root, copy, *stories)
+    compare(root, copy)
     assert copy.warnings == []
+
+
+@pytest.mark.parametrize("make", [nothing, conflict, detach])
+def test_the_past_is_told_inside_as_outside(
+    make: Callable[[Path], None], root: Path, inside: Callable[..., Copy]
+) -> None:
+    make(root)
+    copy = inside(root)
+    for command in STORIES:
+        assert git(copy.repository, *command) == git(root, *command)
 
 
 @pytest.mark.parametrize("make", [nothing, stage_new, intend])
@@ -307,7 +320,7 @@ def test_what_a_filter_makes_of_a_file_is_no_change(root: Path, inside: Callable
     assert git(copy.repository, "show", "HEAD:kept.rot") == "bcd\n"
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3, 4, 5, 100])
+@pytest.mark.parametrize("depth", [1, 2, 3, 100])
 def test_a_history_of_any_depth_is_sound(depth: int, root: Path, inside: Callable[..., Copy]) -> None:
     git(root, "checkout", "--quiet", "-b", "side", "HEAD~1")
     commit(root, "on the side", other="side\n")
@@ -383,6 +396,7 @@ def test_neither_remote_nor_other_branches_nor_settings_nor_hooks_travel(
     objects = git(copy.repository, "cat-file", "--batch-all-objects", "--batch-check")
     assert private not in objects
     assert git(root, "rev-parse", "stash@{0}").strip() not in objects
+    assert git(copy.repository, "stash", "list") == ""
     assert git(copy.repository, "for-each-ref", "--format=%(refname)").split() == ["refs/heads/main"]
     assert copy.git["settings"] == {"user.name": "The User", "user.email": "user@example.org", "core.filemode": "true"}
     assert git(copy.repository, "config", "user.name").strip() == "n"  # the test's own, by its command line
