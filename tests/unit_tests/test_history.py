@@ -157,7 +157,7 @@ def tell_to_ignore(root: Path) -> None:
 
 def choose_own_rules(root: Path) -> None:
     write(root.parent / "home", **{".ignore": "*.own\n", ".config/git/ignore": "c2\n"})
-    git(root, "config", "core.excludesFile", "~/.ignore")
+    git(root, "config", "--global", "core.excludesFile", "~/.ignore")
     write(root, **{"y.own": "", "c2": ""})
 
 
@@ -382,7 +382,7 @@ def test_neither_remote_nor_other_branches_nor_settings_nor_hooks_travel(
     git(root, "remote", "add", "origin", SECRET)
     git(root, "config", "user.name", "The User")
     git(root, "config", "user.email", "user@example.org")
-    git(root, "config", "core.excludesFile", "rules")
+    git(root, "config", "--global", "core.excludesFile", "rules")
     git(root, "config", "alias.x", "!echo t0ken")
     git(root, "checkout", "--quiet", "-b", "private")
     private = commit(root, "private", private="not yours")
@@ -401,6 +401,22 @@ def test_neither_remote_nor_other_branches_nor_settings_nor_hooks_travel(
     assert copy.git["settings"] == {"user.name": "The User", "user.email": "user@example.org", "core.filemode": "true"}
     assert git(copy.repository, "config", "user.name").strip() == "n"  # the test's own, by its command line
     assert "The User" in (copy.repository / ".git/config").read_text()
+
+
+@pytest.mark.parametrize("kind", ["named by the repository", "behind a link"])
+def test_rules_that_may_be_a_secret_of_the_hosts_are_not_read(kind: str, root: Path, tmp_path: Path) -> None:
+    """A repository that came in an archive has a .git of somebody else's."""
+    write(tmp_path, secret="t0ken\n")
+    rules = root / ".git/info/exclude"
+    if kind == "named by the repository":
+        git(root, "config", "core.excludesFile", str(tmp_path / "secret"))
+    else:
+        rules.unlink()
+        rules.symlink_to(tmp_path / "secret")
+    history = take(root)
+    assert history is not None
+    assert "t0ken" not in str(history.describe())
+    history.close()
 
 
 def test_a_user_without_a_name_has_none_inside(root: Path, inside: Callable[..., Copy]) -> None:

@@ -393,8 +393,9 @@ def guarded(root: Path) -> Path:
     return root
 
 
-def test_a_repository_that_git_cannot_read_is_refused_and_not_taken_whole(guarded: Path) -> None:
-    write(guarded, **{".git/config": "[oops\n"})
+@pytest.mark.parametrize("broken", ["config", "index"])
+def test_a_repository_that_git_cannot_read_is_refused_and_not_taken_whole(broken: str, guarded: Path) -> None:
+    write(guarded, **{f".git/{broken}": "[oops\n"})
     with pytest.raises(SandboxConfigError, match="git cannot read"):
         select(guarded)
 

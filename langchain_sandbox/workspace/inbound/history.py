@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _IDENTITY = ("user.name", "user.email")
 _SETTINGS = ("core.autocrlf", "core.eol", "core.filemode")
+_RULES = "core.excludesfile"
 _WORD = re.compile(r"[A-Za-z]{1,16}")
 
 _EMPTY_TREE = {"sha1": "4b825dc642cb6eb9a060e54bf8d69288fbee4904"}
@@ -136,7 +138,7 @@ def take_history(selection: Selection, *, depth: int, room: int) -> History | No
         },
         deleted=[repository.prefix + path for path in selection.deleted],
         nested=list(selection.nested),
-        rules=_read_rules(root, settings.get("core.excludesfile")),
+        rules=_read_rules(root, settings.get(_RULES)),
     )
     try:
         objects = _read_index(history, root)
@@ -148,10 +150,16 @@ def take_history(selection: Selection, *, depth: int, room: int) -> History | No
 
 
 def _read_settings(root: Path) -> dict[str, str]:
-    names = "|".join(name.replace(".", r"\.") for name in (*_IDENTITY, *_SETTINGS, "core.excludesfile"))
-    listed = git(root, "config", "-z", "--get-regexp", f"^({names})$", check=False).decode("utf-8", "replace")
-    pairs = (record.split("\n", 1) for record in listed.split("\0") if "\n" in record)
-    return {key: value.strip() for key, value in pairs if value.strip()}
+    names = "|".join(name.replace(".", r"\.") for name in (*_IDENTITY, *_SETTINGS, _RULES))
+    told = git(root, "config", "-z", "--show-scope", "--get-regexp", f"^({names})$", check=False)
+    parts = told.decode("utf-8", "replace").split("\0")
+    settings = {}
+    for scope, record in zip(parts[::2], parts[1::2], strict=False):
+        key, _, value = record.partition("\n")
+        # A file that the repository itself names could be any secret of the host's.
+        if value.strip() and (key != _RULES or scope in {"system", "global"}):
+            settings[key] = value.strip()
+    return settings
 
 
 def _read_rules(root: Path, chosen: str | None) -> str:
@@ -159,11 +167,12 @@ def _read_rules(root: Path, chosen: str | None) -> str:
     base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
     own = os.fsdecode(git(root, "rev-parse", "--git-path", "info/exclude").rstrip(b"\n"))
     found = []
-    for path in (chosen or f"{base}/git/ignore", str(root / own)):
-        try:
-            found.append(Path(path).expanduser().read_text(encoding="utf-8")[:_MAX_RULES])
-        except (OSError, ValueError, RuntimeError):
-            continue
+    # The repository's own is no link: it, too, could lead to a secret.
+    for path, follow in ((chosen or f"{base}/git/ignore", 0), (str(root / own), os.O_NOFOLLOW)):
+        with suppress(OSError, ValueError, RuntimeError):
+            descriptor = os.open(Path(path).expanduser(), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | follow)
+            with open(descriptor, "rb") as file:  # noqa: PTH123 - of a descriptor
+                found.append(file.read(_MAX_RULES).decode("utf-8", "replace"))
     return "\n".join(found)
 
 
