@@ -81,7 +81,7 @@ def build_entries(listed: bytes, git: dict[str, Any], seen: dict[bytes, tuple[in
     for line in git["intended"]:
         mode, name = line.split("\t", 1)
         path = os.fsencode(name)
-        if path in seen:
+        if path in seen or name in git["deleted"]:
             found[path, 0] = IndexEntry(path, int(mode, 8), _EMPTY_BLOB, more_flags=INTENT_TO_ADD)
     _mark_entries([entry for entry in found.values() if not entry.stage and not entry.more_flags], git, seen)
     return list(found.values())

@@ -12,6 +12,7 @@ from repositories import commit, duplicate, forget_settings, git, init, write
 from langchain_sandbox.config import Limits, Workspace
 from langchain_sandbox.workspace.git import GitError
 from langchain_sandbox.workspace.inbound.history import History, take_history
+from langchain_sandbox.workspace.inbound.intake import take_intake
 from langchain_sandbox.workspace.inbound.selection import select_files
 
 SECRET = "https://user:t0ken@example.org/private.git"
@@ -111,6 +112,11 @@ def intend(root: Path) -> None:
     write(root, meant="m\n", empty="", **{"sub/meant": "m\n"})
     git(root, "add", "--intent-to-add", "meant", "sub/meant")
     git(root, "add", "empty")
+
+
+def intend_what_is_gone(root: Path) -> None:
+    intend(root)
+    (root / "meant").unlink()
 
 
 def intend_what_runs(root: Path) -> None:
@@ -214,6 +220,7 @@ def nothing(_root: Path) -> None:
         stage_and_change_again,
         intend,
         intend_what_runs,
+        intend_what_is_gone,
         conflict,
         replace_a_file_by_a_folder,
         replace_a_folder_by_a_file,
@@ -318,6 +325,20 @@ def test_what_a_filter_makes_of_a_file_is_no_change(root: Path, inside: Callable
     assert git(copy.repository, "status", "--porcelain") == git(root, "status", "--porcelain") == " M other.rot\n"
     git(copy.repository, "commit", "--quiet", "--all", "--message", "inside")
     assert git(copy.repository, "show", "HEAD:kept.rot") == "bcd\n"
+
+
+def test_no_filter_is_run_to_learn_what_has_changed(root: Path, tmp_path: Path) -> None:
+    git(root, "config", "filter.x.clean", f"touch {tmp_path}/ran; cat")
+    write(root, **{".gitattributes": "*.f filter=x\n", "a.f": "a\n", "b.f": "b\n", "empty": ""})
+    git(root, "add", "--all")
+    write(root, **{"a.f": "A\n"})
+    git(root, "add", "--intent-to-add", "--all")
+    (tmp_path / "ran").unlink()  # b.f is as young as the index: git alone would have to read it
+    intake = take_intake(Workspace(root), Limits())
+    intake.close()
+    assert intake.history is not None
+    assert intake.history.differing == ["a.f"]
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 100])
