@@ -11,6 +11,7 @@ from langchain_sandbox.agent.opencode import REPOSITORY, tool_environment
 
 _TIMEOUT = 120.0
 _GITLINK = 0o160000
+_SLASH = ord("/")
 _EMPTY_BLOB = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
 
 
@@ -42,7 +43,7 @@ def restore_git(git: dict[str, Any], manifest: dict[str, tuple[int, ...]], *, pr
         with open(f"{REPOSITORY}/.git/info/exclude", "w", encoding="utf-8") as file:
             file.write(git["rules"])
     for key, value in git["settings"].items():
-        call("config", key, value)
+        call("config", "--", key, value)
     listed = b""
     if git["head"]:
         name = f"refs/heads/{git['branch']}" if git["branch"] else "HEAD"
@@ -80,7 +81,7 @@ def build_entries(listed: bytes, git: dict[str, Any], seen: dict[bytes, tuple[in
     for line in git["intended"]:
         mode, name = line.split("\t", 1)
         path = os.fsencode(name)
-        if path in seen:
+        if path in seen or name in git["deleted"]:
             found[path, 0] = IndexEntry(path, int(mode, 8), _EMPTY_BLOB, more_flags=INTENT_TO_ADD)
     _mark_entries([entry for entry in found.values() if not entry.stage and not entry.more_flags], git, seen)
     return list(found.values())
@@ -88,14 +89,20 @@ def build_entries(listed: bytes, git: dict[str, Any], seen: dict[bytes, tuple[in
 
 def _mark_entries(entries: list[IndexEntry], git: dict[str, Any], seen: dict[bytes, tuple[int, ...]]) -> None:
     deleted, differing, filtered = (set(map(os.fsencode, git[key])) for key in ("deleted", "differing", "filtered"))
+    there: set[bytes] | dict[bytes, tuple[int, ...]] = seen
+    if any(entry.mode == _GITLINK for entry in entries):
+        there = {path[:at] for path in seen for at in _ends(path)}  # submodules are folders
     for entry in entries:
-        if entry.mode == _GITLINK:
-            continue
         if entry.path in filtered:
             entry.flag = ASSUME_UNCHANGED
-        elif entry.path not in seen and entry.path not in deleted:
+        elif entry.path not in there and entry.path not in deleted:
             # What stayed outside (the rest of a repository of which a folder went in, what was excluded) is not to
             # look as if somebody had deleted it, to git as little as to the agent.
             entry.more_flags = SKIP_WORKTREE
         elif entry.path not in differing:
             entry.seen = seen.get(entry.path)
+
+
+def _ends(path: bytes) -> list[int]:
+    """Where the names of the folders above a path end, and its own."""
+    return [*(at for at, byte in enumerate(path) if byte == _SLASH), len(path)]

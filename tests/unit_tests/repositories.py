@@ -1,6 +1,7 @@
 """Real repositories for tests of what goes in, with nobody's settings but their own."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -34,6 +35,13 @@ def commit(root: Path, message: str = "x", **files: str | bytes) -> str:
     git(root, "add", "--all")
     git(root, "commit", "--quiet", "--allow-empty", "--message", message)
     return git(root, "rev-parse", "HEAD").strip()
+
+
+def duplicate(template: Path, folder: Path) -> Path:
+    """A repository like another, in a fraction of the time that its commits take."""
+    shutil.copytree(template, folder, symlinks=True, ignore=shutil.ignore_patterns("*.sample"))
+    git(folder, "update-index", "-q", "--refresh")
+    return folder
 
 
 def forget_settings(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from copies import Copy, bring_in
 from repositories import commit, forget_settings, git, init, write
 
+from langchain_sandbox.agent import departure
 from langchain_sandbox.config import Limits, Workspace
 from langchain_sandbox.link import Data, End, LinkEvent, Message
 from langchain_sandbox.workspace.content import pieces
@@ -293,3 +294,21 @@ def test_a_great_many_changes_take_no_more_than_their_time(root: Path, inside: C
     look(leaving)
     assert time.process_time() - began < 3
     assert len(tell(copy.wire.take())) == 20_000
+
+
+def test_once_started_it_looks_by_itself_until_it_is_finished(
+    root: Path, inside: Callable[..., Copy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(departure, "_PAUSE", 0.01)
+    copy = inside(root)
+    leaving = copy.leave()
+    leaving.start()
+    write(copy.folder, a="1\n")
+    deadline = time.monotonic() + 10
+    while len(copy.wire.said) < 3 and time.monotonic() < deadline:  # a message, its content, its end
+        time.sleep(0.01)
+    assert tell(copy.wire.take()) == {"a": b"1\n"}
+    assert leaving.finish() == {"skipped": []}
+    write(copy.folder, a="2\n")
+    time.sleep(0.1)
+    assert copy.wire.take() == []

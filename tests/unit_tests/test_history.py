@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest
 from copies import Copy, bring_in
-from repositories import commit, forget_settings, git, init, write
+from repositories import commit, duplicate, forget_settings, git, init, write
 
 from langchain_sandbox.config import Limits, Workspace
 from langchain_sandbox.workspace.git import GitError
 from langchain_sandbox.workspace.inbound.history import History, take_history
+from langchain_sandbox.workspace.inbound.intake import take_intake
 from langchain_sandbox.workspace.inbound.selection import select_files
 
 SECRET = "https://user:t0ken@example.org/private.git"
 
 STATUS = ["status", "--porcelain=v2", "--branch", "--untracked-files=all"]
-VIEWS = [STATUS, ["diff"], ["diff", "--cached"], ["stash", "list"], ["ls-files", "--stage", "-t"]]
+VIEWS = [STATUS, ["diff"], ["diff", "--cached"], ["ls-files", "--stage"]]
 STORIES = [["log", "--format=%H %an %ae %s"], ["blame", "--root", "a", "HEAD"]]
 
 
@@ -26,10 +27,10 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     forget_settings(monkeypatch, tmp_path / "home")
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three commits; `a` has lines of each of them."""
-    folder = init(tmp_path / "repository")
+    folder = init(tmp_path_factory.mktemp("template"))
     files = {f"sub/{name}": f"{name}\n" for name in "pq"}
     commit(folder, "first", a="1\n", b="b\n", c="c\n", run="#!/bin/sh\n", **files)
     (folder / "run").chmod(0o755)
@@ -37,6 +38,11 @@ def root(tmp_path: Path) -> Path:
     commit(folder, "second", a="1\n2\n")
     commit(folder, "third", a="1\n2\n3\n")
     return folder
+
+
+@pytest.fixture
+def root(tmp_path: Path, template: Path) -> Path:
+    return duplicate(template, tmp_path / "repository")
 
 
 @pytest.fixture
@@ -108,6 +114,11 @@ def intend(root: Path) -> None:
     git(root, "add", "empty")
 
 
+def intend_what_is_gone(root: Path) -> None:
+    intend(root)
+    (root / "meant").unlink()
+
+
 def intend_what_runs(root: Path) -> None:
     write(root, meant="m\n")
     (root / "meant").chmod(0o755)
@@ -152,7 +163,7 @@ def tell_to_ignore(root: Path) -> None:
 
 def choose_own_rules(root: Path) -> None:
     write(root.parent / "home", **{".ignore": "*.own\n", ".config/git/ignore": "c2\n"})
-    git(root, "config", "core.excludesFile", "~/.ignore")
+    git(root, "config", "--global", "core.excludesFile", "~/.ignore")
     write(root, **{"y.own": "", "c2": ""})
 
 
@@ -177,6 +188,20 @@ def have_odd_names(root: Path) -> None:
     (root / "new\nline").write_text("changed\n")
 
 
+def have_submodules(root: Path) -> None:
+    library = root.parent / "library"
+    commit(init(library), lib="l\n")
+    for name in ("submodule", "not initialised"):
+        git(root, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(library), name)
+    commit(root, "submodules")
+    git(root, "submodule", "--quiet", "deinit", "not initialised")
+
+
+def lose_a_submodule(root: Path) -> None:
+    have_submodules(root)
+    (root / "not initialised").rmdir()
+
+
 def nothing(_root: Path) -> None:
     pass
 
@@ -184,7 +209,6 @@ def nothing(_root: Path) -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        nothing,
         stage_new,
         stage_change,
         stage_deletion,
@@ -196,6 +220,7 @@ def nothing(_root: Path) -> None:
         stage_and_change_again,
         intend,
         intend_what_runs,
+        intend_what_is_gone,
         conflict,
         replace_a_file_by_a_folder,
         replace_a_folder_by_a_file,
@@ -206,14 +231,25 @@ def nothing(_root: Path) -> None:
         look_away_from_modes,
         have_line_ends,
         have_odd_names,
+        have_submodules,
+        lose_a_submodule,
     ],
 )
 def test_git_looks_inside_as_outside(make: Callable[[Path], None], root: Path, inside: Callable[..., Copy]) -> None:
     make(root)
     copy = inside(root)
-    stories = STORIES if make is not stage_kind else STORIES[:1]
-    compare(root, copy, *stories)
+    compare(root, copy)
     assert copy.warnings == []
+
+
+@pytest.mark.parametrize("make", [nothing, conflict, detach])
+def test_the_past_is_told_inside_as_outside(
+    make: Callable[[Path], None], root: Path, inside: Callable[..., Copy]
+) -> None:
+    make(root)
+    copy = inside(root)
+    for command in STORIES:
+        assert git(copy.repository, *command) == git(root, *command)
 
 
 @pytest.mark.parametrize("make", [nothing, stage_new, intend])
@@ -226,7 +262,9 @@ def test_a_branch_that_is_not_born_is_put_down_unborn(
     compare(root, inside(root))
 
 
-@pytest.mark.parametrize("make", [nothing, stage_new, stage_change, stage_deletion, change, intend, conflict])
+@pytest.mark.parametrize(
+    "make", [nothing, stage_new, stage_change, stage_deletion, change, intend, conflict, have_submodules]
+)
 def test_a_folder_of_a_repository_has_the_repositorys_git_and_the_rest_is_not_missed(
     make: Callable[[Path], None], root: Path, inside: Callable[..., Copy]
 ) -> None:
@@ -247,6 +285,16 @@ def test_rules_above_a_folder_hold_in_it(root: Path, inside: Callable[..., Copy]
     assert git(copy.folder, "status", "--porcelain") == "?? sub/new\n"
 
 
+def test_attributes_above_a_folder_hold_in_it(root: Path, inside: Callable[..., Copy]) -> None:
+    commit(root, **{".gitattributes": "*.txt text eol=crlf\n", "sub/x.txt": "1\r\n2\r\n"})
+    assert git(root, "show", "HEAD:sub/x.txt") == "1\n2\n"
+    copy = inside(root / "sub")
+    assert (copy.folder / "x.txt").read_bytes() == b"1\r\n2\r\n"
+    assert git(copy.folder, "status", "--porcelain") == ""
+    write(copy.folder, **{"x.txt": "1\r\n3\r\n"})
+    assert git(copy.folder, "diff", "--stat").endswith("1 insertion(+), 1 deletion(-)\n")
+
+
 def test_what_stayed_outside_is_not_missed(root: Path, inside: Callable[..., Copy]) -> None:
     commit(root, **{"opencode.json": "{}\n", "big.bin": "b\n"})
     write(root, **{"big.bin": "changed\n"})
@@ -262,7 +310,7 @@ def test_a_sparse_checkout_is_sparse_inside(root: Path, inside: Callable[..., Co
     commit(root, **{"sub/p": "changed\n"})
     git(root, "sparse-checkout", "set", "nowhere")
     assert not (root / "sub").exists()
-    compare(root, inside(root), *STORIES)
+    compare(root, inside(root), ["ls-files", "-t"], *STORIES)
 
 
 def test_what_a_filter_makes_of_a_file_is_no_change(root: Path, inside: Callable[..., Copy]) -> None:
@@ -279,7 +327,21 @@ def test_what_a_filter_makes_of_a_file_is_no_change(root: Path, inside: Callable
     assert git(copy.repository, "show", "HEAD:kept.rot") == "bcd\n"
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3, 4, 5, 100])
+def test_no_filter_is_run_to_learn_what_has_changed(root: Path, tmp_path: Path) -> None:
+    git(root, "config", "filter.x.clean", f"touch {tmp_path}/ran; cat")
+    write(root, **{".gitattributes": "*.f filter=x\n", "a.f": "a\n", "b.f": "b\n", "empty": ""})
+    git(root, "add", "--all")
+    write(root, **{"a.f": "A\n"})
+    git(root, "add", "--intent-to-add", "--all")
+    (tmp_path / "ran").unlink()  # b.f is as young as the index: git alone would have to read it
+    intake = take_intake(Workspace(root), Limits())
+    intake.close()
+    assert intake.history is not None
+    assert intake.history.differing == ["a.f"]
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 100])
 def test_a_history_of_any_depth_is_sound(depth: int, root: Path, inside: Callable[..., Copy]) -> None:
     git(root, "checkout", "--quiet", "-b", "side", "HEAD~1")
     commit(root, "on the side", other="side\n")
@@ -341,7 +403,7 @@ def test_neither_remote_nor_other_branches_nor_settings_nor_hooks_travel(
     git(root, "remote", "add", "origin", SECRET)
     git(root, "config", "user.name", "The User")
     git(root, "config", "user.email", "user@example.org")
-    git(root, "config", "core.excludesFile", "rules")
+    git(root, "config", "--global", "core.excludesFile", "rules")
     git(root, "config", "alias.x", "!echo t0ken")
     git(root, "checkout", "--quiet", "-b", "private")
     private = commit(root, "private", private="not yours")
@@ -355,10 +417,27 @@ def test_neither_remote_nor_other_branches_nor_settings_nor_hooks_travel(
     objects = git(copy.repository, "cat-file", "--batch-all-objects", "--batch-check")
     assert private not in objects
     assert git(root, "rev-parse", "stash@{0}").strip() not in objects
+    assert git(copy.repository, "stash", "list") == ""
     assert git(copy.repository, "for-each-ref", "--format=%(refname)").split() == ["refs/heads/main"]
     assert copy.git["settings"] == {"user.name": "The User", "user.email": "user@example.org", "core.filemode": "true"}
     assert git(copy.repository, "config", "user.name").strip() == "n"  # the test's own, by its command line
     assert "The User" in (copy.repository / ".git/config").read_text()
+
+
+@pytest.mark.parametrize("kind", ["named by the repository", "behind a link"])
+def test_rules_that_may_be_a_secret_of_the_hosts_are_not_read(kind: str, root: Path, tmp_path: Path) -> None:
+    """A repository that came in an archive has a .git of somebody else's."""
+    write(tmp_path, secret="t0ken\n")
+    rules = root / ".git/info/exclude"
+    if kind == "named by the repository":
+        git(root, "config", "core.excludesFile", str(tmp_path / "secret"))
+    else:
+        rules.unlink()
+        rules.symlink_to(tmp_path / "secret")
+    history = take(root)
+    assert history is not None
+    assert "t0ken" not in str(history.describe())
+    history.close()
 
 
 def test_a_user_without_a_name_has_none_inside(root: Path, inside: Callable[..., Copy]) -> None:

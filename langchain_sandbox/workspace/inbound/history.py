@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,10 +26,19 @@ if TYPE_CHECKING:
 
 _IDENTITY = ("user.name", "user.email")
 _SETTINGS = ("core.autocrlf", "core.eol", "core.filemode")
+_RULES = "core.excludesfile"
 _WORD = re.compile(r"[A-Za-z]{1,16}")
 
 _EMPTY_TREE = {"sha1": "4b825dc642cb6eb9a060e54bf8d69288fbee4904"}
 _EMPTY_BLOB = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
+# What `git ls-files -z --debug` says of one path.
+_LISTED = re.compile(
+    rb"([^\0]+)\0  ctime: (?P<ctime>\d+):\d+\n  mtime: (?P<mtime>\d+):\d+\n  dev: \d+\tino: (?P<inode>\d+)\n"
+    rb"  uid: \d+\tgid: \d+\n  size: (?P<size>\d+)\tflags: (?P<flags>[0-9a-f]+)\n"
+)
+_INTENDED = 0x2000_0000
+_LOW = 0xFFFF_FFFF
+_BILLION = 1_000_000_000
 _MAX_STAGED = 50_000
 _MAX_RULES = 64 * 1024
 
@@ -94,7 +104,7 @@ class History:
         ]
         prefix = selection.repository.prefix
         self.differing = [prefix + path for path in differing]
-        self.filtered = [prefix + path for path in _find_filtered(selection.root, differing)]
+        self.filtered = [prefix + path for path in _find_filtered(selection, differing)]
 
     def close(self) -> None:
         """Let the pack go."""
@@ -139,7 +149,7 @@ def take_history(selection: Selection, *, depth: int, room: int) -> History | No
         },
         deleted=[repository.prefix + path for path in selection.deleted],
         nested=list(selection.nested),
-        rules=read_rules(root, settings.get("core.excludesfile")),
+        rules=read_rules(root, settings.get(_RULES)),
     )
     try:
         objects = _read_index(history, root)
@@ -169,10 +179,16 @@ def _leads_back(repository: Repository) -> bool:
 
 
 def _read_settings(root: Path) -> dict[str, str]:
-    names = "|".join(name.replace(".", r"\.") for name in (*_IDENTITY, *_SETTINGS, "core.excludesfile"))
-    listed = git(root, "config", "-z", "--get-regexp", f"^({names})$", check=False).decode("utf-8", "replace")
-    pairs = (record.split("\n", 1) for record in listed.split("\0") if "\n" in record)
-    return {key: value.strip() for key, value in pairs if value.strip()}
+    names = "|".join(name.replace(".", r"\.") for name in (*_IDENTITY, *_SETTINGS, _RULES))
+    told = git(root, "config", "-z", "--show-scope", "--get-regexp", f"^({names})$", check=False)
+    parts = told.decode("utf-8", "replace").split("\0")
+    settings = {}
+    for scope, record in zip(parts[::2], parts[1::2], strict=False):
+        key, _, value = record.partition("\n")
+        # A file that the repository itself names could be any secret of the host's.
+        if value.strip() and (key != _RULES or scope in {"system", "global"}):
+            settings[key] = value.strip()
+    return settings
 
 
 def read_rules(root: Path, chosen: str | None = None) -> str:
@@ -185,11 +201,12 @@ def read_rules(root: Path, chosen: str | None = None) -> str:
     base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
     own = find_git_path(root, "info/exclude")
     found = []
-    for path in (chosen or f"{base}/git/ignore", str(own)):
-        try:
-            found.append(Path(path).expanduser().read_text(encoding="utf-8")[:_MAX_RULES])
-        except (OSError, ValueError, RuntimeError):
-            continue
+    # The repository's own is no link: it, too, could lead to a secret.
+    for path, follow in ((chosen or f"{base}/git/ignore", 0), (str(own), os.O_NOFOLLOW)):
+        with suppress(OSError, ValueError, RuntimeError):
+            descriptor = os.open(Path(path).expanduser(), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | follow)
+            with open(descriptor, "rb") as file:  # noqa: PTH123 - of a descriptor
+                found.append(file.read(_MAX_RULES).decode("utf-8", "replace"))
     return "\n".join(found)
 
 
@@ -232,24 +249,32 @@ def _find_intended(root: Path, empty: list[str]) -> set[str]:
     """Which of these paths are only meant to be added: git shows such a path as an empty file."""
     if not empty:
         return set()
-    specs = [f":(top,literal){path}" for path in empty]
-    added = git(root, "diff-files", "--name-only", "-z", "--no-renames", "--diff-filter=A", "--", *specs)
-    return {os.fsdecode(name) for name in added.split(b"\0") if name}
+    listed = _LISTED.finditer(git(root, "ls-files", "-z", "--debug", "--full-name", ":/"))
+    return {os.fsdecode(entry[1]) for entry in listed if int(entry["flags"], 16) & _INTENDED}
 
 
-def _find_filtered(root: Path, differing: list[str]) -> list[str]:
+def _find_filtered(selection: Selection, differing: list[str]) -> list[str]:
     """Which of these paths git takes for unchanged all the same, because of a filter."""
     if not differing:
         return []
     names = b"\0".join(map(os.fsencode, differing))
-    told = os.fsdecode(git(root, "check-attr", "-z", "--stdin", "filter", stdin=names)).split("\0")
+    told = os.fsdecode(git(selection.root, "check-attr", "-z", "--stdin", "filter", stdin=names)).split("\0")
     filtered = {
         path for path, value in zip(told[::3], told[2::3], strict=False) if value not in {"unspecified", "unset"}
     }
-    if filtered:
-        changed = git(root, "diff-files", "--name-only", "-z", "--relative", "--ignore-submodules")
-        filtered -= {os.fsdecode(name) for name in changed.split(b"\0")}
-    return sorted(filtered)
+    if not filtered:
+        return []
+    # Not by asking git what has changed: to know that of a file which is as young as the index, it runs the filter.
+    listed = _LISTED.finditer(git(selection.root, "ls-files", "-z", "--debug"))
+    looks = ((os.fsdecode(entry[1]), entry) for entry in listed)
+    return sorted(path for path, entry in looks if path in filtered and _is_as_listed(entry, selection.files[path]))
+
+
+def _is_as_listed(entry: re.Match[bytes], status: os.stat_result) -> bool:
+    """Whether a file looks as it did when git saw it last."""
+    seen = [int(entry[name]) for name in ("ctime", "mtime", "inode", "size")]
+    now = [status.st_ctime_ns // _BILLION, status.st_mtime_ns // _BILLION, status.st_ino, status.st_size]
+    return seen == [number & _LOW for number in now]
 
 
 def _fill_pack(history: History, root: Path, objects: Sequence[str], *, depth: int, room: int) -> None:

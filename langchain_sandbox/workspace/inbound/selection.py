@@ -84,25 +84,27 @@ def select_files(workspace: Workspace, limits: Limits | None) -> Selection:
     if not root.is_dir():
         msg = f"The workspace {root} is not a folder."
         raise SandboxConfigError(msg)
-    repository = find_repository(root)
-    if repository is not None and repository.prefix and _is_ignored(root):
-        repository = None
-    selection = Selection(root, repository=repository)
-    picker = _Picker(selection, excluded=compile_patterns(workspace.exclude))
-    if selection.repository is not None:
-        try:
-            picker.take_repository("", depth=0)
-        except GitError as error:
-            msg = f"The workspace {root} is a repository that git cannot read: {error}."
-            raise SandboxConfigError(msg) from error
-        for pattern in workspace.include:
-            if not picker.take_ignored(pattern):
-                selection.skipped.append(f"{clean_name(pattern)}: Workspace.include has it, and nothing is like it")
-    else:
-        picker.take_folder("", depth=0)
+    selection = Selection(root, repository=find_repository(root))
+    try:
+        _fill(selection, workspace)
+    except GitError as error:
+        raise SandboxConfigError(_describe_broken(root, error)) from error
     if limits is not None:
         _check_limits(selection, limits)
     return selection
+
+
+def _fill(selection: Selection, workspace: Workspace) -> None:
+    if selection.repository is not None and selection.repository.prefix and _is_ignored(selection.root):
+        selection.repository = None
+    picker = _Picker(selection, excluded=compile_patterns(workspace.exclude))
+    if selection.repository is None:
+        picker.take_folder("", depth=0)
+        return
+    picker.take_repository("", depth=0)
+    for pattern in workspace.include:
+        if not picker.take_ignored(pattern):
+            selection.skipped.append(f"{clean_name(pattern)}: Workspace.include has it, and nothing is like it")
 
 
 def find_repository(root: Path) -> Repository | None:
@@ -116,8 +118,7 @@ def find_repository(root: Path) -> Repository | None:
     except GitError as error:
         link = root / ".git"
         if "not a git repository" not in str(error):
-            msg = f"The workspace {root} is a repository that git cannot read: {error}."
-            raise SandboxConfigError(msg) from error
+            raise SandboxConfigError(_describe_broken(root, error)) from error
         if link.is_symlink() or link.is_file():
             msg = (
                 f"The workspace {root} has a .git that leads to another folder, as a worktree's and a submodule's do. "
@@ -134,9 +135,12 @@ def find_repository(root: Path) -> Repository | None:
     try:
         head = git(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}", check=False).decode("ascii").strip()
     except GitError as error:
-        msg = f"The workspace {root} is a repository that git cannot read: {error}."
-        raise SandboxConfigError(msg) from error
+        raise SandboxConfigError(_describe_broken(root, error)) from error
     return Repository(Path(os.fsdecode(top)), os.fsdecode(prefix), head or None)
+
+
+def _describe_broken(root: Path, error: GitError) -> str:
+    return f"The workspace {root} is a repository that git cannot read: {error}."
 
 
 def _is_ignored(root: Path) -> bool:
@@ -212,10 +216,10 @@ class _Picker:
     def _take_tracked(self, path: str, tag: str, mode: int, *, depth: int) -> None:
         if self._take(path):
             return
-        if mode != GITLINK:
+        if mode != GITLINK or self._look(path) is None:
             if tag != _SKIP_WORKTREE:
                 self._selection.deleted[path] = None
-        elif self._look(path) is not None and os.path.lexists(f"{self._base}/{path}/.git"):
+        elif os.path.lexists(f"{self._base}/{path}/.git"):
             self._take_nested(path, depth=depth)
 
     def _take_untracked(self, path: str, *, depth: int) -> None:
