@@ -1,26 +1,22 @@
-"""What is mounted below /host: closed to the agent while it works; and the workspace, changed by one at a time."""
+"""What is mounted below /host, closed to the agent while it works."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from langchain_sandbox.errors import SandboxApplyError, SandboxConfigError
+from langchain_sandbox.errors import SandboxConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 WORKSPACE = Path()  # PID 1's working folder, whatever it is called
 
 _WORKSPACE_MOUNT = Path("/host/workspace")
 _GATEWAY_MOUNT = Path("/host/gateway/llm")
 _GATE_LIMIT = 5.0
-_LOCK_LIMIT = 30.0
-_LOCK_RETRY = 0.02
 
 
 def close_gate(environ: Mapping[str, str], mode: str) -> None:
@@ -57,36 +53,3 @@ def _is_closed(path: Path) -> bool:
     except PermissionError:
         return True
     return False
-
-
-@contextmanager
-def locked(limit: float = _LOCK_LIMIT) -> Iterator[None]:
-    """Only one of the containers that share the workspace changes it at a time.
-
-    Args:
-        limit: Seconds to wait for another one.
-
-    Raises:
-        SandboxApplyError: If another one still has it then, who may be an agent in the mode `direct`.
-    """
-    descriptor = os.open(WORKSPACE, os.O_RDONLY)
-    try:
-        deadline = time.monotonic() + limit
-        while not _lock(descriptor):
-            if time.monotonic() > deadline:
-                msg = f"another program has had the workspace's lock for {limit:g} s."
-                raise SandboxApplyError(msg)
-            time.sleep(_LOCK_RETRY)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        pass  # NFS knows no lock on a folder: better without than not at all
-    return True

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import gc
 import itertools
 import json
@@ -991,3 +992,25 @@ def test_it_needs_the_standard_library_only(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_lock_that_is_never_let_go_is_not_waited_for_for_ever(tmp_path: Path) -> None:
+    other = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    with pytest.raises(SandboxApplyError, match=r"for 0\.1 s"), locked(tmp_path, limit=0.1):
+        pytest.fail("two at once")
+    os.close(other)
+    with locked(tmp_path, limit=0.1):
+        pass
+
+
+@pytest.mark.parametrize("number", [errno.EBADF, errno.EOPNOTSUPP, errno.ENOLCK])
+def test_a_file_system_that_knows_no_such_lock_can_be_worked_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(number, os.strerror(number), descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with locked(tmp_path, limit=0.1):
+        pass
