@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from langchain_sandbox._version import __version__
 
 if TYPE_CHECKING:
-    from langchain_sandbox.config import ApplyPolicy, Limits, ModelEndpoint, Retention, Workspace
+    from langchain_sandbox.config import Limits, ModelEndpoint
     from langchain_sandbox.errors import (
         SandboxApplyError,
         SandboxConfigError,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from langchain_sandbox.sandbox import Sandbox
     from langchain_sandbox.tools import SandboxTool
     from langchain_sandbox.workspace.applying.told import ApplyReport
+    from langchain_sandbox.workspace_config import ApplyPolicy, Retention, Workspace
 
 __all__ = [
     "ApplyPolicy",
@@ -46,11 +47,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ApplyPolicy": "config",
+    "ApplyPolicy": "workspace_config",
     "ApplyReport": "workspace.applying.told",
     "Limits": "config",
     "ModelEndpoint": "config",
-    "Retention": "config",
+    "Retention": "workspace_config",
     "RunHandle": "handle",
     "Sandbox": "sandbox",
     "SandboxApplyError": "errors",
@@ -60,7 +61,7 @@ _HOMES = {
     "SandboxResult": "result",
     "SandboxTool": "tools",
     "SandboxUnavailableError": "errors",
-    "Workspace": "config",
+    "Workspace": "workspace_config",
 }
 
 

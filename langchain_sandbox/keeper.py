@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from langchain_sandbox.config import Retention
+    from langchain_sandbox.workspace_config import Retention
 
 logger = logging.getLogger(__name__)
 

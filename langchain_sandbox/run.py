@@ -15,7 +15,6 @@ import anyio
 import anyio.to_thread
 
 from langchain_sandbox import events
-from langchain_sandbox.config import ApplyPolicy
 from langchain_sandbox.conversation import Assignment, Conversation
 from langchain_sandbox.engine import labels
 from langchain_sandbox.engine.base import ByteStream, Container, ContainerSpec, Engine
@@ -38,14 +37,16 @@ from langchain_sandbox.workspace.outbound.commits import CommitsError, read_comm
 from langchain_sandbox.workspace.outbound.keep import keep_changes
 from langchain_sandbox.workspace.outbound.patch import Patch
 from langchain_sandbox.workspace.outbound.receiver import ChangesReceiver
+from langchain_sandbox.workspace_config import ApplyPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from langchain_sandbox.config import ChangesPolicy, Limits, ModelEndpoint, Retention, Workspace
+    from langchain_sandbox.config import ChangesPolicy, Limits, ModelEndpoint
     from langchain_sandbox.event_log import EventLog
     from langchain_sandbox.workspace.inbound.intake import Intake
+    from langchain_sandbox.workspace_config import Retention, Workspace
 
 _CLEANUP_LIMIT = 5.0
 _END_LIMIT = 1.0

@@ -29,7 +29,7 @@ from langchain_sandbox.engine.owner import current_owner, is_dead
 from langchain_sandbox.errors import SandboxConfigError
 
 if TYPE_CHECKING:
-    from langchain_sandbox.config import Retention
+    from langchain_sandbox.workspace_config import Retention
 
 _RUN_ID = re.compile(r"[0-9a-f]{12}")
 _OWNER = ".owner"

@@ -9,17 +9,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from langchain_sandbox.config import (
-    DEFAULT_TIMEOUT,
-    MAX_TASK,
-    ApplyPolicy,
-    ChangesPolicy,
-    Limits,
-    ModelEndpoint,
-    Retention,
-    Workspace,
-    may_be_remote,
-)
+from langchain_sandbox.config import DEFAULT_TIMEOUT, MAX_TASK, ChangesPolicy, Limits, ModelEndpoint, may_be_remote
 from langchain_sandbox.engine.address import find_engine
 from langchain_sandbox.errors import SandboxApplyError, SandboxConfigError
 from langchain_sandbox.event_log import EventLog
@@ -29,6 +19,7 @@ from langchain_sandbox.portal import get_portal
 from langchain_sandbox.run import RunRequest
 from langchain_sandbox.shared import get_shared
 from langchain_sandbox.workspace.applying.apply_result import apply_result, revert_result
+from langchain_sandbox.workspace_config import ApplyPolicy, Retention, Workspace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

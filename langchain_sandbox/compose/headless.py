@@ -26,7 +26,7 @@ from langchain_sandbox.compose.mount import WORKSPACE, close_gate
 from langchain_sandbox.compose.progress import describe_event
 from langchain_sandbox.compose.settings import ChangesChoice, WorkspaceMode, read_choice, read_timeout
 from langchain_sandbox.compose.task import assign, read_task
-from langchain_sandbox.config import DEFAULT_HISTORY, ApplyPolicy, Limits, Workspace
+from langchain_sandbox.config import Limits
 from langchain_sandbox.engine.base import ContainerEnd
 from langchain_sandbox.errors import SandboxError
 from langchain_sandbox.gateway.rules import find_shortage
@@ -38,6 +38,7 @@ from langchain_sandbox.workspace.git import GitError
 from langchain_sandbox.workspace.inbound.intake import Intake, take_intake
 from langchain_sandbox.workspace.outbound.changes import Changes
 from langchain_sandbox.workspace.outbound.patch import Patch, build_patch
+from langchain_sandbox.workspace_config import DEFAULT_HISTORY, ApplyPolicy, Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

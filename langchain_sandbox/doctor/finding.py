@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
     import docker
 
-    from langchain_sandbox.config import ModelEndpoint, Workspace
+    from langchain_sandbox.config import ModelEndpoint
     from langchain_sandbox.engine.address import EngineAddress
     from langchain_sandbox.gateway.upstream import Upstream
+    from langchain_sandbox.workspace_config import Workspace
 
 FindingStatus = Literal["ok", "warning", "error", "skipped"]
 

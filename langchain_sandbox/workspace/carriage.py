@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from langchain_sandbox.config import Limits, Workspace
+    from langchain_sandbox.config import Limits
     from langchain_sandbox.engine.base import Mount
     from langchain_sandbox.run_folder import RunFolder
     from langchain_sandbox.workspace.content import Content
     from langchain_sandbox.workspace.outbound.changes import Change
     from langchain_sandbox.workspace.outbound.patch import Patch
     from langchain_sandbox.workspace.outbound.receiver import ChangesReceiver
+    from langchain_sandbox.workspace_config import Workspace
 
 
 @dataclass(slots=True)

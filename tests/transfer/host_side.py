@@ -10,7 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from langchain_sandbox.config import ApplyPolicy, Limits, Workspace
+from langchain_sandbox.config import Limits
 from langchain_sandbox.conversation import Conversation
 from langchain_sandbox.report import Report
 from langchain_sandbox.workspace.applying.apply import apply_changes
@@ -18,6 +18,7 @@ from langchain_sandbox.workspace.content import Content, pieces
 from langchain_sandbox.workspace.inbound.intake import Intake, take_intake
 from langchain_sandbox.workspace.outbound.patch import build_patch
 from langchain_sandbox.workspace.outbound.receiver import ChangesReceiver
+from langchain_sandbox.workspace_config import ApplyPolicy, Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable

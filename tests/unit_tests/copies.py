@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from langchain_sandbox.agent import arrival, children, departure, opencode, repository
-from langchain_sandbox.config import Limits, Workspace
+from langchain_sandbox.config import Limits
 from langchain_sandbox.link import Channel, Data, End, FileStream, LinkEvent, Message
 from langchain_sandbox.workspace.inbound.intake import take_intake
+from langchain_sandbox.workspace_config import Workspace
 
 
 class Collector:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from trees import Tree, put_down, read, tell_changes
 
-from langchain_sandbox.config import ApplyPolicy, Limits
+from langchain_sandbox.config import Limits
 from langchain_sandbox.workspace.applying.apply import apply_changes
 from langchain_sandbox.workspace.applying.delivery import BundledCommits
 from langchain_sandbox.workspace.applying.revert import revert_changes
@@ -19,6 +19,7 @@ from langchain_sandbox.workspace.content import pieces
 from langchain_sandbox.workspace.inbound.snapshot import take_snapshot
 from langchain_sandbox.workspace.outbound.changes import Change
 from langchain_sandbox.workspace.outbound.patch import build_patch
+from langchain_sandbox.workspace_config import ApplyPolicy
 
 Frozen = dict[str, tuple[object, ...]]
 

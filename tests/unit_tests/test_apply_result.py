@@ -6,7 +6,6 @@ import pytest
 from bundles import RUN_ID, Inside, make_user
 from runs import Run, freeze, git, run_between
 
-from langchain_sandbox.config import ApplyPolicy
 from langchain_sandbox.errors import SandboxApplyError, SandboxConfigError
 from langchain_sandbox.result import Commit, Ending, PatchReference, Receipt, SandboxResult, WorkspaceState
 from langchain_sandbox.run_folder import RunFolder
@@ -14,6 +13,7 @@ from langchain_sandbox.workspace.applying.apply_result import apply_result, reve
 from langchain_sandbox.workspace.content import blob_name
 from langchain_sandbox.workspace.inbound.snapshot import FILE
 from langchain_sandbox.workspace.outbound.patch import Patch
+from langchain_sandbox.workspace_config import ApplyPolicy
 
 BASE = b"1\n2\n3\n4\n5\n"
 NEW = b"1\n2\n3\n4\nfive\n"

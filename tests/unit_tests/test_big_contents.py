@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from langchain_sandbox.config import ApplyPolicy, Limits
+from langchain_sandbox.config import Limits
 from langchain_sandbox.run_folder import RunFolder
 from langchain_sandbox.workspace.applying.apply import apply_changes
 from langchain_sandbox.workspace.applying.revert import revert_changes
@@ -18,6 +18,7 @@ from langchain_sandbox.workspace.outbound.keep import keep_changes
 from langchain_sandbox.workspace.outbound.objects import read_blobs
 from langchain_sandbox.workspace.outbound.patch import build_patch
 from langchain_sandbox.workspace.outbound.trees import write_trees
+from langchain_sandbox.workspace_config import ApplyPolicy
 
 MIB = 1024 * 1024
 SIZE = 12 * MIB

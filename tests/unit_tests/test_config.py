@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from langchain_sandbox.config import GIB, MIB, ApplyPolicy, Limits, ModelEndpoint, Retention, Workspace
+from langchain_sandbox.config import GIB, MIB, Limits, ModelEndpoint
 from langchain_sandbox.errors import SandboxConfigError
+from langchain_sandbox.workspace_config import ApplyPolicy, Retention, Workspace
 
 KEY = "s3cr3t-key"
 SIZES = ["memory", "workspace", "workspace_file", "home", "tmp", "changes"]

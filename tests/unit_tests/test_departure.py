@@ -11,11 +11,12 @@ from copies import Copy, bring_in
 from repositories import commit, forget_settings, git, init, write
 
 from langchain_sandbox.agent import departure
-from langchain_sandbox.config import Limits, Workspace
+from langchain_sandbox.config import Limits
 from langchain_sandbox.link import Data, End, LinkEvent, Message
 from langchain_sandbox.workspace.content import pieces
 from langchain_sandbox.workspace.inbound.snapshot import take_snapshot
 from langchain_sandbox.workspace.outbound.changes import Changes
+from langchain_sandbox.workspace_config import Workspace
 
 FILE = 0o100644
 

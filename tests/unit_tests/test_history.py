@@ -9,11 +9,12 @@ import pytest
 from copies import Copy, bring_in
 from repositories import commit, duplicate, forget_settings, git, init, write
 
-from langchain_sandbox.config import Limits, Workspace
+from langchain_sandbox.config import Limits
 from langchain_sandbox.workspace.git import GitError
 from langchain_sandbox.workspace.inbound.history import History, take_history
 from langchain_sandbox.workspace.inbound.intake import take_intake
 from langchain_sandbox.workspace.inbound.selection import select_files
+from langchain_sandbox.workspace_config import Workspace
 
 SECRET = "https://user:t0ken@example.org/private.git"
 

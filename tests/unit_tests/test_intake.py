@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 from repositories import commit, forget_settings, git, init, write
 
-from langchain_sandbox.config import Limits, Workspace
+from langchain_sandbox.config import Limits
 from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.workspace.inbound import intake as module
 from langchain_sandbox.workspace.inbound.history import History
 from langchain_sandbox.workspace.inbound.intake import Intake, take_intake
 from langchain_sandbox.workspace.inbound.selection import Selection
 from langchain_sandbox.workspace.inbound.snapshot import Snapshot
+from langchain_sandbox.workspace_config import Workspace
 
 
 @pytest.fixture

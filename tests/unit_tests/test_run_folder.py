@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from langchain_sandbox import run_folder
-from langchain_sandbox.config import Retention
 from langchain_sandbox.engine.owner import current_owner
 from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.run_folder import EventFile, RunFolder, state_folder, sweep_runs
+from langchain_sandbox.workspace_config import Retention
 
 RUN = "0123456789ab"
 NONE = "ffffffffffff"

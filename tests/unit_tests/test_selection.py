@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from repositories import commit, forget_settings, git, init, write
 
-from langchain_sandbox.config import Limits, Workspace
+from langchain_sandbox.config import Limits
 from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.workspace.inbound import selection
 from langchain_sandbox.workspace.inbound.selection import Selection, select_files
+from langchain_sandbox.workspace_config import Workspace
 
 
 @pytest.fixture(autouse=True)

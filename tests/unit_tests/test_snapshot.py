@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from repositories import commit, git, init, write
 
-from langchain_sandbox.config import Limits, Workspace
+from langchain_sandbox.config import Limits
 from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.workspace.content import Content, pieces
 from langchain_sandbox.workspace.inbound.archive import BLOCK, FILE_TYPE, LINK_TYPE, build_header
@@ -27,6 +27,7 @@ from langchain_sandbox.workspace.inbound.snapshot import (
     fill_snapshot,
     take_snapshot,
 )
+from langchain_sandbox.workspace_config import Workspace
 
 
 @pytest.fixture

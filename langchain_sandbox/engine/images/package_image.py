@@ -60,6 +60,7 @@ _INSIDE = (
     "engine/scratch.py",
     "gateway/*.py",
     "run_folder.py",
+    "workspace_config.py",
     "workspace/*.py",
     "workspace/*/*.py",
 )

@@ -24,8 +24,8 @@ from langchain_sandbox.workspace.paths import find_fault
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from langchain_sandbox.config import ApplyPolicy
     from langchain_sandbox.workspace.applying.delivery import BundledCommits
+    from langchain_sandbox.workspace_config import ApplyPolicy
 
 _GONE = "000000"
 _SCANNED = 1024 * 1024

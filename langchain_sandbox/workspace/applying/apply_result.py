@@ -19,9 +19,9 @@ from langchain_sandbox.workspace.content import Content, Stored, append, blob_na
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from langchain_sandbox.config import ApplyPolicy
     from langchain_sandbox.result import SandboxResult
     from langchain_sandbox.workspace.applying.told import ApplyReport
+    from langchain_sandbox.workspace_config import ApplyPolicy
 
 logger = logging.getLogger(__name__)
 

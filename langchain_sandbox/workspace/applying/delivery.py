@@ -17,7 +17,7 @@ from langchain_sandbox.workspace.outbound.risks import MEANINGS, REFUSED
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from langchain_sandbox.config import ApplyPolicy
+    from langchain_sandbox.workspace_config import ApplyPolicy
 
 _BRANCHES = "refs/heads/"
 _UNFINISHED = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply")

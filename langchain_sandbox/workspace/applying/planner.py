@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from langchain_sandbox.config import ApplyPolicy
     from langchain_sandbox.workspace.applying.record import Record
     from langchain_sandbox.workspace.outbound.patch_header import PatchedFile
+    from langchain_sandbox.workspace_config import ApplyPolicy
 
 _GONE = "000000"
 _SCANNED = 1024 * 1024

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from langchain_sandbox.config import Limits, Workspace
+    from langchain_sandbox.config import Limits
+    from langchain_sandbox.workspace_config import Workspace
 
 _GIT = ".git"
 _EMPTY = "empty"

@@ -14,7 +14,8 @@ from langchain_sandbox.workspace.inbound.selection import select_files
 from langchain_sandbox.workspace.inbound.snapshot import Snapshot, fill_snapshot
 
 if TYPE_CHECKING:
-    from langchain_sandbox.config import Limits, Workspace
+    from langchain_sandbox.config import Limits
+    from langchain_sandbox.workspace_config import Workspace
 
 
 @dataclass(slots=True)

@@ -17,7 +17,8 @@ from langchain_sandbox.workspace.paths import STAGING, compile_patterns, is_mask
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from langchain_sandbox.config import Limits, Workspace
+    from langchain_sandbox.config import Limits
+    from langchain_sandbox.workspace_config import Workspace
 
 GITLINK = 0o160000
 

@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from langchain_sandbox.config import Workspace
 from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.untrusted import clean_name
 from langchain_sandbox.workspace.content import CHUNK, Content, Stored, blob_name, read_start
 from langchain_sandbox.workspace.inbound.archive import BLOCK, LINK_TYPE, build_header
 from langchain_sandbox.workspace.inbound.selection import Selection, select_files
+from langchain_sandbox.workspace_config import Workspace
 
 if TYPE_CHECKING:
     from langchain_sandbox.config import Limits
