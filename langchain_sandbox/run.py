@@ -332,6 +332,10 @@ class Run:
             self._warn(f"The agent's commits stayed behind, and its files are in the patch: {error}")
             return
         self._report.commits = commits.commits
+        if not commits.forward:
+            self._warn(
+                "The agent rewrote commits that were there before: apply makes a branch of what it made of them."
+            )
         if commits.branches:
             named = ", ".join(commits.branches[:_SHOWN])
             self._warn(f"The agent also made commits on other branches ({named}), which only {bundle} has.")

@@ -55,6 +55,7 @@ class Departure:
         self._streams = itertools.count(FileStream.FIRST_CHANGE)
         self._lock = threading.Lock()
         self._over = False
+        self._outside: list[str] = []  # files above the workspace's folder, where none was before
 
     def start(self) -> None:
         """Send now and then what has changed until then, until `finish`."""
@@ -65,6 +66,7 @@ class Departure:
         with self._lock:
             self._over = True
             skipped = self._send_changes()
+            skipped += [{"path": name, "reason": "outside of the workspace"} for name in self._outside[:_MAX_SKIPPED]]
             reason = self._send_commits()
             if reason is not None:
                 skipped.append({"path": "commits", "reason": reason})
@@ -157,7 +159,13 @@ class Departure:
             output = children.run(command, cwd=REPOSITORY, env=tool_environment(), timeout=_LISTING_LIMIT)
             prefix = self._arrival.prefix
             names = (os.fsdecode(name) for name in output.split(b"\0") if name)
-            listed = {name.removeprefix(prefix) for name in names if name.startswith(prefix)}
+            self._outside = []
+            listed = set()
+            for name in names:
+                if name.startswith(prefix):
+                    listed.add(name.removeprefix(prefix))
+                elif self._over and os.path.lexists(os.path.join(REPOSITORY, name)):
+                    self._outside.append(name)
         except OSError:
             if not self._over:
                 raise

@@ -20,6 +20,7 @@ from langchain_sandbox.doctor.finding import Finding, FindingStatus, Known
 from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.installation import DISTRIBUTION, MEND, REINSTALL, describe_clash, find_damage, find_misfits
 from langchain_sandbox.workspace.inbound.snapshot import take_snapshot
+from langchain_sandbox.workspace_config import Workspace
 
 _OLDEST = (3, 11)
 _TEMP_NEEDED = GIB // 2
@@ -94,13 +95,14 @@ def check_git(_: Known) -> Finding:
 
 def check_workspace(known: Known) -> Finding:
     """Whether a run could read the workspace; it is read as a run would read it."""
-    if known.workspace is None:
+    workspace = known.workspace or (Workspace(known.folder) if known.folder is not None else None)
+    if workspace is None:
         message = "None is named; a run starts with an empty folder. Name one with --workspace to have it looked at."
         return Finding("workspace", "skipped", message)
     if shutil.which("git") is None:
         return Finding("workspace", "skipped", "There is no git to read it with.")
     try:
-        snapshot = take_snapshot(known.workspace, known.limits)
+        snapshot = take_snapshot(workspace, known.limits)
     except SandboxConfigError as error:
         return Finding("workspace", "error", str(error))
     snapshot.close()
@@ -108,7 +110,7 @@ def check_workspace(known: Known) -> Finding:
     count = len(snapshot.entries)
     repository = snapshot.selection.repository if snapshot.selection else None
     kind = "a git repository" if repository and repository.head else "without a history"
-    message = f"{known.workspace.path} is {kind}; {count} files ({_size(size)}) go into a sandbox."
+    message = f"{workspace.path} is {kind}; {count} files ({_size(size)}) go into a sandbox."
     return Finding("workspace", "ok", message)
 
 

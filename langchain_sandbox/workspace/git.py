@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _SPACE = 0x20
 _TIMEOUT = 120.0
-_PATIENCE = 5.0
+_PATIENCE = 4.0
 _READ_EVERYWHERE = {".gitignore", ".gitattributes", ".gitmodules"}
 _LONG_TIMEOUT = 600.0
 _NO_GIT = "git is not installed on this machine; install it (Debian: apt-get install git)."
@@ -28,6 +28,10 @@ _QUIET = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", 
 
 class GitError(Exception):
     """A git command failed; the message holds its last words."""
+
+
+class GitStuckError(GitError):
+    """A git command waits for what will never come, and would again."""
 
 
 def git(folder: Path, *arguments: str, stdin: bytes = b"", check: bool = True, objects: Path | None = None) -> bytes:
@@ -168,7 +172,7 @@ def _await(child: subprocess.Popen[bytes], folder: Path, name: str, stdin: bytes
         pipe = find_pipe(folder)
         if pipe is not None:
             msg = f"git {name} waits for {pipe}, which is a pipe; remove it"
-            raise GitError(msg) from None
+            raise GitStuckError(msg) from None
     try:
         return child.communicate(timeout=_TIMEOUT - _PATIENCE)
     except subprocess.TimeoutExpired as error:

@@ -45,12 +45,13 @@ def test_a_task_on_the_current_folder_gives_a_patch_that_the_printed_command_app
     repository: Path, below: str
 ) -> None:
     folder = repository / below
-    with ScriptedModel(SCRIPT) as model:
+    script = [write(f"{below}/new.txt".lstrip("/"), "hello\n"), SCRIPT[-1]]
+    with ScriptedModel(script) as model:
         done = run("Write it.", cwd=folder, model=model)
         assert "Write it." in str(model.requests[0].messages)
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout + done.stderr
-    assert "-> write: /run/ws/repo/new.txt" in done.stderr
+    assert f"-> write: /run/ws/repo/{below}" in done.stderr
     assert "model call 1" in done.stderr
     assert done.stdout.startswith("It is [2Jwritten.\n\ndiff --git a/new.txt b/new.txt\n")
     assert "+hello\n" in done.stdout
@@ -85,13 +86,13 @@ def test_apply_changes_the_folder(repository: Path) -> None:
 
 def test_what_could_not_be_applied_is_no_success(repository: Path) -> None:
     def answer(messages: list) -> dict:
-        (repository / "README.md").write_text("the user went on\n")
+        (repository / "new.txt").write_text("the user's own\n")
         return SCRIPT[sum(message["role"] == "tool" for message in messages)]
 
     with ScriptedModel(answer) as model:
         done = run("Write it.", "--apply", cwd=repository, model=model)
     assert done.returncode == 6, done.stderr
-    assert not (repository / "new.txt").exists()
+    assert (repository / "new.txt").read_text() == "the user's own\n"
     assert "not applied" in done.stderr
     assert "apply it with: git -C" in done.stdout
 

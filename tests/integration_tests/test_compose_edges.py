@@ -52,7 +52,7 @@ def test_a_workspace_that_is_read_only_and_somebody_elses_can_be_worked_on(check
     else:
         assert done.code == 6
         assert "+new" in str(done.result.patch)
-        assert any("new.txt could not be written (Read-only file system)" in text for text in done.result.warnings)
+        assert any("Read-only file system; nothing was changed" in text for text in done.result.warnings)
 
 
 @pytest.mark.parametrize("name", ["repo", "with spaces, ünd"])

@@ -150,8 +150,8 @@ def test_limits_that_an_engine_ignores_are_found_out(monkeypatch: pytest.MonkeyP
     """The container is real; that its limits are missing is what an engine does that ignores them."""
     build = docker_engine.build_host_config
 
-    def forget(limits: object) -> dict:
-        return build(limits) | {"Memory": 0, "MemorySwap": 0, "PidsLimit": 0}
+    def forget(limits: object, **options: object) -> dict:
+        return build(limits, **options) | {"Memory": 0, "MemorySwap": 0, "PidsLimit": 0}
 
     monkeypatch.setattr(docker_engine, "build_host_config", forget)
     found = look()
@@ -164,8 +164,12 @@ def test_limits_that_an_engine_ignores_are_found_out(monkeypatch: pytest.MonkeyP
 def test_walls_that_are_not_put_up_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     build = docker_engine.build_host_config
 
-    def forget(limits: object) -> dict:
-        return build(limits) | {"NetworkMode": "bridge", "CapDrop": [], "SecurityOpt": ["seccomp=unconfined"]}
+    def forget(limits: object, **options: object) -> dict:
+        return build(limits, **options) | {
+            "NetworkMode": "bridge",
+            "CapDrop": [],
+            "SecurityOpt": ["seccomp=unconfined"],
+        }
 
     monkeypatch.setattr(docker_engine, "build_host_config", forget)
     message = look()["walls"].message

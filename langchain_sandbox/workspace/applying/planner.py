@@ -13,7 +13,7 @@ from langchain_sandbox.workspace.content import Content, pieces, read_start
 from langchain_sandbox.workspace.git import GitError, scratch_git, scratch_pipe, scratch_repository
 from langchain_sandbox.workspace.inbound.snapshot import SYMLINK
 from langchain_sandbox.workspace.outbound.objects import read_blobs
-from langchain_sandbox.workspace.outbound.risks import MEANINGS, REFUSED, find_risks
+from langchain_sandbox.workspace.outbound.risks import MEANINGS, REFUSED, Risk, find_risks
 from langchain_sandbox.workspace.outbound.trees import write_trees
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class Planner:
         return sides
 
     def _refuse_risks(self, bases: dict[str, Side], news: dict[str, Side]) -> None:
-        found: list[str] = []
+        found: dict[Risk, list[str]] = {}
         settings = GitSettings(self._root)
         for file in self._files:
             base = bases.get(file.old_path) if file.old_path is not None else None
@@ -151,12 +151,13 @@ class Planner:
                 mode = base.mode if base else None
                 risks += find_risks(file.old_path, mode=None, old_mode=mode, content=b"", old_content=b"", size=0)
             risks += settings.find_risks(file.path)
-            refused = [MEANINGS[risk] for risk in dict.fromkeys(risks) if risk in REFUSED]
-            if refused:
-                found.append(f"{clean_name(file.path)} ({'; '.join(refused)})")
+            for risk in dict.fromkeys(risks):
+                if risk in REFUSED:
+                    found.setdefault(risk, []).append(clean_name(file.path))
         if found:
+            told = "; ".join(f"{name_some(names)} ({risk}: {MEANINGS[risk]})" for risk, names in sorted(found.items()))
             msg = (
-                f"Not applied, since it would reach further than the project: {name_some(found)}. Look at these "
+                f"Not applied, since it would reach further than the project: {told}. Look at these "
                 'changes, and then allow them with apply(result, policy=ApplyPolicy(risky="allow")).'
             )
             raise SandboxApplyError(msg)

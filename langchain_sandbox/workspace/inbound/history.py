@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.engine.scratch import make_scratch
-from langchain_sandbox.workspace.git import GitError, find_git_path, git
+from langchain_sandbox.workspace.git import GitError, GitStuckError, find_git_path, git
 from langchain_sandbox.workspace.inbound.selection import GITLINK
 
 if TYPE_CHECKING:
@@ -288,6 +288,8 @@ def _fill_pack(history: History, root: Path, objects: Sequence[str], *, depth: i
         lines = [*(f"--shallow {commit}" for commit in history.shallow), *filter(None, [history.head]), *objects]
         try:
             history.pack = _pack(root, history.folder, lines)
+        except GitStuckError:
+            raise
         except GitError as error:
             # A partial clone has the files of its last commit alone.
             if tried == depths[-1]:
