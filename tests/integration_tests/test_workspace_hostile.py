@@ -231,7 +231,7 @@ def test_what_an_agent_lays_does_not_spring_on_the_host(
 
     with pytest.raises(SandboxApplyError) as refusal:
         apply(result)
-    for name in (".githooks/", ".husky/", ".gitmodules", "links/"):
+    for name in (".githooks/", ".gitmodules", "links/"):
         assert name in str(refusal.value)
     assert state_of(target) == before
 
