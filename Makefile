@@ -37,7 +37,7 @@ test: $(READY) ## run all tests, on a real engine; ARGS="-k name" picks some
 	@$(WITH_IMAGE) $(BIN)/python -m pytest $(ARGS)
 
 test-unit: $(READY) ## run the tests that need no engine and no image
-	@$(BIN)/python -m pytest tests/unit_tests $(ARGS)
+	@$(BIN)/python -m pytest -n auto tests/unit_tests $(ARGS)
 
 lint: $(READY) ## check style, formatting, types and the floors' imports
 	@$(BIN)/ruff check

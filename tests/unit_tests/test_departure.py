@@ -240,7 +240,7 @@ def test_a_folder_of_a_repository_has_changes_of_its_own(root: Path, inside: Cal
     copy = inside(root / "sub")
     write(copy.folder, c="changed\n", new="n\n", **{"x.log": ""})
     write(copy.repository, outside="o\n")
-    assert copy.leave().finish() == {"skipped": []}
+    assert copy.leave().finish() == {"skipped": [{"path": "outside", "reason": "outside of the workspace"}]}
     assert tell(copy.wire.take()) == {"c": b"changed\n", "new": b"n\n"}
     git(copy.folder, "init", "--quiet")
     git(copy.folder, "add", "--all")
