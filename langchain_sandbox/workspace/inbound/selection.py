@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.untrusted import clean_name
 from langchain_sandbox.workspace.git import GitError, git
-from langchain_sandbox.workspace.paths import STAGING, compile_patterns, is_masked, parents
+from langchain_sandbox.workspace.paths import STAGING, compile_patterns, is_masked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -156,7 +156,7 @@ class _Picker:
         self._selection = selection
         self._base = os.fspath(selection.root)
         self._excluded = excluded
-        self._is_link = cache(lambda parent: os.path.islink(f"{self._base}/{parent}"))  # noqa: PTH114 - 20,000 times
+        self._leads_away = cache(self._find_link)
 
     def take_repository(self, below: str, *, depth: int) -> None:
         """Take what git lists: tracked files and those that it does not ignore."""
@@ -261,8 +261,15 @@ class _Picker:
             self._selection.skipped.append(f"{clean_name(path)}: neither a file nor a link")
         return True
 
+    def _find_link(self, folder: str) -> bool:
+        """Whether a folder is a link, or below one."""
+        if not folder:
+            return False
+        above = folder.rpartition("/")[0]
+        return self._leads_away(above) or os.path.islink(f"{self._base}/{folder}")  # noqa: PTH114 - a name of any bytes
+
     def _look(self, path: str) -> os.stat_result | None:
-        if any(self._is_link(parent) for parent in parents(path)):
+        if self._leads_away(path.rpartition("/")[0]):
             return None  # the tracked file is gone, and another is there
         try:
             return os.lstat(f"{self._base}/{path}")

@@ -62,6 +62,7 @@ class Snapshot:
         selection: How the files were found; `None` for an empty workspace.
         skipped: What was left out, as `path: reason`.
         notes: What a user should know of the files that went in.
+        written: Bytes of the archive until now.
     """
 
     root: Path | None
@@ -70,6 +71,7 @@ class Snapshot:
     selection: Selection | None = None
     skipped: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    written: int = 0
 
     @property
     def digest(self) -> str:
@@ -172,6 +174,7 @@ def _add_link(snapshot: Snapshot, path: str, full: str, status: os.stat_result) 
     target = os.readlink(os.fsencode(full))  # noqa: PTH115
     header = build_header(os.fsencode(path), mtime=int(status.st_mtime), kind=LINK_TYPE, target=target)
     snapshot.archive.write(header)
+    snapshot.written += len(header)
     snapshot.entries[path] = Entry(SYMLINK, blob_name(target), len(target), 0, target)
 
 
@@ -187,18 +190,20 @@ def _add_file(snapshot: Snapshot, path: str, full: str) -> None:
         mode = EXECUTABLE if status.st_mode & stat.S_IXUSR else FILE
         header = build_header(os.fsencode(path), mtime=int(status.st_mtime), size=size, mode=mode & 0o777)
         name = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
-        snapshot.archive.write(header)
-        offset = snapshot.archive.tell()
-        left = size
+        pieces, left = [header], size
         while left:
-            chunk = os.read(descriptor, min(CHUNK, left)) or bytes(min(CHUNK, left))
-            name.update(chunk)
-            snapshot.archive.write(chunk)
-            left -= len(chunk)
-        snapshot.archive.write(bytes(-size % BLOCK))
+            pieces.append(os.read(descriptor, min(CHUNK, left)) or bytes(min(CHUNK, left)))
+            name.update(pieces[-1])
+            left -= len(pieces[-1])
+            if left:  # the last piece waits for what comes behind it: most files are one
+                snapshot.archive.writelines(pieces)
+                pieces.clear()
+        pieces.append(bytes(-size % BLOCK))
+        snapshot.archive.write(b"".join(pieces))
     finally:
         os.close(descriptor)
-    snapshot.entries[path] = Entry(mode, name.hexdigest(), size, offset)
+    snapshot.entries[path] = Entry(mode, name.hexdigest(), size, snapshot.written + len(header))
+    snapshot.written += len(header) + size + -size % BLOCK
 
 
 def _is_pointer(snapshot: Snapshot, path: str) -> bool:
