@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.workspace.content import CHUNK, Content, Stored
-from langchain_sandbox.workspace.git import GitError, git
+from langchain_sandbox.workspace.git import GitError, find_git_path, git
+from langchain_sandbox.workspace.inbound.listing import list_index
 from langchain_sandbox.workspace.inbound.selection import Selection, select_files
 from langchain_sandbox.workspace.inbound.snapshot import Entry, Snapshot, add_path
 from langchain_sandbox.workspace.outbound.objects import read_blobs
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable
     from pathlib import Path
 
@@ -101,15 +102,20 @@ def _check_size(root: Path, rest: dict[str, os.stat_result], limits: Limits) -> 
 
 def _find_in_git(selection: Selection) -> set[str]:
     """Paths whose content is, byte by byte, what git has under the name in its index."""
-    if selection.repository is None:
+    if selection.repository is None or not selection.index:
         return set()
     root = selection.root
-    changed = git(root, "diff-files", "--name-only", "-z", "--relative", "--ignore-submodules")
-    # A small letter is a path that git was told to take for unchanged.
-    told = git(root, "ls-files", "-z", "-v", "--cached").split(b"\0")
-    doubtful = {os.fsdecode(name) for name in changed.split(b"\0")}
-    doubtful |= {os.fsdecode(line[2:]) for line in told if line[:1].islower()}
-    found = [path for path in selection.index if path in selection.files and path not in doubtful]
+    written = find_git_path(root, "index").stat().st_mtime_ns
+    listed = dict(list_index(root))
+    # What is as young as the index may have changed since, unseen.
+    found = [
+        path
+        for path in selection.index
+        if (status := selection.files.get(path))
+        and path in listed
+        and listed[path].is_like(status)
+        and status.st_mtime_ns < written
+    ]
     feed = "".join(f"{selection.index[path][1]}\n" for path in found).encode("ascii")
     sizes = git(root, "cat-file", "--batch-check=%(objectsize)", "--buffer", stdin=feed).split(b"\n")
     # Another size is another content: a filter's or a line end's doing.

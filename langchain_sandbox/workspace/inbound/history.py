@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.engine.scratch import make_scratch
 from langchain_sandbox.workspace.git import GitError, GitStuckError, find_git_path, git
+from langchain_sandbox.workspace.inbound.listing import list_index
 from langchain_sandbox.workspace.inbound.selection import GITLINK
 
 if TYPE_CHECKING:
@@ -31,14 +32,6 @@ _WORD = re.compile(r"[A-Za-z]{1,16}")
 
 _EMPTY_TREE = {"sha1": "4b825dc642cb6eb9a060e54bf8d69288fbee4904"}
 _EMPTY_BLOB = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
-# What `git ls-files -z --debug` says of one path.
-_LISTED = re.compile(
-    rb"([^\0]+)\0  ctime: (?P<ctime>\d+):\d+\n  mtime: (?P<mtime>\d+):\d+\n  dev: \d+\tino: (?P<inode>\d+)\n"
-    rb"  uid: \d+\tgid: \d+\n  size: (?P<size>\d+)\tflags: (?P<flags>[0-9a-f]+)\n"
-)
-_INTENDED = 0x2000_0000
-_LOW = 0xFFFF_FFFF
-_BILLION = 1_000_000_000
 _MAX_STAGED = 50_000
 _MAX_RULES = 64 * 1024
 
@@ -249,8 +242,7 @@ def _find_intended(root: Path, empty: list[str]) -> set[str]:
     """Which of these paths are only meant to be added: git shows such a path as an empty file."""
     if not empty:
         return set()
-    listed = _LISTED.finditer(git(root, "ls-files", "-z", "--debug", "--full-name", ":/"))
-    return {os.fsdecode(entry[1]) for entry in listed if int(entry["flags"], 16) & _INTENDED}
+    return {path for path, listed in list_index(root, "--full-name", ":/") if listed.is_intended}
 
 
 def _find_filtered(selection: Selection, differing: list[str]) -> list[str]:
@@ -264,17 +256,8 @@ def _find_filtered(selection: Selection, differing: list[str]) -> list[str]:
     }
     if not filtered:
         return []
-    # Not by asking git what has changed: to know that of a file which is as young as the index, it runs the filter.
-    listed = _LISTED.finditer(git(selection.root, "ls-files", "-z", "--debug"))
-    looks = ((os.fsdecode(entry[1]), entry) for entry in listed)
-    return sorted(path for path, entry in looks if path in filtered and _is_as_listed(entry, selection.files[path]))
-
-
-def _is_as_listed(entry: re.Match[bytes], status: os.stat_result) -> bool:
-    """Whether a file looks as it did when git saw it last."""
-    seen = [int(entry[name]) for name in ("ctime", "mtime", "inode", "size")]
-    now = [status.st_ctime_ns // _BILLION, status.st_mtime_ns // _BILLION, status.st_ino, status.st_size]
-    return seen == [number & _LOW for number in now]
+    looks = list_index(selection.root)
+    return sorted(path for path, listed in looks if path in filtered and listed.is_like(selection.files[path]))
 
 
 def _fill_pack(history: History, root: Path, objects: Sequence[str], *, depth: int, room: int) -> None:
