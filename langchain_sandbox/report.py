@@ -6,6 +6,8 @@ host (`compose/`) prints them.
 
 from __future__ import annotations
 
+import errno
+import tempfile
 import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from langchain_sandbox.transcript import Step
+    from langchain_sandbox.workspace.git import GitError
     from langchain_sandbox.workspace.inbound.intake import Intake
     from langchain_sandbox.workspace.outbound.commits import Commit
     from langchain_sandbox.workspace.outbound.patch import Patch
@@ -210,6 +213,14 @@ def build_fields(
             "patch_sha256": patch.sha256,
         },
     }
+
+
+def describe_loss(error: OSError | GitError) -> dict[str, Any]:
+    """What to say in place of OpenCode's word where the changes could not be kept: that is how the run ended. Pure."""
+    loss: dict[str, Any] = {"error": {"name": "workspace", "message": f"The changes could not be kept: {error}"}}
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        loss["full"] = [tempfile.gettempdir()]
+    return loss
 
 
 def _describe_workspace(intake: Intake) -> dict[str, Any]:

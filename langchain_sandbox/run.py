@@ -15,6 +15,7 @@ import anyio
 import anyio.to_thread
 
 from langchain_sandbox import events
+from langchain_sandbox.collect import Collector
 from langchain_sandbox.conversation import Assignment, Conversation
 from langchain_sandbox.engine import labels
 from langchain_sandbox.engine.base import ByteStream, Container, ContainerSpec, Engine
@@ -30,22 +31,16 @@ from langchain_sandbox.result import SandboxResult
 from langchain_sandbox.run_folder import state_folder
 from langchain_sandbox.workspace.applying.apply_result import apply_result
 from langchain_sandbox.workspace.carriage import Carriage, Copy, Yield, load
-from langchain_sandbox.workspace.git import GitError
 from langchain_sandbox.workspace.inbound.intake import take_intake
-from langchain_sandbox.workspace.inbound.selection import Repository
-from langchain_sandbox.workspace.outbound.commits import CommitsError, read_commits
-from langchain_sandbox.workspace.outbound.keep import keep_changes
 from langchain_sandbox.workspace.outbound.patch import Patch
 from langchain_sandbox.workspace.outbound.receiver import ChangesReceiver
 from langchain_sandbox.workspace_config import ApplyPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from langchain_sandbox.config import ChangesPolicy, Limits, ModelEndpoint
     from langchain_sandbox.event_log import EventLog
-    from langchain_sandbox.workspace.inbound.intake import Intake
     from langchain_sandbox.workspace_config import Retention, Workspace
 
 _CLEANUP_LIMIT = 5.0
@@ -103,6 +98,7 @@ class Run:
         self._report = Report(began=time.monotonic())
         self._conversation = Conversation(report=self._report, emit=self._emit, on_working=self._give_place)
         self._keeper = Keeper(request.run_id, request.retention, warn=self._warn)
+        self._collector = Collector(self._report, self._keeper, changes=request.changes, warn=self._warn)
         self._cancelled = anyio.Event()
         self._ended = anyio.Event()  # the engine said how the container ended
 
@@ -197,7 +193,7 @@ class Run:
         changes = await anyio.to_thread.run_sync(receive)
         try:
             await self._in_container(prepared, prepared.upstream, changes)
-            harvest = await anyio.to_thread.run_sync(self._collect, prepared.carriage, changes)
+            harvest = await anyio.to_thread.run_sync(self._collector.collect, prepared.carriage, changes)
             try:
                 return await self._finish(prepared, harvest)
             finally:
@@ -296,49 +292,6 @@ class Run:
         with anyio.move_on_after(_END_LIMIT):
             await self._ended.wait()
         return True
-
-    def _collect(self, carriage: Carriage, changes: ChangesReceiver) -> Yield:
-        """Make the patch, look at the commits, and keep both."""
-        harvest = carriage.collect(changes)
-        left = [f"A change stayed behind: {reason}" for reason in self._report.left_inside()]
-        if self._report.claim is None and not carriage.intake.mounted:
-            left.append("The container did not get to say that all was sent, so the last changes may be missing.")
-        for warning in [*left, *harvest.warnings]:
-            self._warn(warning)
-        if self._request.changes == "discard":
-            harvest.close()
-            return Yield([], Patch())
-        snapshot = carriage.intake.snapshot
-        kept = self._keeper.keep(
-            lambda folder: keep_changes(
-                folder, patch=harvest.patch, changes=harvest.changes, snapshot=snapshot, bundle=harvest.bundle
-            )
-        )
-        if kept and carriage.intake.mounted:
-            self._keeper.keep(lambda folder: carriage.settle(harvest, folder))
-        if kept and harvest.bundle is not None and self._keeper.folder is not None:
-            self._take_commits(self._keeper.folder.bundle, carriage.intake)
-        return harvest
-
-    def _take_commits(self, bundle: Path, intake: Intake) -> None:
-        selection = intake.snapshot.selection
-        if selection is None or selection.repository is None:
-            return
-        began = intake.history.head if intake.history is not None else None
-        repository = selection.repository
-        try:
-            commits = read_commits(bundle, Repository(repository.top, repository.prefix, began))
-        except (CommitsError, GitError) as error:
-            self._warn(f"The agent's commits stayed behind, and its files are in the patch: {error}")
-            return
-        self._report.commits = commits.commits
-        if not commits.forward:
-            self._warn(
-                "The agent rewrote commits that were there before: apply makes a branch of what it made of them."
-            )
-        if commits.branches:
-            named = ", ".join(commits.branches[:_SHOWN])
-            self._warn(f"The agent also made commits on other branches ({named}), which only {bundle} has.")
 
     async def _finish(self, prepared: _Prepared, harvest: Yield) -> SandboxResult:
         result = await anyio.to_thread.run_sync(self._build_result, prepared, harvest.patch)

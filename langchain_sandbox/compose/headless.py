@@ -6,10 +6,8 @@ root may enter, and no program that is started from here can follow. What comes 
 
 from __future__ import annotations
 
-import errno
 import secrets
 import sys
-import tempfile
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -31,9 +29,10 @@ from langchain_sandbox.engine.base import ContainerEnd
 from langchain_sandbox.errors import SandboxError
 from langchain_sandbox.gateway.rules import find_shortage
 from langchain_sandbox.link import Channel, FileStream, LinkEvent, Message
-from langchain_sandbox.report import Report, build_fields
+from langchain_sandbox.report import Report, build_fields, describe_loss
 from langchain_sandbox.transcript import Transcript
 from langchain_sandbox.workspace.applying.apply import apply_changes
+from langchain_sandbox.workspace.applying.transaction import recover
 from langchain_sandbox.workspace.git import GitError
 from langchain_sandbox.workspace.inbound.intake import Intake, take_intake
 from langchain_sandbox.workspace.outbound.changes import Changes
@@ -91,6 +90,7 @@ class HeadlessRun:
             SandboxError: If what was asked for cannot work; nothing was changed.
         """
         usable = self._lifeline.open()
+        recover(WORKSPACE)  # what a killed run left half done is not what goes in
         history = 0 if self._mode == "direct" else DEFAULT_HISTORY
         intake = take_intake(Workspace(WORKSPACE, history=history), self._limits)
         patch = Patch()
@@ -263,14 +263,6 @@ class HeadlessRun:
         if words:
             sys.stderr.write(f"[{self._report.clock():6.1f} s] {words}\n")
             sys.stderr.flush()
-
-
-def describe_loss(error: OSError | GitError) -> dict[str, Any]:
-    """What to say in place of OpenCode's word where the changes could not be kept: that is how the run ended. Pure."""
-    loss: dict[str, Any] = {"error": {"name": "workspace", "message": f"The changes could not be kept: {error}"}}
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        loss["full"] = [tempfile.gettempdir()]
-    return loss
 
 
 def _describe(assigned: Assigned) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Protocol
 
 from langchain_sandbox.workspace.applying.record import Record, keep_changed, write_record
+from langchain_sandbox.workspace.applying.transaction import recover
 from langchain_sandbox.workspace.bound.folder import BoundFolder, prepare
 from langchain_sandbox.workspace.inbound.intake import Intake, take_intake
 from langchain_sandbox.workspace.outbound.patch import build_patch
@@ -151,6 +152,8 @@ def load(workspace: Workspace | None, limits: Limits, *, run_id: str, target: st
     Raises:
         SandboxConfigError: If it cannot go in; the message says why.
     """
+    if workspace is not None:
+        recover(workspace.path)  # what a killed `apply` left half done is not what goes in
     if workspace is not None and workspace.mode == "bind":
         return Bind(prepare(workspace, limits, target=target, private=private), run_id=run_id, limits=limits)
     return Copy(take_intake(workspace, limits))

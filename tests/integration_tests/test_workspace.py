@@ -263,3 +263,27 @@ def test_what_is_too_much_is_refused_and_the_biggest_are_named(repository: Path,
     (repository / "data/big.bin").write_bytes(os.urandom(2_000_000))
     with pytest.raises(SandboxConfigError, match=r"data(/big\.bin \(2000000 bytes\)| \(2 files\))"):
         run(repository, limits=limits)
+
+
+KILLED = """
+import os, signal, sys
+from langchain_sandbox import Sandbox, SandboxResult
+from langchain_sandbox.workspace.applying import tree
+def step(name):
+    if name.startswith("link") or name.startswith("place"):
+        os.kill(os.getpid(), signal.SIGKILL)
+tree._step = step
+Sandbox(model="http://127.0.0.1:9").apply(SandboxResult.model_validate_json(sys.stdin.read()))
+"""
+
+
+def test_what_a_killed_apply_left_is_finished_by_the_next_run(repository: Path) -> None:
+    result, _ = run(repository, bash("echo new > a.txt; echo new > calc.py; rm README.md"))
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED], input=result.model_dump_json(), text=True, capture_output=True, check=False
+    )
+    assert done.returncode == -9, done.stderr
+    assert (repository / ".langchain-sandbox.apply").exists()
+    _, (seen,) = run(repository, bash("ls; cat a.txt calc.py"))
+    assert seen.split() == ["a.txt", "calc.py", "data", "new", "new"]
+    assert git(repository, "status", "--porcelain").split() == ["D", "README.md", "M", "calc.py", "??", "a.txt"]
