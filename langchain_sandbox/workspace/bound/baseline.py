@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.workspace.content import CHUNK, Content, Stored
-from langchain_sandbox.workspace.git import GitError, find_git_path, git
+from langchain_sandbox.workspace.git import GitError, find_git_path, git, quote_path, scratch_repository
 from langchain_sandbox.workspace.inbound.listing import list_index
 from langchain_sandbox.workspace.inbound.selection import Selection, select_files
 from langchain_sandbox.workspace.inbound.snapshot import Entry, Snapshot, add_path
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from langchain_sandbox.workspace_config import Workspace
 
 _IN_GIT = -1
+_SHA256 = 64
+_SHA256_CONFIG = "[core]\n\trepositoryformatversion = 1\n\tbare = true\n[extensions]\n\tobjectformat = sha256\n"
 
 
 @dataclass(slots=True)
@@ -30,9 +32,11 @@ class Baseline(Snapshot):
     """A snapshot whose contents are partly git's: those of files that are as git has them.
 
     Args:
+        objects: Where git keeps contents.
         fetched: Contents that were read from git, by git's names for them.
     """
 
+    objects: Path | None = None
     fetched: dict[str, Stored] = field(default_factory=dict)
 
     def read(self, entry: Entry) -> Content:
@@ -49,9 +53,16 @@ class Baseline(Snapshot):
         """
         entries = (self.entries[path] for path in paths if path in self.entries)
         names = {entry.blob for entry in entries if entry.offset == _IN_GIT} - self.fetched.keys()
-        if names and self.root is not None:
-            self.fetched |= read_blobs(self.root, names, self.archive)
-            self.archive.flush()
+        if not names or self.objects is None:
+            return
+        # Not in the user's folder: a container has written there by now, a `.gitconfig` maybe.
+        with scratch_repository() as scratch:
+            (scratch / "objects" / "info").mkdir()
+            (scratch / "objects" / "info" / "alternates").write_bytes(os.fsencode(f"{quote_path(self.objects)}\n"))
+            if any(len(name) == _SHA256 for name in names):
+                (scratch / "config").write_text(_SHA256_CONFIG, encoding="ascii")
+            self.fetched |= read_blobs(scratch, names, self.archive)
+        self.archive.flush()
 
 
 def take_baseline(workspace: Workspace, limits: Limits) -> Baseline:
@@ -69,6 +80,8 @@ def take_baseline(workspace: Workspace, limits: Limits) -> Baseline:
     baseline = Baseline(selection.root, {}, archive, selection)
     baseline.skipped += selection.skipped
     try:
+        if selection.repository is not None:
+            baseline.objects = find_git_path(selection.root, "objects")
         in_git = _find_in_git(selection)
         rest = {path: status for path, status in selection.files.items() if path not in in_git}
         _check_size(selection.root, rest, limits)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from langchain_sandbox.engine.base import Mount
 from langchain_sandbox.engine.scratch import make_scratch
 from langchain_sandbox.errors import SandboxConfigError
+from langchain_sandbox.untrusted import clean_name
 from langchain_sandbox.workspace.bound.baseline import Baseline, take_baseline
-from langchain_sandbox.workspace.bound.harvest import Harvest, harvest
+from langchain_sandbox.workspace.bound.harvest import Harvest, Identity, harvest, identify
 from langchain_sandbox.workspace.bound.places import Finds, check_place
 from langchain_sandbox.workspace.git import git
 from langchain_sandbox.workspace.inbound.history import read_rules
@@ -40,7 +41,8 @@ class BoundFolder:
         baseline: How it was.
         user: Whom it belongs to, as `uid:gid`.
         mounts: The folder, and what covers parts of it.
-        known: What is covered, relative to the folder.
+        finds: What was there, relative to the folder.
+        known: What is covered, and what it is.
         rules: What git ignores besides the `.gitignore` files.
         scratch: Holds what covers files.
     """
@@ -49,7 +51,8 @@ class BoundFolder:
     baseline: Baseline
     user: str
     mounts: tuple[Mount, ...]
-    known: set[str]
+    finds: Finds
+    known: dict[str, Identity]
     rules: str
     scratch: Path
     warnings: list[str] = field(default_factory=list)
@@ -61,7 +64,8 @@ class BoundFolder:
             OSError: If the folder cannot be read.
             GitError: If git does not have a former content.
         """
-        found = harvest(self.baseline, rules=self.rules, known=self.known, run_id=run_id, limit=limits.size("changes"))
+        limit = limits.size("changes")
+        found = harvest(self.baseline, self.finds, rules=self.rules, known=self.known, run_id=run_id, limit=limit)
         self.baseline.fetch(change.path for change in found.changes)
         return found
 
@@ -83,26 +87,32 @@ def prepare(workspace: Workspace, limits: Limits, *, target: str, private: Itera
     Raises:
         SandboxConfigError: If it must not be mounted, or cannot be read.
     """
+    if workspace.exclude:
+        msg = 'Workspace(exclude=...) keeps nothing from a container that has the folder itself; use mode="copy".'
+        raise SandboxConfigError(msg)
     finds = check_place(workspace.path, private=private)
     real = workspace.path.resolve()
     if (real / _GIT).is_symlink():
         msg = f"The workspace {real} is not mounted: its .git is a link, which nothing can cover."
         raise SandboxConfigError(msg)
-    baseline = take_baseline(workspace, limits)
     scratch = make_scratch()
+    baseline: Baseline | None = None
     try:
+        baseline = take_baseline(workspace, limits)
         status = real.stat()
         folder = BoundFolder(
             real=real,
             baseline=baseline,
             user=f"{status.st_uid}:{status.st_gid}",
             mounts=_plan_mounts(real, finds, scratch, target),
-            known={*finds.repositories, *finds.settings},
+            finds=finds,
+            known=identify(real, [*finds.repositories, *finds.settings]),
             rules=_read_rules(real, baseline),
             scratch=scratch,
         )
     except BaseException:
-        baseline.close()
+        if baseline is not None:
+            baseline.close()
         shutil.rmtree(scratch, ignore_errors=True)
         raise
     if (real / _GIT).is_file():
@@ -121,10 +131,14 @@ def _plan_mounts(real: Path, finds: Finds, scratch: Path, target: str) -> tuple[
     mounts = [Mount(source=str(real), target=target, access="read-write")]
     for path in [*finds.repositories, *finds.settings]:
         full = real / path
+        if not _can_be_told(path):
+            msg = f"The workspace {real} is not mounted: {clean_name(path)} is no UTF-8, so nothing can cover it."
+            raise SandboxConfigError(msg)
         if path == _GIT and full.is_dir():
             (scratch / _CONFIG).write_text(_build_config(real), encoding="utf-8")
             mounts.append(Mount(source=str(full), target=f"{target}/{_GIT}", access="read-only"))
             mounts.append(Mount(source=str(scratch / _CONFIG), target=f"{target}/{_GIT}/config", access="read-only"))
+            mounts += _cover_other_settings(full, scratch, f"{target}/{_GIT}")
         elif full.is_symlink():
             msg = f"The workspace {real} is not mounted: its {path} is a link, which nothing can cover."
             raise SandboxConfigError(msg)
@@ -133,6 +147,26 @@ def _plan_mounts(real: Path, finds: Finds, scratch: Path, target: str) -> tuple[
         else:
             mounts.append(Mount(source=str(scratch / _EMPTY), target=f"{target}/{path}", access="read-only"))
     return tuple(mounts)
+
+
+def _cover_other_settings(folder: Path, scratch: Path, target: str) -> list[Mount]:
+    """Cover what else in a `.git` is, or holds, a configuration: of submodules and of worktrees."""
+    covers = [
+        Mount(source=None, target=f"{target}/{name}", access="read-only")
+        for name in ("modules", "worktrees")
+        if (folder / name).is_dir() and not (folder / name).is_symlink()
+    ]
+    if (folder / "config.worktree").is_file():
+        covers.append(Mount(source=str(scratch / _EMPTY), target=f"{target}/config.worktree", access="read-only"))
+    return covers
+
+
+def _can_be_told(path: str) -> bool:
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _build_config(real: Path) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.untrusted import clean_name
-from langchain_sandbox.workspace.paths import is_masked
+from langchain_sandbox.workspace.paths import find_fault, find_git_folders, is_masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,11 +36,18 @@ def find_place_fault(folder: Path, *, home: Path, private: Iterable[Path]) -> st
         "it is, or holds, your home folder": home.is_relative_to(folder),
         "it is somebody's home folder": any(Path(homes) in {folder, folder.parent} for homes in _HOMES),
         "it is where settings and keys are": inside[:1] != () and inside[0].startswith("."),
+        "it is where somebody's settings and keys are": _is_hidden_in_a_home(folder),
         "it belongs to the system": not inside and _is_system(folder),
     }
     found = [reason for reason, applies in reasons.items() if applies]
     found += [f"{path} is in it" for path in private if path.is_relative_to(folder) or folder.is_relative_to(path)]
     return found[0] if found else None
+
+
+def _is_hidden_in_a_home(folder: Path) -> bool:
+    """Whether it is, or lies in, a folder with a dot in whosever home."""
+    below = [folder.relative_to(homes).parts for homes in _HOMES if folder.is_relative_to(homes)]
+    return any(len(parts) > 1 and parts[1].startswith(".") for parts in below)
 
 
 def _is_system(folder: Path) -> bool:
@@ -56,6 +63,10 @@ class Finds:
     settings: list[str] = field(default_factory=list)
     """What OpenCode would run or obey: every `.opencode` and `opencode.json`."""
     sockets: list[str] = field(default_factory=list)
+    files: set[str] = field(default_factory=set)
+    """Everything else that is no folder, and every folder under a name that is like `.git`."""
+    bare: set[str] = field(default_factory=set)
+    """Folders that git takes for repositories by what is in them, as a start of a path: with a slash at the end."""
 
 
 def search(folder: Path) -> Finds:
@@ -68,19 +79,27 @@ def search(folder: Path) -> Finds:
     waiting = [""]
     while waiting:
         inside = waiting.pop()
+        names = []
         with os.scandir(f"{os.fspath(folder)}/{inside}") as entries:
             for entry in entries:
                 path = inside + entry.name
+                names.append(entry.name)
                 if entry.name == ".git":
                     finds.repositories.append(path)
                 elif is_masked(path):
                     finds.settings.append(path)
                 elif entry.is_dir(follow_symlinks=False):
                     waiting.append(f"{path}/")
-                elif not entry.is_file(follow_symlinks=False) and stat.S_ISSOCK(
-                    entry.stat(follow_symlinks=False).st_mode
-                ):
-                    finds.sockets.append(path)
+                    if find_fault(entry.name) is not None:
+                        finds.files.add(path)
+                else:
+                    finds.files.add(path)
+                    if not entry.is_file(follow_symlinks=False) and stat.S_ISSOCK(
+                        entry.stat(follow_symlinks=False).st_mode
+                    ):
+                        finds.sockets.append(path)
+        if find_git_folders(names):
+            finds.bare.add(inside)
     return finds
 
 
@@ -98,7 +117,10 @@ def check_place(folder: Path, *, private: Iterable[Path]) -> Finds:
         real = folder.resolve(strict=True)
         owner = real.stat().st_uid
         kept = [path.resolve() for path in private]
-        fault = find_place_fault(real, home=Path.home().resolve(), private=kept)
+        home = Path.home().resolve()
+        fault = find_place_fault(real, home=home, private=kept)
+        if fault is None and any(above.exists() and real.samefile(above) for above in (home, *home.parents)):
+            fault = "it is, or holds, your home folder under another name"
         finds = Finds() if fault else search(real)
     except (OSError, RuntimeError) as error:
         msg = f"The workspace {folder} cannot be looked through: {error}."
