@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.run_folder import EventFile, RunFolder, sweep_runs
@@ -30,6 +31,7 @@ class Keeper:
         self._retention = retention
         self._warn = warn
         self._events: EventFile | None = None
+        self._made: RunFolder | None = None
         self.folder: RunFolder | None = None
         """The run's folder; `None` where nothing is kept."""
 
@@ -43,7 +45,8 @@ class Keeper:
         except OSError as error:
             self._warn(f"Nothing of the run is kept, since {folder.path} cannot be made: {error.strerror}.")
             return
-        self.folder, self._events = folder, EventFile(folder)
+        self.folder = self._made = folder
+        self._events = EventFile(folder)
 
     def put(self, event: dict[str, Any]) -> None:
         """Take an event, to be written by the next `flush`."""
@@ -93,3 +96,10 @@ class Keeper:
             sweep_runs(self._retention, latest=self._run_id)
         except OSError as error:
             logger.warning("[%s] the result is not kept: %s", self._run_id, error)
+
+    def leave(self) -> None:
+        """Let go of a run's folder that has no result, because the run could not go on; nothing if it was closed."""
+        self.flush()
+        if self._made is not None:
+            with suppress(OSError):
+                self._made.leave()

@@ -126,7 +126,9 @@ class Run:
             finally:
                 if writing is not None:
                     writing.cancel()
-                await anyio.to_thread.run_sync(prepared.carriage.close)
+                with anyio.CancelScope(shield=True):
+                    await anyio.to_thread.run_sync(self._keeper.leave)
+                    await anyio.to_thread.run_sync(prepared.carriage.close)
         finally:
             self._log.close()
 
@@ -168,6 +170,9 @@ class Run:
         leaving = asyncio.ensure_future(self._cancelled.wait())
         try:
             await asyncio.wait({loading, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        except BaseException:
+            loading.add_done_callback(_close_late)
+            raise
         finally:
             leaving.cancel()
         if loading.done():

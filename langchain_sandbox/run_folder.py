@@ -107,6 +107,14 @@ class RunFolder:
         beside = self.path / f"{_RESULT}.new"
         beside.write_text(json.dumps(fields), encoding="ascii")
         beside.replace(self.path / _RESULT)
+        self.leave()
+
+    def leave(self) -> None:
+        """Let go of the folder: from here on it is removed when there is no room for it.
+
+        Raises:
+            OSError: If that cannot be written.
+        """
         (self.path / _OWNER).unlink(missing_ok=True)
 
 
