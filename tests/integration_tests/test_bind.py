@@ -182,3 +182,24 @@ def test_it_has_to_be_said_that_the_folder_is_changed(folder: Path) -> None:
         sandbox = Sandbox(model=model.endpoint, workspace=Workspace(folder, mode="bind"))
         with pytest.raises(SandboxConfigError, match='changes="apply"'):
             sandbox.run("Look.", changes="return")
+
+
+def test_a_covered_folder_cannot_be_swapped_by_moving_the_one_above_it(folder: Path, tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    inner = make_repository(folder / "lib", {"x.py": "x\n"})
+    own(inner)
+    before = state_of(inner / ".git")
+    evil = f"[core]\\n\\trepositoryformatversion = 0\\n\\tfsmonitor = touch {marker}\\n\\tbare = false\\n"
+    attack = (
+        f"mv lib old; mkdir lib; cd lib && git init -q . ; printf '{evil}' > .git/config; cd ..; "
+        f"mkdir -p build/y && cd build/y && git init -q . ; printf '{evil}' > .git/config; ls -a /run/ws/repo/lib"
+    )
+    with ScriptedModel([bash(attack), say()]) as model:
+        result = Sandbox(model=model.endpoint, workspace=Workspace(folder, mode="bind")).run("Attack.")
+    assert result.status == "completed", result.ending
+    assert (folder / "old/x.py").exists()  # the move is possible: it has to be seen afterwards
+    assert state_of(folder / "old/.git") == before
+    for place in ("lib", "build/y"):
+        assert not (folder / place / ".git").exists()
+        subprocess.run(["git", "-C", str(folder / place), "status"], check=False)
+    assert not marker.exists()
