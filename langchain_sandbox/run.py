@@ -31,6 +31,7 @@ from langchain_sandbox.result import SandboxResult
 from langchain_sandbox.run_folder import state_folder
 from langchain_sandbox.workspace.applying.apply_result import apply_result
 from langchain_sandbox.workspace.carriage import Carriage, Copy, Yield, load
+from langchain_sandbox.workspace.git import GitError
 from langchain_sandbox.workspace.inbound.intake import take_intake
 from langchain_sandbox.workspace.outbound.patch import Patch
 from langchain_sandbox.workspace.outbound.receiver import ChangesReceiver
@@ -197,7 +198,11 @@ class Run:
         receive = partial(ChangesReceiver, self._request.limits, acknowledge=self._conversation.acknowledge)
         changes = await anyio.to_thread.run_sync(receive)
         try:
-            await self._in_container(prepared, prepared.upstream, changes)
+            try:
+                await self._in_container(prepared, prepared.upstream, changes)
+            except BaseException:
+                await self._look_after(prepared.carriage, changes)
+                raise
             harvest = await anyio.to_thread.run_sync(self._collector.collect, prepared.carriage, changes)
             try:
                 return await self._finish(prepared, harvest)
@@ -205,6 +210,18 @@ class Run:
                 harvest.close()
         finally:
             changes.close()
+
+    async def _look_after(self, carriage: Carriage, changes: ChangesReceiver) -> None:
+        """Make a mounted folder harmless although there will be no result: the container may have worked there."""
+        if not carriage.intake.mounted:
+            return
+        with anyio.CancelScope(shield=True):
+            try:
+                harvest = await anyio.to_thread.run_sync(self._collector.collect, carriage, changes)
+            except (OSError, GitError) as error:
+                self._logger.warning("[%s] the folder could not be looked through: %s", self._request.run_id, error)
+            else:
+                harvest.close()
 
     async def _in_container(self, prepared: _Prepared, upstream: Upstream, changes: ChangesReceiver) -> None:
         request = self._request

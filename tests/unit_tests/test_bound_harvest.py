@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from repositories import commit, forget_settings, git, init, write
 
-from langchain_sandbox.config import Limits, Workspace
+from langchain_sandbox.config import Limits
 from langchain_sandbox.run_folder import RunFolder
 from langchain_sandbox.workspace.applying.revert import revert_changes
 from langchain_sandbox.workspace.bound.folder import prepare
 from langchain_sandbox.workspace.carriage import Bind, Yield
 from langchain_sandbox.workspace.outbound.receiver import ChangesReceiver
+from langchain_sandbox.workspace_config import Workspace
 
 RUN = "0123456789ab"
 RENAMED = f".sandbox-{RUN}"

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from repositories import commit, forget_settings, git, init, write
 
-from langchain_sandbox.config import Limits, Workspace
+from langchain_sandbox.config import Limits
 from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.workspace.bound.folder import BoundFolder, prepare
 from langchain_sandbox.workspace.bound.places import check_place, find_place_fault, search
+from langchain_sandbox.workspace_config import Workspace
 
 OWNER = 1000
 TARGET = "/run/ws/repo"
