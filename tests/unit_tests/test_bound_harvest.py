@@ -277,3 +277,10 @@ def test_what_the_agent_wrote_configures_no_git_of_the_host(root: Path, tmp_path
     found = run(root, lambda: write(root, a="b\n", **{".gitconfig": config, "git/config": config}))
     assert found.patch.files
     assert not told.exists()
+
+
+def test_what_the_users_tools_obey_is_named_although_the_agent_had_git_ignore_it(root: Path) -> None:
+    commit(root, a="a\n")
+    found = run(root, lambda: write(root, **{".vscode/tasks.json": "{}", ".vscode/.gitignore": "*\n", "b": "b"}))
+    assert kinds(found) == {"b": "added"}
+    assert any(".vscode/tasks.json" in warning for warning in found.warnings)

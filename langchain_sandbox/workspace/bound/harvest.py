@@ -17,6 +17,7 @@ from langchain_sandbox.workspace.content import CHUNK, Content, Stored, blob_nam
 from langchain_sandbox.workspace.git import scratch_git, scratch_repository
 from langchain_sandbox.workspace.inbound.snapshot import EXECUTABLE, FILE, SYMLINK
 from langchain_sandbox.workspace.outbound.changes import Change
+from langchain_sandbox.workspace.outbound.risks import REFUSED, find_risks
 from langchain_sandbox.workspace.paths import STAGING, find_fault, find_git_folders, is_masked, parents, plain_name
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ _PRIVILEGES = stat.S_ISUID | stat.S_ISGID
 _DECISIVE = {"head"}
 _MAX_WARNINGS = 100
 _MAX_NAMES = 100
+_SHOWN = 10
 
 Identity: TypeAlias = "tuple[int, int]"
 """What a file or folder is whatever it is called: its device, and its number there."""
@@ -177,6 +179,7 @@ class _Walker:
         self._known = known
         self._identities = set(known.values())
         self._run_id = run_id
+        self._obeyed: list[str] = []
 
     def walk(self, baseline: Baseline) -> dict[str, os.stat_result]:
         """Files and links that are there, apart from what git ignores or what was there and is not in the baseline."""
@@ -195,11 +198,29 @@ class _Walker:
             hidden, below = self._look(ignored_level)
             self._disarm(hidden)
             ignored_level = [*below, *(path for path in inner if f"{path}/" in ignored)]
+        self._tell_obeyed()
         return here
 
+    def _tell_obeyed(self) -> None:
+        """Whoever writes a file can have git ignore it, so that it is not told."""
+        found = sorted(self._obeyed, key=lambda path: (path.count("/"), path))
+        if found:
+            more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+            self._found.warn(
+                f"{', '.join(map(clean_name, found[:_SHOWN]))}{more}: came about in the run where git ignores it, and "
+                "tools of yours obey what has such a name. Look at it."
+            )
+
+    @staticmethod
+    def _is_obeyed(path: str) -> bool:
+        risks = find_risks(path, mode=FILE, old_mode=None, content=b"", old_content=b"", size=0)
+        return not REFUSED.isdisjoint(risks)
+
     def _disarm(self, files: dict[str, os.stat_result]) -> None:
-        """Take set-user-id bits off files that are not told."""
+        """Take set-user-id bits off files that are not told, and note those that the user's tools would obey."""
         for path, status in files.items():
+            if path not in self._finds.files and self._is_obeyed(path):
+                self._obeyed.append(path)
             if stat.S_ISREG(status.st_mode) and status.st_mode & _PRIVILEGES and path not in self._finds.files:
                 os.chmod(f"{self._root}/{path}", stat.S_IMODE(status.st_mode) & ~_PRIVILEGES)  # noqa: PTH101 - any bytes
                 self._found.warn(f"{clean_name(path)} would run with its owner's rights; it does not any more.")
