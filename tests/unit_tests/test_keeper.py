@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from langchain_sandbox.config import Retention
 from langchain_sandbox.keeper import Keeper
 from langchain_sandbox.run_folder import RunFolder
+from langchain_sandbox.workspace_config import Retention
 
 RUN = "0123456789ab"
 NEXT = "ba9876543210"

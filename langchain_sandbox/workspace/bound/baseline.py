@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,7 +16,6 @@ from langchain_sandbox.workspace.inbound.snapshot import Entry, Snapshot, add_pa
 from langchain_sandbox.workspace.outbound.objects import read_blobs
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable
     from pathlib import Path
 
