@@ -49,6 +49,8 @@ class Collector:
         left = [f"A change stayed behind: {reason}" for reason in self._report.left_inside()]
         if self._report.claim is None and not carriage.intake.mounted:
             left.append("The container did not get to say that all was sent, so the last changes may be missing.")
+        if carriage.intake.mounted and not self._report.cleanup_confirmed:
+            left.append("The container may still be there and change the workspace; look at it with `docker ps`.")
         try:
             harvest = carriage.collect(receiver)
         except (OSError, GitError) as error:

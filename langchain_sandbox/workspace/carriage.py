@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Protocol
 
 from langchain_sandbox.workspace.applying.record import Record, keep_changed, write_record
-from langchain_sandbox.workspace.applying.transaction import recover
+from langchain_sandbox.workspace.applying.transaction import locked, recover
 from langchain_sandbox.workspace.bound.folder import BoundFolder, prepare
 from langchain_sandbox.workspace.inbound.intake import Intake, take_intake
 from langchain_sandbox.workspace.outbound.patch import build_patch
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from langchain_sandbox.workspace.outbound.patch import Patch
     from langchain_sandbox.workspace.outbound.receiver import ChangesReceiver
     from langchain_sandbox.workspace_config import Workspace
+
+
+_LOCK_LIMIT = 1.0
 
 
 @dataclass(slots=True)
@@ -109,12 +113,14 @@ class Bind:
 
     Args:
         folder: The folder, checked.
+        lock: Keeps everybody else's changes out of it; closed with this.
         run_id: The run's name.
         limits: The run's limits.
     """
 
-    def __init__(self, folder: BoundFolder, *, run_id: str, limits: Limits) -> None:
+    def __init__(self, folder: BoundFolder, *, lock: ExitStack, run_id: str, limits: Limits) -> None:
         self._folder = folder
+        self._lock = lock
         self._run_id = run_id
         self._limits = limits
         self.mounts = folder.mounts
@@ -136,7 +142,8 @@ class Bind:
 
     def close(self) -> None:
         """Let go of the folder."""
-        self._folder.close()
+        with self._lock:
+            self._folder.close()
 
 
 def load(workspace: Workspace | None, limits: Limits, *, run_id: str, target: str, private: Iterable[Path]) -> Carriage:
@@ -155,5 +162,9 @@ def load(workspace: Workspace | None, limits: Limits, *, run_id: str, target: st
     if workspace is not None:
         recover(workspace.path)  # what a killed `apply` left half done is not what goes in
     if workspace is not None and workspace.mode == "bind":
-        return Bind(prepare(workspace, limits, target=target, private=private), run_id=run_id, limits=limits)
+        with ExitStack() as lock:
+            # Two at once would each take the other's changes for their own.
+            lock.enter_context(locked(workspace.path, limit=_LOCK_LIMIT))
+            folder = prepare(workspace, limits, target=target, private=private)
+            return Bind(folder, lock=lock.pop_all(), run_id=run_id, limits=limits)
     return Copy(take_intake(workspace, limits))
