@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def run(root: Path, act: Callable[[], object], *, kept: Path | None = None, limi
         os.chown(root, 1000, 1000)
     limits = limits or Limits()
     folder = prepare(Workspace(root, mode="bind"), limits, target="/run/ws/repo", private=[])
-    bind = Bind(folder, run_id=RUN, limits=limits)
+    bind = Bind(folder, lock=ExitStack(), run_id=RUN, limits=limits)
     try:
         act()
         receiver = ChangesReceiver(limits, acknowledge=lambda _data: None)
