@@ -18,7 +18,7 @@ from langchain_sandbox.workspace.git import scratch_git, scratch_repository
 from langchain_sandbox.workspace.inbound.snapshot import EXECUTABLE, FILE, SYMLINK
 from langchain_sandbox.workspace.outbound.changes import Change
 from langchain_sandbox.workspace.outbound.risks import REFUSED, find_risks
-from langchain_sandbox.workspace.paths import STAGING, find_fault, find_git_folders, is_masked, parents, plain_name
+from langchain_sandbox.workspace.paths import find_fault, find_git_folders, is_masked, parents, plain_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from langchain_sandbox.workspace.bound.baseline import Baseline
     from langchain_sandbox.workspace.bound.places import Finds
 
+_OBEYED = {"inside a .git", "where changes wait to be applied"}
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAX_CHANGES = 100_000
 _PRIVILEGES = stat.S_ISUID | stat.S_ISGID
@@ -251,7 +252,7 @@ class _Walker:
         with os.scandir(f"{self._root}/{folder}") as entries:
             for entry in entries:
                 path = base + entry.name
-                if path in self._known or path == STAGING or self._has_moved(path):
+                if path in self._known or self._has_moved(path):
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     inner.append(path)
@@ -291,7 +292,8 @@ class _Walker:
         )
 
     def _is_dangerous(self, path: str) -> bool:
-        if not (find_fault(path.rpartition("/")[2]) == "inside a .git" or is_masked(path)):
+        # By its name alone: a `.git` as any file system reads it, and the folder of our own whose journal we obey.
+        if find_fault(path.rpartition("/")[2]) not in _OBEYED and not is_masked(path):
             return False
         if path in self._known:
             # The container may have moved the folder that it lies in, and made another in its place.
