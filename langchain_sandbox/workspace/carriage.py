@@ -11,6 +11,7 @@ from langchain_sandbox.workspace.applying.transaction import locked, recover
 from langchain_sandbox.workspace.bound.folder import BoundFolder, prepare
 from langchain_sandbox.workspace.inbound.intake import Intake, take_intake
 from langchain_sandbox.workspace.outbound.patch import build_patch
+from langchain_sandbox.workspace.paths import parents
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -138,6 +139,8 @@ class Bind:
         baseline = self._folder.baseline
         record = Record(str(baseline.root))
         record.paths = keep_changed(folder.applied, harvest.changes, baseline)
+        emptied = {above for change in harvest.changes if change.mode is None for above in parents(change.path)}
+        record.folders = {above: baseline.folders[above] for above in emptied if above in baseline.folders}
         write_record(folder.applied, record)
 
     def close(self) -> None:

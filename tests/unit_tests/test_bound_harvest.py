@@ -298,3 +298,29 @@ def test_a_journal_of_the_containers_is_not_what_we_obey_later(root: Path) -> No
     assert not (root / STAGING).exists()
     assert [warning for warning in found.warnings if STAGING in warning]
     assert "b" in kinds(found)
+
+
+def test_a_pipe_where_git_reads_rules_holds_nothing_up(root: Path) -> None:
+    commit(root, a="a\n", **{"sub/b": "b\n"})
+    found = run(root, shell(root, "mkfifo .gitignore sub/.gitignore; echo x > new; mkdir sub/.git"))
+    assert "new" in kinds(found)
+    assert not (root / ".gitignore").exists()
+    assert not (root / "sub/.git").exists()
+
+
+def test_a_name_that_ends_early_somewhere_is_told_no_more(root: Path) -> None:
+    commit(root, a="a\n")
+    found = run(root, lambda: write(root, **{".git::$INDEX_ALLOCATION/config": "x", "b": "b\n"}))
+    assert not [path for path in kinds(found) if path.startswith(".git:")]
+    assert not [path for path in root.iterdir() if path.name.startswith(".git:")]
+
+
+def test_folders_that_come_back_have_their_permissions(root: Path, tmp_path: Path) -> None:
+    commit(root, **{"secret/key": "k\n"})
+    (root / "secret").chmod(0o700)
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    run(root, shell(root, "rm -r secret"), kept=kept)
+    revert_changes(root, RunFolder(kept).applied)
+    assert (root / "secret/key").read_text() == "k\n"
+    assert (root / "secret").stat().st_mode & 0o777 == 0o700

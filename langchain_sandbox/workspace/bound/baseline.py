@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from langchain_sandbox.workspace.inbound.listing import list_index
 from langchain_sandbox.workspace.inbound.selection import Selection, select_files
 from langchain_sandbox.workspace.inbound.snapshot import Entry, Snapshot, add_path
 from langchain_sandbox.workspace.outbound.objects import read_blobs
+from langchain_sandbox.workspace.paths import parents
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,10 +35,12 @@ class Baseline(Snapshot):
 
     Args:
         objects: Where git keeps contents.
+        folders: Permissions of the folders that files lie in.
         fetched: Contents that were read from git, by git's names for them.
     """
 
     objects: Path | None = None
+    folders: dict[str, int] = field(default_factory=dict)
     fetched: dict[str, Stored] = field(default_factory=dict)
 
     def read(self, entry: Entry) -> Content:
@@ -92,6 +96,8 @@ def take_baseline(workspace: Workspace, limits: Limits) -> Baseline:
             else:
                 add_path(baseline, path, selection.files[path])
         archive.flush()
+        above = {folder for path in baseline.entries for folder in parents(path)}
+        baseline.folders = {folder: stat.S_IMODE((selection.root / folder).stat().st_mode) for folder in above}
     except GitError as error:
         archive.close()
         msg = f"The workspace {selection.root} is a repository that git cannot read: {error}."

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, TypeAlias
 
 from langchain_sandbox.untrusted import clean_name
 from langchain_sandbox.workspace.content import CHUNK, Content, Stored, blob_name
-from langchain_sandbox.workspace.git import scratch_git, scratch_repository
+from langchain_sandbox.workspace.git import GitError, scratch_git, scratch_repository
 from langchain_sandbox.workspace.inbound.snapshot import EXECUTABLE, FILE, SYMLINK
 from langchain_sandbox.workspace.outbound.changes import Change
 from langchain_sandbox.workspace.outbound.risks import REFUSED, find_risks
@@ -273,7 +273,9 @@ class _Walker:
     def _rename(self, base: str, name: str) -> None:
         plain = f"{self._root}/{base}"
         # The first may be too long, or there already: whoever made this may have made that.
-        others = [f"{name}.sandbox-{self._run_id}", *(f"sandbox-{self._run_id}-{n}" for n in range(_MAX_NAMES))]
+        # A colon or a backslash would still end the name somewhere, and leave the rest as it was.
+        tame = name.replace(":", "_").replace("\\", "_")
+        others = [f"{tame}.sandbox-{self._run_id}", *(f"sandbox-{self._run_id}-{n}" for n in range(_MAX_NAMES))]
         for other in others:
             try:
                 if not os.path.lexists(plain + other):
@@ -293,7 +295,10 @@ class _Walker:
 
     def _is_dangerous(self, path: str) -> bool:
         # By its name alone: a `.git` as any file system reads it, and the folder of our own whose journal we obey.
-        if find_fault(path.rpartition("/")[2]) not in _OBEYED and not is_masked(path):
+        name = path.rpartition("/")[2]
+        if name == ".gitignore" and stat.S_ISFIFO(os.lstat(f"{self._root}/{path}").st_mode):
+            return True  # git, ours and the user's, would wait for it for ever
+        if find_fault(name) not in _OBEYED and not is_masked(path):
             return False
         if path in self._known:
             # The container may have moved the folder that it lies in, and made another in its place.
@@ -319,5 +324,9 @@ class _Walker:
         command = [f"--git-dir={self._scratch}", f"--work-tree={self._root}", "-c", "core.bare=false"]
         # It ends with 1 where nothing is ignored. Where it fails, too much is told rather than too little.
         asking = ("check-ignore", "--no-index", "-z", "--stdin")
-        told = scratch_git(self._scratch, "-C", self._root, *command, *asking, stdin=feed, check=False)
+        try:
+            told = scratch_git(self._scratch, "-C", self._root, *command, *asking, stdin=feed, check=False)
+        except GitError as error:
+            self._found.warn(f"Nobody can say what git ignores, so too much may be told: {error}")
+            return set()
         return {os.fsdecode(name.removeprefix(b"./")) for name in told.split(b"\0") if name}
