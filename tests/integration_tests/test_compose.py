@@ -145,7 +145,7 @@ def test_a_repository_goes_in_with_its_history_and_its_git_is_out_of_reach(check
     assert done.code == 0
     assert "first" in output
     assert " M notes.txt" in output
-    assert output.splitlines()[-1] == "2"
+    assert "2" in output.splitlines()  # what git says of the evil monitor may come before it or after
     assert fingerprint(place.workspace / ".git") == before
     assert (place.workspace / "README.md").read_text() == "changed\n"
     assert (place.workspace / "notes.txt").read_text() == "changed by the user\n"
