@@ -21,7 +21,7 @@ from agent_side import ENVIRONMENT, FOLDER, Visit
 
 from langchain_sandbox.agent import children
 from langchain_sandbox.agent.harden import harden
-from langchain_sandbox.agent.main import broken
+from langchain_sandbox.agent.main import broken, take_link
 from langchain_sandbox.agent.wire import Wire
 from langchain_sandbox.link import Channel, Data, FileStream, LinkEvent, Message
 
@@ -106,7 +106,12 @@ def perform(folder: Path, do: str, path: str = "", to: str = "", **options: Any)
 
 def _write(path: Path, content: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    mode = path.stat().st_mode if path.exists() else None
+    if mode is not None:
+        path.chmod(mode | 0o200)  # as an editor does that is told to write to what is read-only
     path.write_bytes(content.encode("latin-1"))
+    if mode is not None:
+        path.chmod(mode)
 
 
 def _fill(path: Path, size: int) -> None:
@@ -153,10 +158,7 @@ _OPERATIONS = {
 def main() -> None:
     """Run as PID 1, as the package's own program does."""
     harden()
-    read_fd, write_fd = os.dup(0), os.dup(1)
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
-    os.dup2(null, 1)
+    read_fd, write_fd = take_link()
     threading.excepthook = broken
     children.start_reaper()
     Driver(read_fd, write_fd).run()
