@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from langchain_sandbox.errors import SandboxConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Iterable, Mapping
 
 ChangesPolicy = Literal["return", "review", "apply", "discard"]
 
@@ -174,20 +174,36 @@ class Limits:
         Raises:
             SandboxConfigError: If a value cannot be read; the message names the variable.
         """
-        environ = os.environ if environ is None else environ
-        values: dict[str, Any] = {}
-        for item in fields(cls):
-            variable = f"SANDBOX_LIMIT_{item.name.upper()}"
-            text = environ.get(variable, "").strip()
-            if text:
-                parse = parse_bytes if item.name in _SIZES else parse_number
-                values[item.name] = parse(variable, text)
-        return cls(**values)
+        names = [item.name for item in fields(cls)]
+        return cls(**read_values("SANDBOX_LIMIT", names, os.environ if environ is None else environ, sizes=_SIZES))
 
 
 def may_be_remote(environ: Mapping[str, str]) -> bool:
     """Whether `SANDBOX_ALLOW_REMOTE_MODEL` lets the model server be outside the user's network."""
     return environ.get("SANDBOX_ALLOW_REMOTE_MODEL", "").lower() in {"1", "true", "yes"}
+
+
+def read_values(
+    prefix: str, names: Iterable[str], environ: Mapping[str, str], *, sizes: Container[str]
+) -> dict[str, Any]:
+    """The options that environment variables set, one variable for each.
+
+    Args:
+        prefix: What the variables' names begin with.
+        names: The options.
+        environ: Where to read.
+        sizes: Those among them that are sizes; the others are numbers.
+
+    Raises:
+        SandboxConfigError: If a value cannot be read; the message names the variable.
+    """
+    values: dict[str, Any] = {}
+    for name in names:
+        variable = f"{prefix}_{name.upper()}"
+        text = environ.get(variable, "").strip()
+        if text:
+            values[name] = parse_bytes(variable, text) if name in sizes else parse_number(variable, text)
+    return values
 
 
 def parse_number(variable: str, text: str) -> int | float | None:

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Literal, Self, get_args
 
-from langchain_sandbox.config import GIB, parse_bytes, parse_number
+from langchain_sandbox.config import GIB, parse_bytes, read_values
 from langchain_sandbox.errors import SandboxConfigError
 
 if TYPE_CHECKING:
@@ -176,14 +176,8 @@ class Retention:
         Raises:
             SandboxConfigError: If a value cannot be read; the message names the variable.
         """
-        environ = os.environ if environ is None else environ
-        values: dict[str, Any] = {}
-        for item in fields(cls):
-            variable = f"SANDBOX_KEEP_{item.name.upper()}"
-            text = environ.get(variable, "").strip()
-            if text:
-                values[item.name] = parse_bytes(variable, text) if item.name == "size" else parse_number(variable, text)
-        return cls(**values)
+        names = [item.name for item in fields(cls)]
+        return cls(**read_values("SANDBOX_KEEP", names, os.environ if environ is None else environ, sizes={"size"}))
 
 
 def _parse_folder(value: str | os.PathLike[str]) -> Path:

@@ -91,11 +91,7 @@ class Agent:
 def main() -> NoReturn:
     """Run as PID 1."""
     harden()
-    # The link moves away from descriptors 0 and 1, so that nothing that we start or import can speak on it.
-    read_fd, write_fd = os.dup(0), os.dup(1)
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
-    os.dup2(null, 1)
+    read_fd, write_fd = take_link()
     threading.excepthook = broken
     # A model's words pass through three threads here; the default of 5 ms is for programs that compute.
     sys.setswitchinterval(0.0005)
@@ -107,6 +103,19 @@ def main() -> NoReturn:
     except BaseException as error:  # noqa: BLE001 - PID 1 has nobody above it
         print(f"agent: {error!r}", file=sys.stderr, flush=True)
         os._exit(EXIT_BROKEN)
+
+
+def take_link() -> tuple[int, int]:
+    """Move the link away from descriptors 0 and 1, so that nothing that we start or import can speak on it.
+
+    Returns:
+        Where it is read and written from now on.
+    """
+    read_fd, write_fd = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    return read_fd, write_fd
 
 
 def broken(failure: threading.ExceptHookArgs) -> None:

@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 CHUNK = 1024 * 1024
 
@@ -45,6 +46,16 @@ def pieces(content: Content) -> Iterator[bytes]:
     descriptor, end = content.file.fileno(), content.offset + content.size
     for start in range(content.offset, end, CHUNK):
         yield os.pread(descriptor, min(CHUNK, end - start), start)
+
+
+def save(content: Content, path: Path) -> None:
+    """Write it down as a file of its own.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    with path.open("wb") as file:
+        file.writelines(pieces(content))
 
 
 def append(content: Content, into: IO[bytes]) -> Stored:

@@ -11,7 +11,7 @@ from langchain_sandbox.engine.scratch import scratch_folder
 from langchain_sandbox.untrusted import clean_name
 from langchain_sandbox.workspace.applying.transaction import Seen, Write
 from langchain_sandbox.workspace.applying.tree import fit_bits
-from langchain_sandbox.workspace.content import CHUNK, Content, Stored, append, blob_name, is_text, pieces
+from langchain_sandbox.workspace.content import CHUNK, Content, Stored, append, blob_name, is_text, save
 from langchain_sandbox.workspace.git import GitError, scratch_git
 from langchain_sandbox.workspace.inbound.snapshot import EXECUTABLE, FILE, SYMLINK
 from langchain_sandbox.workspace.paths import parents
@@ -217,8 +217,7 @@ class Merger:
             return None
         with scratch_folder() as folder:
             for name, content in contents.items():
-                with (folder / name).open("wb") as file:
-                    file.writelines(pieces(content))
+                save(content, folder / name)
             try:
                 scratch_git(folder, "merge-file", "--quiet", "here", "base", "new")
             except GitError:

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 from langchain_sandbox.errors import SandboxApplyError
 from langchain_sandbox.workspace.applying.transaction import GitMove
-from langchain_sandbox.workspace.content import Stored, append, blob_name, pieces
+from langchain_sandbox.workspace.content import Stored, append, blob_name, save
 from langchain_sandbox.workspace.paths import parents
 
 if TYPE_CHECKING:
@@ -97,8 +97,7 @@ def keep_former(folder: Path, plan: MergePlan) -> dict[str, tuple[Before, After]
     for write in plan.writes:
         here = plan.former[write.path]
         if here is not None:
-            with (folder / here.blob).open("wb") as file:
-                file.writelines(pieces(here.content))
+            save(here.content, folder / here.blob)
         before = (here.mode, here.blob, here.bits) if here is not None else None
         paths[write.path] = (before, (write.mode, blob_name(write.content)) if write.mode is not None else None)
     return paths
@@ -122,8 +121,7 @@ def keep_changed(folder: Path, changes: Sequence[Change], snapshot: Snapshot) ->
         status = snapshot.selection.files.get(change.path) if snapshot.selection is not None else None
         before = None
         if entry is not None and status is not None:
-            with (folder / entry.blob).open("wb") as file:
-                file.writelines(pieces(snapshot.read(entry)))
+            save(snapshot.read(entry), folder / entry.blob)
             before = (entry.mode, entry.blob, stat.S_IMODE(status.st_mode))
         paths[change.path] = (before, (change.mode, blob_name(change.content)) if change.mode is not None else None)
     return paths

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from langchain_sandbox.workspace.content import Content, pieces
+from langchain_sandbox.workspace.content import save
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from langchain_sandbox.run_folder import RunFolder
+    from langchain_sandbox.workspace.content import Content
     from langchain_sandbox.workspace.inbound.snapshot import Snapshot
     from langchain_sandbox.workspace.outbound.changes import Change
     from langchain_sandbox.workspace.outbound.patch import Patch
@@ -31,17 +30,12 @@ def keep_changes(
         OSError: If something cannot be written.
     """
     if patch.size:
-        _write(folder.patch, patch.content)
+        save(patch.content, folder.patch)
     if bundle is not None:
-        _write(folder.bundle, bundle)
+        save(bundle, folder.bundle)
     for change in changes:
         entry = snapshot.entries.get(change.path)
         if entry is not None:
             base = folder.base(entry.blob)
             base.parent.mkdir(exist_ok=True, mode=0o700)
-            _write(base, snapshot.read(entry))
-
-
-def _write(path: Path, content: Content) -> None:
-    with path.open("wb") as file:
-        file.writelines(pieces(content))
+            save(snapshot.read(entry), base)
