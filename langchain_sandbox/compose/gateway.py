@@ -4,13 +4,15 @@ Each connection is one run's lifeline, and speaks the link. The service ends by 
 `compose run` leaves nothing running. It runs on Debian's httpx and anyio, which are in the image.
 
 Compose starts the service for a run only if it does not run yet, and looks a moment before the run's container is
-there to connect. A service that ends in that moment is missed. So after a run that was alone it ends at once, before
-its container does: whoever runs one task after the other finds it ended. Where runs have overlapped, the next may be
-on its way already, and it waits for that one.
+there to connect. A service that ends in that moment is missed. So after a run that was alone it ends at once, and that
+run's container waits for it: whoever runs one task after the other finds it ended. The container sees it by a lock,
+which the kernel takes from a process that is gone. Where runs have overlapped, the next may be on its way already, and
+the service waits for that one.
 """
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import signal
@@ -31,11 +33,14 @@ from langchain_sandbox.gateway.upstream import UpstreamError, find_upstream
 from langchain_sandbox.link import PROTOCOL_VERSION, Channel, Data, LinkEvent, Message
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from anyio.abc import SocketStream, TaskGroup
 
     from langchain_sandbox.gateway.call import ModelCall
 
 SOCKET = "/run/llm/link.sock"
+LOCK = "/run/llm/gateway.lock"  # held for as long as this process lives
 PROJECT = Path("/host/project")
 
 _FIRST_GRACE = 60.0  # for the first container to come
@@ -121,10 +126,13 @@ class Service:
         self._changed.set()
         try:
             async with stream:
-                await Exchange(SocketBytes(stream)).hold()
+                await Exchange(SocketBytes(stream), is_last=self._is_last).hold()
         finally:
             self._runs -= 1
             self._changed.set()
+
+    def _is_last(self) -> bool:
+        return self._runs == 1 and not self._shared
 
 
 class Exchange:
@@ -132,9 +140,11 @@ class Exchange:
 
     Args:
         stream: The connection from its container.
+        is_last: Says whether the service ends with this run.
     """
 
-    def __init__(self, stream: SocketBytes) -> None:
+    def __init__(self, stream: SocketBytes, *, is_last: Callable[[], bool]) -> None:
+        self._is_last = is_last
         self._link = Connection(stream, on_event=self._on_event)
         self._gateway: Gateway | None = None
         self._bye = anyio.Event()
@@ -173,7 +183,7 @@ class Exchange:
 
     async def _part(self, tasks: TaskGroup) -> None:
         await self._bye.wait()
-        self._link.send_message(self._describe())
+        self._link.send_message({**self._describe(), "last": self._is_last()})
         await self._link.drain()
         tasks.cancel_scope.cancel()
 
@@ -217,7 +227,16 @@ def main() -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     # PID 1 has no default for it, and there is nothing to put away.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    _hold_lock()
     anyio.run(_serve)
+    os._exit(0)  # at once: a container waits for it, and there is nothing to put away
+
+
+def _hold_lock() -> None:
+    """Have the kernel tell the containers when this process is gone."""
+    descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    with suppress(BlockingIOError):  # a container looks this moment: then it does not wait for us
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 async def _serve() -> None:

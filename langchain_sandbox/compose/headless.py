@@ -90,13 +90,15 @@ class HeadlessRun:
             SandboxError: If what was asked for cannot work; nothing was changed.
         """
         usable = self._lifeline.open()
-        recover(WORKSPACE)  # what a killed run left half done is not what goes in
-        history = 0 if self._mode == "direct" else DEFAULT_HISTORY
-        intake = take_intake(Workspace(WORKSPACE, history=history), self._limits)
-        patch = Patch()
-        if usable and not self._report.cancelled:
-            patch = self._work(intake)
-        self._lifeline.close()
+        try:
+            recover(WORKSPACE)  # what a killed run left half done is not what goes in
+            history = 0 if self._mode == "direct" else DEFAULT_HISTORY
+            intake = take_intake(Workspace(WORKSPACE, history=history), self._limits)
+            patch = Patch()
+            if usable and not self._report.cancelled:
+                patch = self._work(intake)
+        finally:
+            self._lifeline.close()
         # No file is closed, here or before: the feeder may still read, and this process is about to end.
         return self._finish(intake, patch)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import socket
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SOCKET = "/host/gateway/llm/link.sock"
+LOCK = "/host/gateway/llm/gateway.lock"  # the gateway's for as long as it lives
 
 _CONNECT_LIMIT = 10.0
 _HELLO_LIMIT = 10.0
 _RECORD_LIMIT = 2.0
+_GONE_LIMIT = 5.0
 _RETRY = 0.05
 
 
@@ -79,7 +84,9 @@ class Lifeline:
         self._recorded = threading.Event()
         self._misconfigured: str | None = None
         self._socket: socket.socket | None = None
+        self._lock: int | None = None
         self._parting = False
+        self._last = False
         self.on_model: Callable[[LinkEvent], None] | None = None
         self.model: dict[str, Any] | None = None
         self.record = Record()
@@ -92,6 +99,8 @@ class Lifeline:
             SandboxConfigError: If the gateway is not there, or says that its settings cannot work.
         """
         self._socket = _connect()
+        with suppress(OSError):
+            self._lock = os.open(LOCK, os.O_RDONLY)  # now, while it can be reached
         descriptor = self._socket.fileno()
         self.wire = Wire(read_fd=descriptor, write_fd=descriptor, on_event=self._on_event, on_end=self._end)
         self.wire.start()
@@ -99,16 +108,19 @@ class Lifeline:
             msg = "The gateway service does not answer. Look at its log (docker compose -f FILE logs gateway)."
             raise SandboxConfigError(msg)
         if self._misconfigured is not None:
+            self.close()
             raise SandboxConfigError(self._misconfigured)
         return self.model is not None
 
     def close(self) -> None:
-        """Ask for the record of what was relayed, and let go."""
-        if self._socket is None:
+        """Ask for the record of what was relayed, and let go; a gateway that ends with this run is gone then."""
+        if self._socket is None or self._parting:
             return
         self._parting = True
         self.wire.send_message({"type": "bye"})
         self._recorded.wait(_RECORD_LIMIT)
+        if self._last and self._lock is not None:
+            _await_release(self._lock)
 
     def _on_event(self, event: LinkEvent) -> None:
         if isinstance(event, Message) and event.channel is Channel.CONTROL:
@@ -135,6 +147,7 @@ class Lifeline:
             case {"type": "call"}:
                 self._on_call(body)
             case {"type": "record", "calls": list(calls), "refused": list(refused), "used": dict(used)}:
+                self._last = body.get("last") is True
                 self.record = Record([RelayedCall(reason) for reason in calls], Used(**used), refused)
                 self._recorded.set()
             case _:
@@ -147,6 +160,16 @@ class Lifeline:
             self._greeted.set()
         if not self._parting:
             self._on_end(reason.replace("the host", "the gateway"))
+
+
+def _await_release(lock: int) -> None:
+    """Wait until nobody holds the lock: compose would take a gateway that is about to end for one that runs."""
+    deadline = time.monotonic() + _GONE_LIMIT
+    while time.monotonic() < deadline:
+        with suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return
+        time.sleep(_RETRY)
 
 
 def _connect() -> socket.socket:
