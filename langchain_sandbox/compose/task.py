@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from langchain_sandbox.commands.folder import DEFAULTS, REPOSITORY_FOLDERS, load_commands
+from langchain_sandbox.commands.folder import load_repository_commands
 from langchain_sandbox.commands.template import parse_call, render
 from langchain_sandbox.config import MAX_TASK
 from langchain_sandbox.errors import SandboxConfigError
@@ -75,7 +75,7 @@ def assign(task: str, *, workspace: Path, operator: Path = OPERATOR_COMMANDS) ->
     if call is None:
         return Assigned(task)
     name, arguments = call
-    commands, faults = load_commands([*(workspace / folder for folder in REPOSITORY_FOLDERS), operator, DEFAULTS])
+    commands, faults = load_repository_commands(workspace, extra=[operator])
     if name in commands:
         command = commands[name]
         return Assigned(render(command, arguments), command.agent, expand=True)
@@ -84,5 +84,5 @@ def assign(task: str, *, workspace: Path, operator: Path = OPERATOR_COMMANDS) ->
     known = ", ".join(f"/{known}" for known in sorted(commands))
     msg = f"There is no command /{name}; there are {known}."
     if faults:
-        msg += f" Not usable: {'; '.join(faults[:5])}"
+        msg += f" Not usable: {'; '.join(map(str, faults[:5]))}"
     raise SandboxConfigError(msg)
