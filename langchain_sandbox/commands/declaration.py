@@ -48,7 +48,7 @@ def parse_command(name: str, content: bytes, *, source: str) -> Command:
         matter = split(_decode(content))
         return _build(name, matter, source=source, digest=hashlib.sha256(content).hexdigest())
     except FrontMatterError as error:
-        line = error.line or (matter.line_of(error.place) if matter else None)
+        line = error.line or (matter.line_of(error.place) if matter and error.place else None)
         raise CommandError(error.reason, source, line) from error
 
 

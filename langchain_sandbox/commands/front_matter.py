@@ -142,7 +142,7 @@ class _Reader:
         except yaml.reader.ReaderError as error:
             msg = "there is a character that YAML does not allow"
             raise FrontMatterError(msg, line=self._text.count("\n", 0, error.position) + 2) from error
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             if isinstance(error, FrontMatterError):
                 raise
             msg = "this is not YAML: an escape or a number in it does not exist"  # PyYAML leaves these to Python
