@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from langchain_sandbox.commands.arguments import derive
 from langchain_sandbox.commands.command import Argument, Command
 from langchain_sandbox.commands.folder import DEFAULTS, load_commands
+from langchain_sandbox.commands.prompt import find_command, parse_task
 from langchain_sandbox.commands.syntax import SHELL, WORD
 from langchain_sandbox.commands.template import parse_call, render
-from langchain_sandbox.compose.task import Assigned, assign, read_task
+from langchain_sandbox.compose.task import read_task
 from langchain_sandbox.config import MAX_TASK
 from langchain_sandbox.errors import SandboxConfigError
 
@@ -261,25 +262,35 @@ def test_the_commands_that_come_with_the_package() -> None:
 def test_a_repositorys_own_command_comes_before_the_packages(tmp_path: Path) -> None:
     folder = tmp_path / ".opencode/commands"
     folder.mkdir(parents=True)
-    assert "Scope: src\n" in assign("/refactor-audit src", workspace=tmp_path).text
+    assert "Scope: src\n" in parse_task("/refactor-audit src", root=tmp_path).text
     (folder / "refactor-audit.md").write_text("---\nagent: build\n---\nOur own way: $1")
-    assert assign("/refactor-audit src", workspace=tmp_path) == Assigned("Our own way: src", "build", expand=True)
+    prompt = parse_task("/refactor-audit src", root=tmp_path)
+    assert (prompt.text, prompt.describe()["agent"], prompt.describe()["expand"]) == ("Our own way: src", "build", True)
 
 
 def test_an_operators_command_comes_between(tmp_path: Path) -> None:
-    operator = tmp_path / "operator"
-    operator.mkdir()
-    (operator / "git-commit.md").write_text("The operator's way.")
-    assert assign("/git-commit", workspace=tmp_path, operator=operator).text == "The operator's way."
+    (tmp_path / "git-commit.md").write_text("The operator's way.")
+    assert parse_task("/git-commit", root=None, extra=[tmp_path]).text == "The operator's way."
+
+
+def test_a_command_that_cannot_be_used_is_said_and_nothing_runs_in_its_stead(tmp_path: Path) -> None:
+    folder = tmp_path / ".opencode/commands"
+    folder.mkdir(parents=True)
+    (folder / "git-commit.md").write_text("---\ntimeout: long\n---\nOur own way.")
+    with pytest.raises(
+        SandboxConfigError, match=r"no command /git-commit; .*git-commit.md:2: 'timeout' must be seconds"
+    ):
+        find_command("git-commit", root=tmp_path)
 
 
 def test_what_is_no_command_is_said_and_what_looks_like_a_path_is_words(tmp_path: Path) -> None:
     with pytest.raises(
         SandboxConfigError, match=r"no command /nonsense; there are /code-review, /fix-tests, /git-commit"
     ):
-        assign("/nonsense now", workspace=tmp_path)
-    assert assign("/etc/hosts is wrong", workspace=tmp_path) == Assigned("/etc/hosts is wrong")
-    assert assign("Use @file and !`ls`", workspace=tmp_path).expand is False
+        parse_task("/nonsense now", root=tmp_path)
+    for words in ("/etc/hosts is wrong", "Use @file and !`ls`"):
+        prompt = parse_task(words, root=tmp_path)
+        assert (prompt.text, prompt.describe()["expand"]) == (words, False)
 
 
 def test_a_task_is_taken_byte_for_byte(tmp_path: Path) -> None:
