@@ -134,6 +134,12 @@ def test_text_that_opencode_takes_is_taken(line: str, description: str) -> None:
     assert parse(f"{line}\nagent: plan").description == description
 
 
+def test_a_description_steers_no_terminal_and_has_an_end() -> None:
+    front = 'description: "\\e[2Ja\\u202e"\narguments:\n  - name: a\n    description: "\\e[2J' + "é" * 2000 + '"'
+    found = parse(front)
+    assert (found.description, found.arguments[0].description) == ("[2Ja", "[2J" + "é" * 1020 + "…")
+
+
 @pytest.mark.parametrize(
     ("template", "arguments"),
     [
@@ -206,6 +212,8 @@ def test_arguments_are_declared_in_three_ways(front: str, names: list[str]) -> N
         ("changes: push", 2, "'changes' must be one of return, review, apply, discard, not 'push'"),
         ("changes: [apply]", 2, "'changes' must be one of"),
         ("model: 4", 2, "'model' must be text"),
+        ("model: " + "x" * 201, 2, "'model' must be a name such as provider/name"),
+        ('model: "a\\e[2J"', 2, "'model' must be a name such as provider/name"),
         ("argument: [a]", 2, "there is no key 'argument'; do you mean 'arguments'?"),
         ("time_out: 4", 2, "do you mean 'timeout'?"),
         ("Output: {}", 2, "do you mean 'output'?"),
