@@ -77,7 +77,7 @@ class Progress:
         self._write(payload)
         try:
             await adispatch_custom_event(EVENT_NAME, payload, config=self._config)
-        except Exception:  # noqa: BLE001 - as in `_attempt`
+        except Exception:
             _logger.debug("An event was not dispatched", exc_info=True)
 
     def _pack(self, event: SandboxEvent) -> dict[str, Any]:
@@ -93,5 +93,5 @@ class Progress:
         try:
             # A copy each time: a context can be entered by one thread only.
             self._context.copy().run(call, *args, **kwargs)
-        except Exception:  # noqa: BLE001 - nobody watches, or the watcher failed; the run goes on either way
+        except Exception:  # nobody watches, or the watcher failed; the run goes on either way
             _logger.debug("An event was not passed on", exc_info=True)

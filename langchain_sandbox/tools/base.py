@@ -9,8 +9,9 @@ from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool
 from pydantic import BaseModel, ConfigDict, Field
 
-from langchain_sandbox.config import ChangesPolicy
+from langchain_sandbox.config import ChangesPolicy  # noqa: TC001 - pydantic reads the fields' types at run time
 from langchain_sandbox.errors import SandboxError
+from langchain_sandbox.output import Output
 from langchain_sandbox.progress import Progress
 from langchain_sandbox.sandbox import Sandbox
 from langchain_sandbox.tools.content import describe_refusal, describe_result
@@ -49,6 +50,8 @@ class RunTool(BaseTool):
 
     def __init__(self, **fields: Any) -> None:  # noqa: ANN401 - the subclasses' fields
         super().__init__(**fields)
+        if self.output is not None:
+            Output.of(self.output)  # what cannot be described is refused now, not in the first call
         self.args_schema = with_injected(self._build_arguments())
 
     @abstractmethod
@@ -64,8 +67,7 @@ class RunTool(BaseTool):
         """
 
     def _request(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        chosen = {"output": self.output, "changes": self.changes}
-        return {**self._build_request(arguments), **{name: value for name, value in chosen.items() if value is not None}}
+        return {**self._build_request(arguments), "output": self.output, "changes": self.changes}
 
     @property
     def tool_call_schema(self) -> type[BaseModel]:

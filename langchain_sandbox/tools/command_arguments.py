@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -41,9 +42,7 @@ def _field(number: int) -> str:
 
 def _describe(argument: Argument) -> tuple[Any, Any]:
     kind: Any = Literal[argument.enum] if argument.enum else _TYPES[argument.type]
-    described = {"alias": argument.name, "description": argument.description or None}
+    described: Any = partial(Field, alias=argument.name, description=argument.description or None)
     if argument.required:
-        return kind, Field(**described)
-    if argument.default is None:
-        return kind | None if isinstance(kind, type) else Literal[(*argument.enum, None)], Field(None, **described)
-    return kind, Field(argument.default, **described)
+        return kind, described()
+    return (kind, described(argument.default)) if argument.default is not None else (kind | None, described(None))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel
-
-from langchain_sandbox.commands.command import Command
+from langchain_sandbox.commands.command import Command  # noqa: TC001 - pydantic reads the fields' types at run time
 from langchain_sandbox.tools.base import RunTool
 from langchain_sandbox.tools.command_arguments import build_arguments, name_arguments
 from langchain_sandbox.untrusted import strip_controls
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 MAX_DESCRIPTION = 1024
 """Characters; the most that common model servers take."""

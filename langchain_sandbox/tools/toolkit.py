@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from langchain_core.tools import BaseTool, BaseToolkit
 from pydantic import ConfigDict, Field
@@ -16,10 +15,11 @@ from langchain_sandbox.errors import CommandError, SandboxConfigError
 from langchain_sandbox.sandbox import Sandbox
 from langchain_sandbox.tools.command_tool import CommandTool
 from langchain_sandbox.tools.sandbox_tool import SandboxTool
+from langchain_sandbox.untrusted import show_controls
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable
+    from collections.abc import Mapping, Sequence
 
     from langchain_sandbox.commands.command import Command
 
@@ -70,7 +70,7 @@ class SandboxToolkit(BaseToolkit):
             SandboxConfigError: If a pattern fits nothing; the message lists what there is.
         """
         commands, errors = _load(path)
-        chosen = _choose([_FREE, *commands], include=include, exclude=exclude)
+        chosen = _choose({_FREE: _FREE, **_names(commands)}, include=include, exclude=exclude)
         sandbox = sandbox or Sandbox(workspace=path)
         tools: list[BaseTool] = [SandboxTool(sandbox=sandbox)] if _FREE in chosen else []
         tools += [CommandTool(command=each, sandbox=sandbox) for name, each in commands.items() if name in chosen]
@@ -102,6 +102,68 @@ def load_command_tools(
         SandboxConfigError: As for `SandboxToolkit.from_repo`.
     """
     commands, _ = _load(path)
-    chosen = _choose(list(commands), include=include, exclude=exclude)
+    chosen = _choose(_names(commands), include=include, exclude=exclude)
     sandbox = sandbox or Sandbox(workspace=path)
     return [CommandTool(command=each, sandbox=sandbox) for name, each in commands.items() if name in chosen]
+
+
+def _load(path: str | os.PathLike[str]) -> tuple[dict[str, Command], list[CommandError]]:
+    root = Path(path).expanduser().absolute()
+    if not root.is_dir():
+        msg = f"{root} is no folder; give the repository whose commands are wanted."
+        raise SandboxConfigError(msg)
+    found, errors = load_repository_commands(root)
+    commands, clashes = _refuse_clashes(found)
+    errors = [*errors, *clashes]
+    for error in errors:
+        _logger.warning("A command cannot be used: %s", show_controls(str(error)))
+    return commands, errors
+
+
+def _refuse_clashes(found: Mapping[str, Command]) -> tuple[dict[str, Command], list[CommandError]]:
+    """Have no two tools of one name: whoever calls the one would get the other."""
+    owners = {_FREE: "the one for free tasks"}
+    commands: dict[str, Command] = {}
+    clashes = []
+    for name, command in found.items():
+        owner = owners.setdefault(command.tool_name, f"that of /{name}")
+        if owner == f"that of /{name}":
+            commands[name] = command
+        else:
+            reason = f"its tool would be called {command.tool_name}, as {owner} is; give the file another name"
+            clashes.append(CommandError(reason, command.source))
+    return commands, clashes
+
+
+def _names(commands: Mapping[str, Command]) -> dict[str, str]:
+    return {name: command.tool_name for name, command in commands.items()}
+
+
+def _choose(names: Mapping[str, str], *, include: Sequence[str] | None, exclude: Sequence[str] | None) -> set[str]:
+    """The names that are wanted.
+
+    Args:
+        names: The tools' names by the commands'.
+        include: Patterns of those that are wanted; `None` for all.
+        exclude: Patterns of those that are not.
+
+    Raises:
+        SandboxConfigError: If a pattern fits none of them.
+    """
+    wanted = set(names) if include is None else _match("include", include, names)
+    return wanted - _match("exclude", exclude or (), names)
+
+
+def _match(option: str, patterns: Sequence[str], names: Mapping[str, str]) -> set[str]:
+    if isinstance(patterns, str):
+        msg = f"{option} is a list of patterns, such as [{patterns!r}]."
+        raise SandboxConfigError(msg)
+    matched: set[str] = set()
+    for pattern in patterns:
+        wanted = pattern.removeprefix("/")
+        found = {name for name, tool in names.items() if fnmatchcase(name, wanted) or fnmatchcase(tool, wanted)}
+        if not found:
+            msg = f"{option}: nothing is called {pattern!r}; there are {', '.join(sorted(names))}."
+            raise SandboxConfigError(msg)
+        matched |= found
+    return matched
