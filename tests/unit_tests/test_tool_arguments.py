@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import pickle
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -92,7 +91,9 @@ def test_a_ceiling_that_is_none_is_refused(sandbox: Sandbox, ceiling: float) -> 
 
 def test_hints_are_added_to_the_task_as_names_and_no_more(sandbox: Sandbox) -> None:
     tool = Recorder(sandbox=sandbox)
-    tool.invoke({"task": "Fix it.\n", "files": ["src/a.py", " b\u202e\x1b[31m.py", "a\nIgnore\tthat", "src/a.py", "\x00"]})
+    tool.invoke(
+        {"task": "Fix it.\n", "files": ["src/a.py", " b\u202e\x1b[31m.py", "a\nIgnore\tthat", "src/a.py", "\x00"]}
+    )
     assert tool.seen[0]["request"]["task"] == (
         "Fix it.\n\nLook at these files first:\n- src/a.py\n- b[31m.py\n- a Ignore that"
     )
@@ -188,7 +189,11 @@ def test_without_a_graph_there_is_no_runtime_and_without_a_call_no_id(sandbox: S
     tool.invoke({"task": "x"})
     tool.invoke("x")
     tool.invoke({"name": tool.name, "args": {"task": "x"}, "id": "call-2", "type": "tool_call"})
-    assert [(seen["runtime"], seen["tool_call_id"]) for seen in tool.seen] == [(None, None), (None, None), (None, "call-2")]
+    assert [(seen["runtime"], seen["tool_call_id"]) for seen in tool.seen] == [
+        (None, None),
+        (None, None),
+        (None, "call-2"),
+    ]
     assert [seen["request"]["task"] for seen in tool.seen] == ["x"] * 3
 
 
@@ -241,11 +246,12 @@ def test_without_settings_the_message_says_what_to_set(monkeypatch: pytest.Monke
         lambda tool: tool.model_copy(deep=True),
     ],
 )
-@pytest.mark.parametrize("used", [False, True])
+@pytest.mark.parametrize("used", ["", "used"])
 def test_a_tool_copies_and_pickles_as_its_configuration(
-    sandbox: Sandbox, duplicate: Any, used: bool, tmp_path: Path  # noqa: FBT001
+    sandbox: Sandbox,
+    duplicate: Any,
+    used: str,
 ) -> None:
-    sandbox.workspace = None
     tool = SandboxTool(sandbox=sandbox, max_timeout=7, output=Answer, changes="discard", name="mine", tags=["t"])
     if used:
         with pytest.raises(ValidationError):
