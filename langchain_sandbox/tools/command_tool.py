@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from langchain_sandbox.commands.command import Command  # noqa: TC001 - pydantic reads the fields' types at run time
+from pydantic import InstanceOf  # noqa: TC002 - pydantic reads the fields' types at run time
+
+from langchain_sandbox.commands.command import Command  # noqa: TC001 - as above
 from langchain_sandbox.tools.base import RunTool
 from langchain_sandbox.tools.command_arguments import build_arguments, name_arguments
 from langchain_sandbox.untrusted import strip_controls
@@ -38,7 +40,7 @@ class CommandTool(RunTool):
         ```
     """
 
-    command: Command
+    command: InstanceOf[Command]
 
     def __init__(self, *, command: Command, **fields: Any) -> None:  # noqa: ANN401 - the fields of `RunTool`
         own = {

@@ -12,6 +12,8 @@ from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.tools.base import RunTool
 from langchain_sandbox.untrusted import strip_controls
 
+FREE = "run_in_sandbox"
+"""The tool's name. It stands for a free task, where every other tool stands for one command."""
 MAX_FILES = 50
 MAX_FILE_NAME = 300
 
@@ -79,7 +81,7 @@ class SandboxTool(RunTool):
         ```
     """
 
-    name: str = "run_in_sandbox"
+    name: str = FREE
     description: str = _DESCRIPTION
     max_timeout: float | None = None
 

@@ -14,7 +14,7 @@ from langchain_sandbox.commands.folder import load_repository_commands
 from langchain_sandbox.errors import CommandError, SandboxConfigError
 from langchain_sandbox.sandbox import Sandbox
 from langchain_sandbox.tools.command_tool import CommandTool
-from langchain_sandbox.tools.sandbox_tool import SandboxTool
+from langchain_sandbox.tools.sandbox_tool import FREE, SandboxTool
 from langchain_sandbox.untrusted import show_controls
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from langchain_sandbox.commands.command import Command
 
 _logger = logging.getLogger(__name__)
-_FREE = "run_in_sandbox"
 
 
 class SandboxToolkit(BaseToolkit):
@@ -70,9 +69,9 @@ class SandboxToolkit(BaseToolkit):
             SandboxConfigError: If a pattern fits nothing; the message lists what there is.
         """
         commands, errors = _load(path)
-        chosen = _choose({_FREE: _FREE, **_names(commands)}, include=include, exclude=exclude)
+        chosen = _choose({FREE: FREE, **_names(commands)}, include=include, exclude=exclude)
         sandbox = sandbox or Sandbox(workspace=path)
-        tools: list[BaseTool] = [SandboxTool(sandbox=sandbox)] if _FREE in chosen else []
+        tools: list[BaseTool] = [SandboxTool(sandbox=sandbox)] if FREE in chosen else []
         tools += [CommandTool(command=each, sandbox=sandbox) for name, each in commands.items() if name in chosen]
         return cls(tools=tools, errors=errors)
 
@@ -112,27 +111,15 @@ def _load(path: str | os.PathLike[str]) -> tuple[dict[str, Command], list[Comman
     if not root.is_dir():
         msg = f"{root} is no folder; give the repository whose commands are wanted."
         raise SandboxConfigError(msg)
-    found, errors = load_repository_commands(root)
-    commands, clashes = _refuse_clashes(found)
-    errors = [*errors, *clashes]
+    commands, errors = load_repository_commands(root)
+    for name, command in list(commands.items()):
+        if command.tool_name == FREE:  # whoever calls the one would get the other
+            reason = f"its tool would be called {FREE}, which is the one for free tasks; give the file another name"
+            errors.append(CommandError(reason, command.source))
+            del commands[name]
     for error in errors:
         _logger.warning("A command cannot be used: %s", show_controls(str(error)))
     return commands, errors
-
-
-def _refuse_clashes(found: Mapping[str, Command]) -> tuple[dict[str, Command], list[CommandError]]:
-    """Have no two tools of one name: whoever calls the one would get the other."""
-    owners = {_FREE: "the one for free tasks"}
-    commands: dict[str, Command] = {}
-    clashes = []
-    for name, command in found.items():
-        owner = owners.setdefault(command.tool_name, f"that of /{name}")
-        if owner == f"that of /{name}":
-            commands[name] = command
-        else:
-            reason = f"its tool would be called {command.tool_name}, as {owner} is; give the file another name"
-            clashes.append(CommandError(reason, command.source))
-    return commands, clashes
 
 
 def _names(commands: Mapping[str, Command]) -> dict[str, str]:
