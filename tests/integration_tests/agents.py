@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,17 @@ def asked(*made: dict) -> dict:
     """The input of `tool_graph`: a message with these calls."""
     called = [{"name": one["name"], "args": one["arguments"], "id": one["id"], "type": "tool_call"} for one in made]
     return {"messages": [AIMessage("", tool_calls=called)]}
+
+
+async def wait_for(event: asyncio.Event, task: asyncio.Task) -> None:
+    """Wait until a task has set an event; a task that ends without it fails the test with its own error."""
+    waiting = asyncio.ensure_future(event.wait())
+    await asyncio.wait({waiting, task}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if not event.is_set():
+        await task
+        msg = "the task is over"
+        raise AssertionError(msg)
 
 
 def answers(state: dict) -> dict[str, ToolMessage]:

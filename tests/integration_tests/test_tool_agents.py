@@ -12,7 +12,7 @@ from typing import Any
 
 import docker
 import pytest
-from agents import answers, call, calling_model, calls
+from agents import answers, call, calling_model, calls, wait_for
 from blockbuster import blockbuster_ctx
 from langchain.agents import create_agent
 from langchain_core.messages import HumanMessage
@@ -148,7 +148,7 @@ def test_an_agent_that_is_stopped_leaves_no_container(way: str, repository: Path
                         return
 
         task = asyncio.create_task(watch())
-        await working.wait()
+        await wait_for(working, task)
         if way == "left":
             await task
             return

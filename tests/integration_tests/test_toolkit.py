@@ -8,7 +8,7 @@ from typing import Any
 
 import docker
 import pytest
-from agents import answers, asked, call, calling_model, calls, tool_graph
+from agents import answers, asked, call, calling_model, calls, tool_graph, wait_for
 from langchain.agents import create_agent
 from langchain_core.messages import HumanMessage
 from support import bash, containers, git, make_repository, say, write
@@ -124,7 +124,7 @@ def test_an_agent_that_is_cancelled_in_a_command_leaves_nothing(repository: Path
 
         working = asyncio.Event()
         task = asyncio.create_task(watch())
-        await working.wait()
+        await wait_for(working, task)
         assert len(containers(client)) == 1
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

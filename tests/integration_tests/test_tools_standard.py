@@ -21,11 +21,11 @@ class OnTheEngine(ToolsIntegrationTests):
     sandbox: Sandbox
 
     @pytest.fixture(autouse=True)
-    def _with_a_model(self, repository: Path) -> Iterator[None]:
+    def _with_a_model(self, repository: Path, request: pytest.FixtureRequest) -> Iterator[None]:
         with ScriptedModel(lambda _messages: say("Done.")) as model:
             self.sandbox = Sandbox(model=model.endpoint, workspace=repository)
             yield
-            assert len(model.requests) == 1
+            assert len(model.requests) == ("invoke" in request.node.name)  # not all of them call the tool
 
 
 class TestSandboxTool(OnTheEngine):
