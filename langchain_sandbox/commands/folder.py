@@ -7,10 +7,12 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from langchain_sandbox.commands.template import Command, CommandError, parse_command
+from langchain_sandbox.commands.template import CommandError, parse_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from langchain_sandbox.commands.command import Command
 
 DEFAULTS = Path(__file__).parent / "defaults"
 REPOSITORY_FOLDERS = (".opencode/commands", ".opencode/command")
@@ -40,6 +42,12 @@ def load_commands(folders: Iterable[Path]) -> tuple[dict[str, Command], list[str
             except (CommandError, OSError) as error:
                 faults.append(str(error))
     return commands, faults
+
+
+def load_repository_commands(root: Path | None, *, extra: Iterable[Path] = ()) -> tuple[dict[str, Command], list[str]]:
+    """All commands that a repository has."""
+    own = [root / folder for folder in REPOSITORY_FOLDERS] if root is not None else []
+    return load_commands([*own, *extra, DEFAULTS])
 
 
 def _list(folder: Path) -> Iterator[Path]:

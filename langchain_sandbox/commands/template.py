@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from langchain_sandbox.commands.command import Command
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _FENCE = "---"
 _FIELD = re.compile(r"([A-Za-z_][\w-]*)\s*:(?:\s+(.*?))?\s*")
@@ -16,27 +21,6 @@ _TRUE = {"true", "yes", "on"}
 
 class CommandError(ValueError):
     """A command's file cannot be used; the message names it and says why."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
-    """One command.
-
-    Args:
-        name: As it is called, without the slash, such as `team/deploy`.
-        template: Its text, with placeholders.
-        source: The file that it is from.
-        description: One line for people.
-        agent: The agent of OpenCode's that it wants; `build` unless the file names another.
-        subtask: Whether the file wants it to run as a subtask. Here every command is a task of its own.
-    """
-
-    name: str
-    template: str
-    source: str
-    description: str = ""
-    agent: str = "build"
-    subtask: bool = False
 
 
 def parse_command(name: str, text: str, *, source: str) -> Command:
@@ -75,12 +59,14 @@ def parse_call(task: str) -> tuple[str, str] | None:
     return found[1], (found[2] or "").strip()
 
 
-def render(command: Command, arguments: str) -> str:
+def render(command: Command, arguments: str | Mapping[str, Any] | None) -> str:
     """The command's prompt: placeholders filled in as OpenCode fills them.
 
     `$ARGUMENTS` is all of them as they were given; `$1` to `$n` are single ones, with quotes taken off, and the
     highest takes whatever is left. A text without any placeholder gets the arguments at its end.
     """
+    if not isinstance(arguments, str):
+        arguments = " ".join(str(value) for value in (arguments or {}).values())
     words = [_unquote(word) for word in _ARGUMENT.findall(arguments)]
     places = [int(number) for number in _PLACEHOLDER.findall(command.template)]
     last = max(places, default=0)
