@@ -45,8 +45,8 @@ def test_it_runs_from_top_to_bottom_and_shows_what_it_says(monkeypatch: pytest.M
     assert "No file was changed." in audit
     assert find(shown, "findings[0]").startswith("Finding(file='shop/prices.py', line=6, severity='medium'")
 
-    progress, last = shown[next(source for source in shown if "aevents" in source)]
-    kinds = re.findall(r"s  (\w+)\n", progress.text)
+    *progress, last = shown[next(source for source in shown if "aevents" in source)]
+    kinds = re.findall(r"s  (\w+)\n", "".join(output.text for output in progress))
     assert (kinds[0], kinds[-1]) == ("started", "finished")
     assert {"text", "tool_started", "tool_ended", "model_call", "step"} <= set(kinds)
     assert "A CHANGELOG.md +3 -0" in read(last)
