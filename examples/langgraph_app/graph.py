@@ -1,7 +1,7 @@
 """An agent that hands coding tasks to a sandbox, served by LangGraph's own server.
 
     pip install langchain-opencode-sandbox langchain langchain-openai "langgraph-cli[inmem]"
-    export SANDBOX_MODEL_BASE_URL=http://127.0.0.1:8000/v1     # vLLM, for the agent and for OpenCode
+    export SANDBOX_MODEL_BASE_URL=http://127.0.0.1:8000/v1     # vLLM, for the agent and for OpenCode; it has to be up
     export SANDBOX_WORKSPACE=path/to/repository
     langgraph dev --config examples/langgraph_app/langgraph.json
 

@@ -54,8 +54,11 @@ def decide(agent: Any, name: str) -> bool:  # noqa: ANN401 - LangGraph's type ha
     state = agent.invoke(Command(resume={"decisions": [DECISIONS[name]]}), config)
     answers = [message for message in state["messages"] if isinstance(message, ToolMessage)]
     artifacts = [message.artifact for message in answers if message.artifact]
-    for words in [artifact["text"] for artifact in artifacts] or [message.text for message in answers]:
-        print(f"[{'sandbox' if artifacts else 'tool'}] {words}")
+    for artifact in artifacts:
+        print(f"[sandbox] {artifact['text']}")
+    for message in answers:
+        if not message.artifact:
+            print(f"[tool]    {message.text}")
     return bool(artifacts)
 
 

@@ -43,6 +43,28 @@ async def block(state):
 graph = StateGraph(MessagesState).add_node("block", block).add_edge(START, "block").compile()
 """
 
+# A node that uses the package in every asynchronous way there is, from making the sandbox on.
+EVERYTHING = """
+import os
+from langchain_core.messages import AIMessage
+from langgraph.graph import START, MessagesState, StateGraph
+from langchain_sandbox import Sandbox, Workspace
+
+async def use(state):
+    folder = os.environ["SANDBOX_WORKSPACE"]
+    sandbox = Sandbox(workspace=Workspace(folder))
+    results = [await sandbox.arun("Write."), await sandbox.arun(command="look", output=dict)]
+    results += await sandbox.abatch(["Write.", {"task": "Write.", "workspace": folder}])
+    types = [event.type async for event in sandbox.astream("/look src")]
+    async with await sandbox.astart("Write.") as handle:
+        results.append(await handle.aresult())
+    paths = (await sandbox.aapply(results[0])).paths + (await sandbox.arevert(results[0])).paths
+    said = [result.ending.message for result in results] + [types[-1], *paths]
+    return {"messages": [AIMessage("|".join(said))]}
+
+graph = StateGraph(MessagesState).add_node("use", use).add_edge(START, "use").compile()
+"""
+
 
 def play(messages: list[dict[str, Any]]) -> dict[str, Any]:
     """The one model of the app: the leading agent's part, and OpenCode's."""
@@ -53,6 +75,8 @@ def play(messages: list[dict[str, Any]]) -> dict[str, Any]:
         return {"tool_calls": [{"name": "run_in_sandbox", "arguments": {"task": last["content"]}}]}
     if last["role"] == "tool":
         return say("Wrote it.")
+    if "Look at the code" in str(messages):
+        return {"tool_calls": [{"name": "StructuredOutput", "arguments": {"value": {}}}]}
     return bash("sleep 600") if "for ever" in str(messages) else write("new.txt", "x\n")
 
 
@@ -74,11 +98,15 @@ class Server:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("app")
     shutil.copytree(APP, folder, dirs_exist_ok=True)
-    (folder / "blocking.py").write_text(BLOCKING)
     config = json.loads((folder / "langgraph.json").read_text())
-    config["graphs"]["blocking"] = "./blocking.py:graph"
+    for name, code in {"blocking": BLOCKING, "everything": EVERYTHING}.items():
+        (folder / f"{name}.py").write_text(code)
+        config["graphs"][name] = f"./{name}.py:graph"
     (folder / "langgraph.json").write_text(json.dumps(config))
-    repository = make_repository(tmp_path_factory.mktemp("repository"), {"a.txt": "a\n"})
+    repository = make_repository(
+        tmp_path_factory.mktemp("repository"),
+        {"a.txt": "a\n", ".opencode/commands/look.md": "Look at the code in $1.\n"},
+    )
     with ScriptedModel(play) as model, socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
         free.close()
@@ -132,6 +160,15 @@ def test_a_run_streams_its_progress_and_blocks_nothing(server: Server) -> None:
     result = SandboxResult.model_validate(answer["artifact"])
     assert [file.path for file in result.files] == ["new.txt"]
     assert last["content"] == "It is written."
+
+
+def test_nothing_in_the_package_blocks_where_it_is_awaited(server: Server) -> None:
+    answer = asyncio.run(server.client().runs.wait(None, "everything", input={"messages": []}, raise_error=False))
+    assert "__error__" not in answer, answer["__error__"]
+    done = "The agent says that it has done the task."
+    typed = "The agent has given the answer that was asked for."
+    said = answer["messages"][-1]["content"].split("|")
+    assert said == [done, typed, done, done, done, "finished", "new.txt", "new.txt"]
 
 
 def test_a_run_that_a_client_cancels_leaves_no_container(server: Server, client: docker.DockerClient) -> None:
