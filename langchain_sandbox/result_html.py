@@ -109,14 +109,12 @@ def _draw_head(fields: Mapping[str, Any]) -> _Html:
     if not fields["evidence"]["cleanup_confirmed"]:
         parts.append(_span("chip look", "the container may still be there"))
     hint = [_tag("div", "next", _line(ending["hint"]))] if ending["hint"] and not fields["ok"] else []
-    return _tag("div", f"head {_TINTS.get(fields['status'], 'bad')}", _tag("div", "row", *parts), *hint)
+    return _tag("div", f"head {_TINTS.get(fields['status'], 'bad')}", _row("row", *parts), *hint)
 
 
 def _draw_words(text: str) -> _Html | None:
-    said = text.strip()
-    return (
-        _section("The agent says, and nobody vouches for it", _tag("div", "quote", _cut(said, _TEXT))) if said else None
-    )
+    said = _cut(text.strip(), _TEXT)
+    return _section("The agent says, and nobody vouches for it", _tag("div", "quote", said)) if said else None
 
 
 def _draw_answer(answer: Any) -> _Html | None:  # noqa: ANN401 - any JSON
@@ -141,13 +139,13 @@ def _draw_file(file: Mapping[str, Any]) -> _Html:
     count = [_span("plus", f"+{file['insertions']}"), _span("minus", f"-{file['deletions']}")]
     binary = [_span("faint", "binary")]
     risks = _draw_all(file["risks"], _draw_risk, "risks")
-    return _tag("div", "row mono", *name, *risks, *(binary if file["binary"] else count))
+    return _row("row mono", *name, *risks, *(binary if file["binary"] else count))
 
 
 def _draw_commit(commit: Mapping[str, Any]) -> _Html:
     name = [_span("faint mono", _line(commit["id"])[:10]), _span("wide", _line(commit["subject"]))]
     risks = _draw_all(commit["risks"], _draw_risk, "risks")
-    return _tag("div", "row", *name, *risks, _span("faint", _line(commit["author"])))
+    return _row("row", *name, *risks, _span("faint", _line(commit["author"])))
 
 
 def _draw_risk(risk: str) -> _Html:
@@ -210,7 +208,7 @@ def _draw_steps(steps: Sequence[Mapping[str, Any]]) -> _Html | None:
 def _draw_step(step: Mapping[str, Any]) -> _Html:
     words = [_span("faint mono", str(step["index"] + 1)), _span("wide", _line(step["text"]))]
     reason = [] if step["reason"] in _USUAL_REASONS else [_span("faint", _line(step["reason"]))]
-    return _tag("div", "row", *words, *_draw_all(step["tools"], _draw_tool, "tools"), *reason)
+    return _row("row", *words, *_draw_all(step["tools"], _draw_tool, "tools"), *reason)
 
 
 def _draw_tool(tool: str) -> _Html:
@@ -248,6 +246,11 @@ def _section(label: str, *children: str) -> _Html:
 
 def _fold(label: str, *children: str, state: str = "") -> _Html:
     return _Html(f"<details{state}>{_tag('summary', '', label)}{_tag('div', '', *children)}</details>")
+
+
+def _row(css: str, *parts: _Html) -> _Html:
+    # The spaces are for a page that has taken the style away, as notebooks do that they do not trust.
+    return _tag("div", css, _Html(" ".join(parts)))
 
 
 def _span(css: str, *children: str) -> _Html:

@@ -42,7 +42,7 @@ async def main() -> int:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pipeline-")))
         sandbox = Sandbox(model=choose_model(stack))
-        pipeline = RunnableLambda(build_requests) | RunnableLambda(sandbox.abatch)
+        pipeline = RunnableLambda(build_requests) | RunnableLambda(sandbox.batch, afunc=sandbox.abatch)
         results: list[SandboxResult] = await pipeline.ainvoke(make_repositories(folder))
         for result in results:
             print(f"{Path(result.workspace.root or '').name:9} {result.status}: {result.structured}")

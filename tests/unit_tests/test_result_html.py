@@ -59,6 +59,11 @@ class Reader(HTMLParser):
         self.close()
         self.odd += self._open
 
+    @property
+    def text(self) -> str:
+        """Its words on one line."""
+        return " ".join("".join(self.words).split())
+
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, tuple(attrs)))
         self._open.append(tag)
@@ -165,15 +170,15 @@ def test_it_says_how_it_ended_what_changed_and_what_to_do_next() -> None:
         timings={"total": 4.44},
         workspace={"root": "/home/ada/shop"},
     )
-    text = " ".join(Reader(build_html(fields)).words)
+    text = Reader(build_html(fields)).text
     assert "completed The agent says that it has done the task." in text
     assert "M a.py ci +3 -1" in text
-    assert "Not applied. To apply them, all or none:  sandbox.apply(result)" in text
+    assert "Not applied. To apply them, all or none: sandbox.apply(result)" in text
     assert "4.4 s · 12,345 tokens in, 6 out, 2 model calls" in text
     assert "not shown" not in text
-    applied = " ".join(Reader(build_html(fields | {"applied": True})).words)
-    assert "Applied to /home/ada/shop. To take them back:  sandbox.revert(result)" in applied
-    nowhere = " ".join(Reader(build_html(fields | {"workspace": {"root": None}})).words)
+    applied = Reader(build_html(fields | {"applied": True})).text
+    assert "Applied to /home/ada/shop. To take them back: sandbox.revert(result)" in applied
+    nowhere = Reader(build_html(fields | {"workspace": {"root": None}})).text
     assert 'sandbox.apply(result, workspace="path/to/folder")' in nowhere
 
 
@@ -190,7 +195,7 @@ def test_it_says_how_it_ended_what_changed_and_what_to_do_next() -> None:
 )
 def test_what_is_long_is_cut_and_says_so(fields: dict[str, Any], said: str) -> None:
     card = build_html(make("", **fields))
-    assert said in " ".join(Reader(card).words)
+    assert said in Reader(card).text
     assert len(card) < 60_000
 
 
