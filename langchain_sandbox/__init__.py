@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from langchain_sandbox.handle import RunHandle
     from langchain_sandbox.result import SandboxResult
     from langchain_sandbox.sandbox import Sandbox
-    from langchain_sandbox.tools import SandboxTool
+    from langchain_sandbox.tools import CommandTool, SandboxTool, SandboxToolkit, load_command_tools
     from langchain_sandbox.workspace.applying.told import ApplyReport
     from langchain_sandbox.workspace_config import ApplyPolicy, Retention, Workspace
 
 __all__ = [
     "ApplyPolicy",
     "ApplyReport",
+    "CommandTool",
     "Limits",
     "ModelEndpoint",
     "Retention",
@@ -41,14 +42,17 @@ __all__ = [
     "SandboxEvent",
     "SandboxResult",
     "SandboxTool",
+    "SandboxToolkit",
     "SandboxUnavailableError",
     "Workspace",
     "__version__",
+    "load_command_tools",
 ]
 
 _HOMES = {
     "ApplyPolicy": "workspace_config",
     "ApplyReport": "workspace.applying.told",
+    "CommandTool": "tools",
     "Limits": "config",
     "ModelEndpoint": "config",
     "Retention": "workspace_config",
@@ -60,8 +64,10 @@ _HOMES = {
     "SandboxEvent": "events",
     "SandboxResult": "result",
     "SandboxTool": "tools",
+    "SandboxToolkit": "tools",
     "SandboxUnavailableError": "errors",
     "Workspace": "workspace_config",
+    "load_command_tools": "tools",
 }
 
 
