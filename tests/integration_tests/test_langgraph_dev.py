@@ -21,7 +21,7 @@ from langgraph_sdk import get_client
 from support import bash, make_repository, say, wait_until, write
 
 from langchain_sandbox import SandboxResult
-from langchain_sandbox.testing import ScriptedModel
+from langchain_sandbox.testing import ScriptedModel, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +53,7 @@ from langchain_sandbox import Sandbox, Workspace
 async def use(state):
     folder = os.environ["SANDBOX_WORKSPACE"]
     sandbox = Sandbox(workspace=Workspace(folder))
-    results = [await sandbox.arun("Write."), await sandbox.arun(command="look", output=dict)]
+    results = [await sandbox.arun("Write."), await sandbox.arun(command="look", arguments="lib", output=dict)]
     results += await sandbox.abatch(["Write.", {"task": "Write.", "workspace": folder}])
     types = [event.type async for event in sandbox.astream("/look src")]
     async with await sandbox.astart("Write.") as handle:
@@ -66,18 +66,29 @@ graph = StateGraph(MessagesState).add_node("use", use).add_edge(START, "use").co
 """
 
 
-def play(messages: list[dict[str, Any]]) -> dict[str, Any]:
-    """The one model of the app: the leading agent's part, and OpenCode's."""
+def play(messages: list[dict[str, Any]]) -> Turn:
+    """The app's one model, in both of its parts."""
+    return play_leader(messages) if "You lead a coding agent" in str(messages[0]["content"]) else play_coder(messages)
+
+
+def play_leader(messages: list[dict[str, Any]]) -> Turn:
     last = messages[-1]
-    if "You lead a coding agent" in str(messages[0]["content"]):
-        if last["role"] == "tool":
-            return say("It is written.")
-        return {"tool_calls": [{"name": "run_in_sandbox", "arguments": {"task": last["content"]}}]}
     if last["role"] == "tool":
+        return say("It is written.")
+    if last["content"].startswith("Look"):
+        return {"tool_calls": [{"name": "look", "arguments": {"arg1": "src"}}]}
+    return {"tool_calls": [{"name": "run_in_sandbox", "arguments": {"task": last["content"]}}]}
+
+
+def play_coder(messages: list[dict[str, Any]]) -> Turn:
+    said = str(messages)
+    if messages[-1]["role"] == "tool":
         return say("Wrote it.")
-    if "Look at the code" in str(messages):
+    if "Look at the code in lib." in said:
         return {"tool_calls": [{"name": "StructuredOutput", "arguments": {"value": {}}}]}
-    return bash("sleep 600") if "for ever" in str(messages) else write("new.txt", "x\n")
+    if "Look at the code in src." in said:
+        return say("I have seen it.")
+    return bash("sleep 600") if "for ever" in said else write("new.txt", "x\n")
 
 
 @dataclass(frozen=True)
@@ -160,6 +171,17 @@ def test_a_run_streams_its_progress_and_blocks_nothing(server: Server) -> None:
     result = SandboxResult.model_validate(answer["artifact"])
     assert [file.path for file in result.files] == ["new.txt"]
     assert last["content"] == "It is written."
+
+
+def test_a_command_of_the_repository_is_a_tool_there(server: Server) -> None:
+    question = {"messages": [{"role": "user", "content": "Look around."}]}
+    before = len(server.log.read_text())
+    state = asyncio.run(server.client().runs.wait(None, "coder", input=question))
+    assert "BlockingError" not in server.log.read_text()[before:]
+    answer = state["messages"][-2]
+    assert (answer["type"], answer["name"], answer["status"]) == ("tool", "look", "success")
+    assert answer["artifact"]["text"] == "I have seen it."
+    assert answer["artifact"]["receipt"]["command"] == "look"
 
 
 def test_nothing_in_the_package_blocks_where_it_is_awaited(server: Server) -> None:
