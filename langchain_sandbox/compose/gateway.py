@@ -249,10 +249,14 @@ def main() -> None:
 
 
 def _hold_lock() -> None:
-    """Have the kernel tell the containers when this process is gone."""
-    descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    with suppress(BlockingIOError):  # a container looks this moment: then it does not wait for us
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    """Have the kernel tell the containers when this process is gone.
+
+    The file is a new one each time: an earlier gateway's may be another user's, and somebody may still look at it.
+    """
+    with suppress(FileNotFoundError):
+        os.unlink(LOCK)  # noqa: PTH108 - a path as the others here
+    descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 async def _serve() -> None:
