@@ -125,12 +125,12 @@ def _of_schema(schema: dict[str, Any]) -> Output:
 
 def _of_type(wanted: Any) -> Output:  # noqa: ANN401 - any type
     from pydantic import (  # noqa: PLC0415 - the container has none
-        ConfigDict,
         PydanticSchemaGenerationError,
         PydanticUserError,
         TypeAdapter,
         ValidationError,
     )
+    from pydantic_core import to_jsonable_python  # noqa: PLC0415 - as above
 
     try:
         if isinstance(wanted, str) or inspect.isroutine(wanted):
@@ -145,14 +145,13 @@ def _of_type(wanted: Any) -> Output:  # noqa: ANN401 - any type
             f"not {wanted!r}: {reason}."
         )
         raise SandboxConfigError(msg) from error
-    plain = TypeAdapter(Any, config=ConfigDict(ser_json_inf_nan="constants"))
 
     def parse(answer: Any) -> Any:  # noqa: ANN401 - any JSON
         try:
             value = adapter.validate_json(json.dumps(answer))
             value = list(value) if isinstance(value, Iterator) else value  # of Iterable[…], to be read more than once
             # A validator may make of it what cannot be kept: a text "1e999", read as a number, is infinite.
-            faults = _find_strange(plain.dump_python(value, mode="json", warnings=False))
+            faults = _find_strange(to_jsonable_python(value, by_alias=True, inf_nan_mode="constants"))
         except ValidationError as error:
             found = error.errors(include_url=False, include_context=False, include_input=False)
             raise OutputError([_fault(item["loc"], item["msg"]) for item in found[:_SHOWN]]) from error

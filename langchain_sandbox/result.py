@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_serializer
+from pydantic_core import to_jsonable_python
 
 from langchain_sandbox.result_html import build_html
 
@@ -190,6 +191,11 @@ class SandboxResult(BaseModel):
     workspace: WorkspaceState = WorkspaceState()
     applied: bool = Field(default=False, description="Whether the changes are in the user's tree already.")
     receipt: Receipt
+
+    @field_serializer("structured", when_used="json")
+    def _write_structured(self, value: Any) -> Any:  # noqa: ANN401 - of any type, and any JSON
+        """By the names that the model was given, which its type reads again."""
+        return to_jsonable_python(value, by_alias=True)
 
     def _repr_html_(self) -> str:
         """What notebooks show in place of the fields."""

@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
-from pydantic import AfterValidator, BaseModel
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.judge import REPAIRS, Judge
 from langchain_sandbox.output import MAX_ANSWER, Output, OutputError
+from langchain_sandbox.result import Ending, Receipt, SandboxResult
 
 
 class Leaf(BaseModel):
@@ -146,6 +147,23 @@ def test_what_a_type_makes_of_an_answer_has_to_be_kept_as_well(wanted: Any, answ
     output = Output.of(wanted)
     with pytest.raises(OutputError, match=word):
         output.read({"answer": answer} if "answer" in output.schema.get("properties", ()) else answer)
+
+
+class Move(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    origin: str = Field(alias="from")
+
+
+def test_an_answer_keeps_the_names_that_the_model_was_given() -> None:
+    answer = {"answer": [{"from": "here"}]}
+    moves = Output.of(list[Move]).read(answer)
+    receipt = Receipt(package="1")
+    ending = Ending(code="completed", message="")
+    result = SandboxResult(run_id="r", status="completed", ok=True, ending=ending, receipt=receipt, structured=moves)
+    assert result.model_dump(mode="json")["structured"] == answer["answer"]
+    again = SandboxResult.model_validate_json(result.model_dump_json())
+    assert Output.of(list[Move]).read({"answer": again.structured}) == moves == result.structured
 
 
 def test_an_iterable_can_be_read_more_than_once() -> None:
