@@ -12,6 +12,7 @@ from langchain_sandbox.portal import call_soon
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
+    from langchain_sandbox.config import ChangesPolicy
     from langchain_sandbox.event_log import EventLog
     from langchain_sandbox.events import SandboxEvent
     from langchain_sandbox.result import SandboxResult
@@ -81,6 +82,11 @@ class RunHandle:
     async def __aexit__(self, *_: object) -> None:
         if not self.done:
             await self._acancel_and_wait()
+
+    @property
+    def changes(self) -> ChangesPolicy:
+        """What becomes of the changes: what the caller or the sandbox says, or less where the command does."""
+        return self._run.changes
 
     @property
     def done(self) -> bool:

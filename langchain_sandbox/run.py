@@ -41,6 +41,7 @@ from langchain_sandbox.workspace_config import ApplyPolicy
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from langchain_sandbox.config import ChangesPolicy
     from langchain_sandbox.event_log import EventLog
     from langchain_sandbox.request import RunRequest
     from langchain_sandbox.workspace_config import Workspace
@@ -90,6 +91,11 @@ class Run:
         self._collector = Collector(self._report, self._keeper, changes=request.changes, warn=self._warn)
         self._cancelled = anyio.Event()
         self._ended = anyio.Event()  # the engine said how the container ended
+
+    @property
+    def changes(self) -> ChangesPolicy:
+        """What becomes of the changes."""
+        return self._request.changes
 
     def cancel(self) -> None:
         """Have the run end soon, with what was changed until then; call it on the portal's loop."""

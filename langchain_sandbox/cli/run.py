@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from langchain_sandbox.handle import RunHandle
-    from langchain_sandbox.result import SandboxResult
     from langchain_sandbox.sandbox import Sandbox
 
 
@@ -48,15 +47,16 @@ def run(options: argparse.Namespace) -> int:
     sandbox = _make_sandbox(options)
     task = sys.stdin.read() if options.task == "-" else options.task
     with _terminable():
-        result = _execute(sandbox, task)
-    if result is None:
+        handle = _execute(sandbox, task)
+    if handle is None:
         say("Cancelled before the run had ended, so nothing was kept of it; its container is being removed.")
         return CANCELLED
+    result = handle.result()
     if options.json:
         print_json(result)
     else:
         print_result(result, discarded=sandbox.changes == "discard")
-    if result.ok and sandbox.changes == "apply" and not result.applied:
+    if result.ok and handle.changes == "apply" and not result.applied:
         return NOT_APPLIED
     return EXIT_OF[result.status]
 
@@ -81,8 +81,8 @@ def _make_sandbox(options: argparse.Namespace) -> Sandbox:
     )
 
 
-def _execute(sandbox: Sandbox, task: str) -> SandboxResult | None:
-    """Run to the end, or to the first Ctrl-C; `None` if the run did not end in time after one."""
+def _execute(sandbox: Sandbox, task: str) -> RunHandle | None:
+    """A run that is over, at its end or by the first Ctrl-C; `None` if it did not end in time after one."""
     from langchain_sandbox.cli.progress import Progress  # noqa: PLC0415 - loads pydantic
 
     progress = Progress()
@@ -92,13 +92,14 @@ def _execute(sandbox: Sandbox, task: str) -> SandboxResult | None:
             try:
                 for event in handle.events():
                     progress.show(event)
-                return handle.result()
+                handle.result()
             except KeyboardInterrupt:
                 say("Cancelling; the container is being removed ...")
                 raise
     except KeyboardInterrupt:
         # Leaving the block has cancelled the run, and waited for it for five seconds.
-        return handle.result() if handle is not None and handle.done else None
+        return handle if handle is not None and handle.done else None
+    return handle
 
 
 @contextmanager

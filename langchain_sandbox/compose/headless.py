@@ -73,6 +73,9 @@ class HeadlessRun:
         chosen = check_changes(read_choice(environ, "SANDBOX_CHANGES", ChangesChoice))
         self._policy = choose_changes(None, chosen, self._prompt.command)
         self._timeout, self._notes = choose_timeout(None, read_timeout(environ), self._prompt.command)
+        if self._mode == "direct" and self._policy != chosen and self._prompt.command is not None:
+            whose = f"/{self._prompt.command.name} says changes: {self._policy}"
+            self._notes.append(f"{whose}, but the agent works in the folder itself: what it changes stays.")
         output = choose_output(None, self._prompt.command)
         self._report.judge = Judge(output) if output else None
         self._report.command = self._prompt.command

@@ -201,3 +201,13 @@ def test_a_dependency_that_is_missing_is_named(tmp_path: Path) -> None:
     assert "anyio" in done.stderr
     assert "pip install --force-reinstall langchain-opencode-sandbox" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_command_that_discards_its_changes_has_none_that_could_not_be_applied(repository: Path) -> None:
+    audit = {"summary": "Nothing found.", "findings": []}
+    answer = {"text": "", "tool_calls": [{"name": "StructuredOutput", "arguments": audit}]}
+    with ScriptedModel([bash("echo x > new.txt"), answer]) as model:
+        done = run("--apply", "/refactor-audit .", cwd=repository, model=model)
+    assert done.returncode == 0, done.stderr
+    assert '"summary": "Nothing found."' in done.stdout
+    assert git(repository, "status", "--porcelain") == ""

@@ -173,6 +173,14 @@ def test_in_the_mode_direct_the_agent_works_in_the_folder_itself(checkout: Open)
     assert git(place.workspace, "-c", "safe.directory=*", "log", "--format=%s") == "b\nfirst"
 
 
+def test_in_the_mode_direct_nothing_can_be_discarded_and_that_is_said(checkout: Open) -> None:
+    with ScriptedModel([bash("echo x > new.txt"), say(), say(), say()]) as model:
+        result = checkout(model.endpoint.base_url).run("/refactor-audit", WORKSPACE_MODE="direct").result
+    assert result.applied
+    assert [file.path for file in result.files] == ["new.txt"]
+    assert any("/refactor-audit says changes: discard, but" in text for text in result.warnings)
+
+
 def test_in_the_mode_direct_git_can_be_mounted_read_only(checkout: Open) -> None:
     """As docs/compose.md shows it."""
     work = "echo x > new.txt; git log --oneline; git config core.fsmonitor evil; mv .git .old; echo x > .git/hooks/x"

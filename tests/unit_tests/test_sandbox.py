@@ -166,3 +166,9 @@ def test_a_patch_that_is_not_there_any_more_is_named(tmp_path: Path) -> None:
     gone = result(patch_reference=reference, workspace=WorkspaceState(root=str(tmp_path)))
     with pytest.raises(SandboxApplyError, match=rf"{tmp_path}/state/runs/{gone.run_id}/changes\.patch cannot be read"):
         Sandbox(model=MODEL).apply(gone)
+
+
+def test_a_mounted_folder_and_a_command_that_changes_nothing_do_not_go_together(tmp_path: Path) -> None:
+    sandbox = Sandbox(model=MODEL, workspace=Workspace(tmp_path, mode="bind"))
+    with pytest.raises(SandboxConfigError, match=r"changes=\"apply\", and /code-review says 'discard'"):
+        sandbox.start("/code-review")
