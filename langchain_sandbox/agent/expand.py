@@ -40,15 +40,15 @@ def _run(command: str, folder: str) -> str:
     """What a command prints; how it ends is no matter, as in OpenCode."""
     try:
         output = children.run(
-            # Of one that fails, what it had printed counts all the same.
-            ["/bin/bash", "-c", '/bin/bash -c "$1"; exit 0', "bash", command],
+            # Of one that fails, what it had printed counts all the same; of one that prints without end, its beginning.
+            ["/bin/bash", "-c", '/bin/bash -c "$1" | head -c "$2"; exit 0', "bash", command, str(_MAX_OUTPUT)],
             cwd=folder,
             env=tool_environment(),
             timeout=_SHELL_LIMIT,
         )
     except OSError as error:
         return f"({error})"
-    return output[:_MAX_OUTPUT].decode("utf-8", "replace")
+    return output.decode("utf-8", "replace")
 
 
 def _attach(name: str, folder: str) -> dict[str, Any] | None:

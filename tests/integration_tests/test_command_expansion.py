@@ -247,3 +247,12 @@ def test_shell_commands_and_files_become_what_opencode_makes_of_them(
         sandbox = Sandbox(model=model.endpoint, workspace=repository)
         assert sandbox.run(command=ours[template], arguments=words).ok
     assert user_texts(model.requests[0]) == theirs.messages[template, words]
+
+
+def test_of_a_shell_command_that_prints_without_end_the_beginning_counts(tmp_path: Path) -> None:
+    repository = make_repository(tmp_path / "repository", {".opencode/commands/endless.md": "Look: !`yes`."})
+    with ScriptedModel([say()], context_length=200_000) as model:
+        result = Sandbox(model=model.endpoint, workspace=repository).run("/endless")
+    assert result.ok, result.ending
+    (text,) = user_texts(model.requests[0])
+    assert text == "Look: " + "y\n" * (32 * 1024) + "."
