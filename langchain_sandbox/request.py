@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict, get_args
 
+from langchain_sandbox.commands.command import Command
 from langchain_sandbox.commands.prompt import Prompt, call_command, find_command, parse_task
 from langchain_sandbox.config import MAX_TASK, ChangesPolicy
 from langchain_sandbox.errors import SandboxConfigError
@@ -13,10 +15,8 @@ from langchain_sandbox.output import Output
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
     from pathlib import Path
 
-    from langchain_sandbox.commands.command import Command
     from langchain_sandbox.config import Limits, ModelEndpoint
     from langchain_sandbox.workspace_config import Retention, Workspace
 
@@ -98,7 +98,12 @@ def build_prompt(
             raise SandboxConfigError(msg)
         return parse_task(check_task(task), root=root)
     found = find_command(command, root=root) if isinstance(command, str) else command
-    assert found is not None  # noqa: S101 - for the type checker, which does not see that not both are None
+    if not isinstance(found, Command):
+        msg = f"command is a command's name, or a loaded Command, not {command!r:.100}."
+        raise SandboxConfigError(msg)
+    if not isinstance(arguments, str | Mapping | None):
+        msg = f"arguments are words, or values by name such as {{'scope': 'src'}}, not {arguments!r:.100}."
+        raise SandboxConfigError(msg)
     prompt = call_command(found, arguments)
     check_task(prompt.text)
     return prompt

@@ -28,6 +28,8 @@ def command(**fields: Any) -> Command:
         ("x" * (4 * 1024 * 1024 + 1), None, None, "4194305 bytes"),
         (None, "nonsense", None, "There is no command /nonsense; there are /"),
         ("/nonsense", None, None, "There is no command /nonsense"),
+        (None, {"name": "refactor-audit"}, None, "a command's name, or a loaded Command"),
+        (None, "refactor-audit", ["src"], "arguments are words, or values by name"),
     ],
 )
 def test_what_cannot_work_is_said(task: Any, named: Any, arguments: Any, words: str) -> None:
