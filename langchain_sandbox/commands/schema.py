@@ -105,7 +105,7 @@ def _one_or_none(value: object, place: Place) -> list[tuple[object, Place]]:
 
 def _is_type(value: object) -> bool:
     names = value if isinstance(value, list) else [value]
-    return bool(names) and all(isinstance(name, str) and name in _TYPES for name in names)
+    return bool(names) and all(isinstance(name, str) and name in _TYPES for name in names) and _differ(names)
 
 
 def _is_text(value: object) -> bool:
@@ -113,7 +113,11 @@ def _is_text(value: object) -> bool:
 
 
 def _is_texts(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return isinstance(value, list) and all(isinstance(item, str) for item in value) and _differ(value)
+
+
+def _differ(names: list[Any]) -> bool:
+    return len(set(names)) == len(names)
 
 
 def _is_number(value: object) -> bool:
@@ -142,8 +146,8 @@ _INNER: Mapping[str, Callable[[object, Place], list[tuple[object, Place]]]] = {
 }
 # All others, with what their values must be.
 _PLAIN: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "type": (_is_type, f"one of {', '.join(_TYPES)}, or a list of them"),
-    "required": (_is_texts, "a list of names"),
+    "type": (_is_type, f"one of {', '.join(_TYPES)}, or a list of them, each once"),
+    "required": (_is_texts, "a list of names, each once"),
     "enum": (_is_list, "a list of values"),
     "const": (_is_anything, "a value"),
     **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"), (_is_number, "a number")),

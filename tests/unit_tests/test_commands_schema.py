@@ -10,6 +10,7 @@ import pytest
 from langchain_sandbox.commands.folder import DEFAULTS, load_commands
 from langchain_sandbox.commands.front_matter import FrontMatterError
 from langchain_sandbox.commands.schema import check_schema
+from langchain_sandbox.output import Output
 
 EVERYTHING = {
     "title": "All",
@@ -30,7 +31,7 @@ EVERYTHING = {
 def test_what_is_taken_is_valid_json_schema() -> None:
     check_schema(EVERYTHING, ("output",))
     check_schema({}, ("output",))
-    jsonschema.Draft202012Validator.check_schema(EVERYTHING)
+    assert Output.of(EVERYTHING).read({"answer": None}) is None
 
 
 def test_the_schemas_of_our_own_commands_are_valid() -> None:
@@ -70,6 +71,8 @@ def nested(levels: int) -> Any:
         ({"type": []}, ("type",), "output.type must be one of"),
         ({"type": [["object"]]}, ("type",), "output.type must be one of"),
         ({"required": "a"}, ("required",), "output.required must be a list of names"),
+        ({"type": ["null", "null"]}, ("type",), "or a list of them, each once"),
+        ({"required": ["a", "a"]}, ("required",), "a list of names, each once"),
         ({"required": [1]}, ("required",), "output.required must be a list of names"),
         ({"enum": []}, ("enum",), "output.enum must be a list of values"),
         ({"minimum": "1"}, ("minimum",), "output.minimum must be a number"),
