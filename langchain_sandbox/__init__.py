@@ -20,8 +20,10 @@ if TYPE_CHECKING:
         SandboxUnavailableError,
     )
     from langchain_sandbox.events import SandboxEvent
+    from langchain_sandbox.graph import SandboxNode, SandboxState
     from langchain_sandbox.handle import RunHandle
     from langchain_sandbox.result import SandboxResult
+    from langchain_sandbox.run_store import DirectoryRunStore, RunStore
     from langchain_sandbox.sandbox import Sandbox
     from langchain_sandbox.tools import SandboxTool
     from langchain_sandbox.workspace.applying.told import ApplyReport
@@ -30,16 +32,20 @@ if TYPE_CHECKING:
 __all__ = [
     "ApplyPolicy",
     "ApplyReport",
+    "DirectoryRunStore",
     "Limits",
     "ModelEndpoint",
     "Retention",
     "RunHandle",
+    "RunStore",
     "Sandbox",
     "SandboxApplyError",
     "SandboxConfigError",
     "SandboxError",
     "SandboxEvent",
+    "SandboxNode",
     "SandboxResult",
+    "SandboxState",
     "SandboxTool",
     "SandboxUnavailableError",
     "Workspace",
@@ -49,16 +55,20 @@ __all__ = [
 _HOMES = {
     "ApplyPolicy": "workspace_config",
     "ApplyReport": "workspace.applying.told",
+    "DirectoryRunStore": "run_store",
     "Limits": "config",
     "ModelEndpoint": "config",
     "Retention": "workspace_config",
     "RunHandle": "handle",
+    "RunStore": "run_store",
     "Sandbox": "sandbox",
     "SandboxApplyError": "errors",
     "SandboxConfigError": "errors",
     "SandboxError": "errors",
     "SandboxEvent": "events",
+    "SandboxNode": "graph",
     "SandboxResult": "result",
+    "SandboxState": "graph",
     "SandboxTool": "tools",
     "SandboxUnavailableError": "errors",
     "Workspace": "workspace_config",
