@@ -72,9 +72,9 @@ def run_once(
             longer than its run may take.
     """
     key = _find_key(sandbox, request, store, call_id)
-    deadline = time.monotonic() + _find_limit(sandbox, request)
+    patience = _Patience(_find_limit(sandbox, request))
     while (turn := _Turn.take(store, key, sandbox.retention)) is None:
-        _check_wait(deadline)
+        patience.check()
         time.sleep(_LOOK)
     with closing(turn):
         kept = turn.find_result()
@@ -99,9 +99,9 @@ async def arun_once(
 ) -> SandboxResult:
     """As `run_once`. Cancelling it ends the run and removes its container before anybody else has the step."""
     key = await asyncio.to_thread(_find_key, sandbox, request, store, call_id)
-    deadline = time.monotonic() + _find_limit(sandbox, request)
+    patience = _Patience(_find_limit(sandbox, request))
     while (turn := await asyncio.to_thread(_Turn.take, store, key, sandbox.retention)) is None:
-        _check_wait(deadline)
+        patience.check()
         await asyncio.sleep(_LOOK)
     with closing(turn):
         kept = await asyncio.to_thread(turn.find_result)
@@ -114,6 +114,34 @@ async def arun_once(
             result = await handle.aresult()
         await asyncio.to_thread(turn.finish, result)
         return result
+
+
+class _Patience:
+    """Waits for somebody else's run of the same step, but not for ever.
+
+    Args:
+        limit: Seconds.
+    """
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+        self._began: float | None = None
+
+    def check(self) -> None:
+        """Say once that we wait, and in the end that we did so in vain.
+
+        Raises:
+            SandboxUnavailableError: If it took too long.
+        """
+        if self._began is None:
+            self._began = time.monotonic()
+            logger.info("the step's run is under way elsewhere; its result is waited for")
+        elif time.monotonic() - self._began > self._limit:
+            msg = (
+                f"The run of this step is under way elsewhere, in another process or thread that has the same thread "
+                f"of the graph, and was not over within {self._limit:g} s. Nothing was started here."
+            )
+            raise SandboxUnavailableError(msg)
 
 
 class _Turn:
@@ -222,12 +250,3 @@ def build_key(step: ExecutionInfo, sandbox: Sandbox, request: Mapping[str, Any],
 def _find_limit(sandbox: Sandbox, request: Mapping[str, Any]) -> float:
     """Seconds that somebody else's run of the same step may take."""
     return float(request.get("timeout") or sandbox.timeout) + _GRACE
-
-
-def _check_wait(deadline: float) -> None:
-    if time.monotonic() > deadline:
-        msg = (
-            "This step's run is under way elsewhere, in another process or thread that resumes the same thread, and "
-            "did not end within its time-out. Nothing was started; see what holds the other one up."
-        )
-        raise SandboxUnavailableError(msg)
