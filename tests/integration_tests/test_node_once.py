@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from langchain_core.messages import HumanMessage
@@ -36,7 +36,7 @@ class Process:
         command = [sys.executable, str(PROCESS), str(database), what]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
-    def __enter__(self) -> Process:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
