@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import anyio.to_thread
 
 from langchain_sandbox.engine.connection import Connection
 from langchain_sandbox.gateway.relay import Gateway, GatewayFailure
+from langchain_sandbox.judge import REPAIRS
 from langchain_sandbox.link import PROTOCOL_VERSION, Channel, Data, FileStream, LinkEvent, Message
 from langchain_sandbox.transcript import Transcript
 
@@ -18,10 +20,12 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
+    from langchain_sandbox.commands.prompt import Prompt
     from langchain_sandbox.config import Limits
     from langchain_sandbox.engine.base import ByteStream
     from langchain_sandbox.gateway.call import ModelCall
     from langchain_sandbox.gateway.upstream import Upstream
+    from langchain_sandbox.judge import Judge
     from langchain_sandbox.report import Report
     from langchain_sandbox.workspace.inbound.intake import Intake
     from langchain_sandbox.workspace.outbound.receiver import ChangesReceiver
@@ -41,7 +45,8 @@ class Assignment:
 
     Args:
         container: Its name, for the event that says that it has started.
-        task: What the agent should do.
+        prompt: What the agent is told, and whether that is a command's text.
+        judge: Looks at the typed answer, if one is wanted.
         timeout: Seconds from the container's start.
         limits: The run's limits.
         upstream: The model server.
@@ -50,7 +55,8 @@ class Assignment:
     """
 
     container: str
-    task: str
+    prompt: Prompt
+    judge: Judge | None
     timeout: float
     limits: Limits
     upstream: Upstream
@@ -75,6 +81,7 @@ class Conversation:
         self._attention = anyio.Event()  # something happened that may end the run
         self._ready = anyio.Event()
         self._working = anyio.Event()
+        self._hear, self._answers = anyio.create_memory_object_stream[Any](REPAIRS + 1)
         self._link: Connection
         self._gateway: Gateway
         self._assignment: Assignment
@@ -102,10 +109,11 @@ class Conversation:
                 self._link.send_message(_build_hello(assignment))
                 tasks.start_soon(self._send_workspace)
                 tasks.start_soon(assignment.changes.serve)
-                self._link.send_message({"type": "task", "title": "task", "agent": "build", "text": assignment.task})
+                self._link.send_message(self._build_task())
                 await start()
                 self._report.mark("started")
                 tasks.start_soon(self._watch_boot)
+                tasks.start_soon(self._judge_answers)
                 with anyio.move_on_after(assignment.timeout) as clock:
                     await self._attention.wait()
                 if clock.cancelled_caught:
@@ -186,6 +194,22 @@ class Conversation:
             await self._link.send_data(chunk, channel=Channel.FILES, stream=stream)
         self._link.send_end(channel=Channel.FILES, stream=stream)
 
+    def _build_task(self) -> dict[str, Any]:
+        judge = self._assignment.judge
+        return self._assignment.prompt.describe(judge.schema if judge else None)
+
+    async def _judge_answers(self) -> None:
+        """Look at typed answers, each in a thread: a schema may be long to check."""
+        judge = self._assignment.judge
+        if judge is None:
+            return
+        async for answer in self._answers:
+            repair = await anyio.to_thread.run_sync(judge.hear, answer)
+            if repair is not None:
+                self._report.warnings.append(judge.complaint)
+                self._emit("warning", message=judge.complaint)
+            self._link.send_message({"type": "verdict", "repair": repair})
+
     # What the container says. Called by the reader of the link; must not block.
 
     def _on_event(self, event: LinkEvent) -> None:
@@ -215,6 +239,9 @@ class Conversation:
             case "working":
                 self._report.mark("booted")
                 self._working.set()
+            case "answer":
+                with suppress(anyio.WouldBlock):  # more than it was asked for: a program inside is forging
+                    self._hear.send_nowait(body.get("answer"))
             case "failed":
                 self._on_result({"error": {"name": body.get("code"), "message": body.get("message")}})
             case _:

@@ -5,6 +5,7 @@ being tried is raised::
 
     SandboxError (langchain_core.tools.ToolException)
     ├── SandboxConfigError (ValueError)             what the caller gave cannot work; trying again will not help
+    │   ├── CommandError                            a command's file cannot be used
     │   └── SandboxApplyError                       a result does not fit the tree that it should change
     └── SandboxUnavailableError (ConnectionError)   engine or image missing; trying again may help
 
@@ -26,6 +27,26 @@ class SandboxError(ToolException):
 
 class SandboxConfigError(SandboxError, ValueError):
     """An argument, a setting or a task that cannot work as given; nothing was started."""
+
+
+class CommandError(SandboxConfigError):
+    """A command's file cannot be used; `str()` of it is `path:line: why, and what to do`.
+
+    Args:
+        reason: Why, and what to do.
+        path: The file.
+        line: Where in it, from 1; `None` if that is nowhere in particular.
+    """
+
+    def __init__(self, reason: str, path: str, line: int | None = None) -> None:
+        super().__init__(reason, path, line)  # as they came, so that pickling and copying work
+        self.reason = reason
+        self.path = path
+        self.line = line
+
+    def __str__(self) -> str:
+        """The file, the line and the reason."""
+        return f"{self.path}:{self.line}: {self.reason}" if self.line else f"{self.path}: {self.reason}"
 
 
 class SandboxApplyError(SandboxConfigError):

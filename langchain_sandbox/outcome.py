@@ -42,6 +42,8 @@ class Facts:
     finish: str | None = None
     answered_calls: int = 0
     model_finish: str | None = None
+    answer: str | None = None
+    """Where a typed answer was wanted: what is wrong with it, and nothing if it was accepted."""
 
 
 Rule: TypeAlias = "tuple[Status, Callable[[Facts], bool], Callable[[Facts], Ending]]"
@@ -186,6 +188,15 @@ RULES: list[Rule] = [
     ),
     (
         "incomplete",
+        lambda f: bool(f.answer) and (f.error is None or _errored(f, "StructuredOutputError")),
+        lambda f: Ending(
+            code="invalid_output",
+            message=f"The typed answer does not fit what was asked for: {f.answer}",
+            hint="Ask for less, describe the fields, or serve a stronger model. What was changed until then is kept.",
+        ),
+    ),
+    (
+        "incomplete",
         lambda f: _errored(f, "MessageOutputLengthError", "StructuredOutputError"),
         lambda f: _error(f, "Give a smaller task."),
     ),
@@ -197,8 +208,14 @@ RULES: list[Rule] = [
     (
         # The gateway has to agree: a program inside can say "stop" as well as OpenCode can.
         "completed",
-        lambda f: f.finish == "stop" and f.answered_calls > 0 and f.model_finish == "stop",
+        lambda f: f.finish == "stop" and f.answered_calls > 0 and f.model_finish == "stop" and f.answer is None,
         lambda _: Ending(code="completed", message="The agent says that it has done the task."),
+    ),
+    (
+        # A typed answer is a call of a tool, and the last thing that the agent does.
+        "completed",
+        lambda f: f.answer == "" and f.answered_calls > 0 and f.model_finish in {"tool_calls", "stop"},
+        lambda _: Ending(code="completed", message="The agent has given the answer that was asked for."),
     ),
     (
         "incomplete",

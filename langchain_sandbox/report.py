@@ -20,6 +20,8 @@ from langchain_sandbox.untrusted import clean_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from langchain_sandbox.commands.command import Command
+    from langchain_sandbox.judge import Judge
     from langchain_sandbox.transcript import Step
     from langchain_sandbox.workspace.git import GitError
     from langchain_sandbox.workspace.inbound.intake import Intake
@@ -94,6 +96,8 @@ class Report:
     commits: list[Commit] = field(default_factory=list)
     gateway: Observer | None = None
     claim: dict[str, Any] | None = None
+    judge: Judge | None = None
+    command: Command | None = None
     end: ContainerEnd = field(default_factory=ContainerEnd)
     cleanup_confirmed: bool = True
     stderr: str = ""
@@ -139,6 +143,7 @@ class Report:
             finish=clean_text(claim.get("finish"), _MAX_WORDS) or None,
             answered_calls=len(done),
             model_finish=done[-1].finish_reason if done else None,
+            answer=self.judge.verdict if self.judge else None,
         )
 
 
@@ -162,8 +167,8 @@ def build_fields(
         intake: What went in.
         image: The image's id or name.
         model: The model's name.
-        repository: Where the agent works, in the container.
         patch_file: Where the patch is kept; without it, all of it is part of the result, however long.
+        repository: Where the agent works, in the container.
     """
     claim = report.claim or {}
     facts = report.facts()
@@ -180,6 +185,7 @@ def build_fields(
         "ok": status == "completed",
         "ending": asdict(ending),
         "text": clean_text(claim.get("text"), _MAX_TEXT),
+        "structured": report.judge.value if report.judge and report.judge.accepted else None,
         "patch": patch.text if reference is None else None,
         "patch_reference": reference,
         "files": [asdict(file) for file in patch.files],
@@ -211,6 +217,8 @@ def build_fields(
             "opencode": clean_text(claim.get("opencode"), _MAX_WORDS),
             "model": model,
             "patch_sha256": patch.sha256,
+            "command": report.command.name if report.command else None,
+            "command_sha256": report.command.digest if report.command else None,
         },
     }
 

@@ -143,6 +143,8 @@ class Receipt(_Part):
     opencode: str = Field(default="", description="OpenCode's version, as the container says.")
     model: str = Field(default="", description="The model's name, as the server says.")
     patch_sha256: str = ""
+    command: str | None = Field(default=None, description="The command's name, if it was one.")
+    command_sha256: str | None = Field(default=None, description="Of the command's file, as it was read.")
 
 
 class SandboxResult(BaseModel):
@@ -165,7 +167,10 @@ class SandboxResult(BaseModel):
     ok: bool
     ending: Ending
     text: str = Field(default="", description="The agent's last words. Untrusted.")
-    structured: Any = Field(default=None, description="The typed answer, if one was asked for.")
+    structured: Any = Field(
+        default=None,
+        description="The typed answer, if one was asked for: of the type that was given, and plain data once dumped.",
+    )
     patch: str | None = Field(default=None, description="For `git apply`; None if it is long, see patch_reference.")
     patch_reference: PatchReference | None = None
     files: list[FileChange] = Field(default_factory=list)

@@ -25,6 +25,7 @@ from langchain_sandbox.errors import SandboxConfigError, SandboxUnavailableError
 from langchain_sandbox.gateway.relay import GatewayFailure
 from langchain_sandbox.gateway.rules import find_shortage
 from langchain_sandbox.gateway.upstream import Upstream, UpstreamError, find_upstream
+from langchain_sandbox.judge import Judge
 from langchain_sandbox.keeper import Keeper
 from langchain_sandbox.report import REPOSITORY, Report, build_fields
 from langchain_sandbox.result import SandboxResult
@@ -40,9 +41,9 @@ from langchain_sandbox.workspace_config import ApplyPolicy
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from langchain_sandbox.config import ChangesPolicy, Limits, ModelEndpoint
     from langchain_sandbox.event_log import EventLog
-    from langchain_sandbox.workspace_config import Retention, Workspace
+    from langchain_sandbox.request import RunRequest
+    from langchain_sandbox.workspace_config import Workspace
 
 _CLEANUP_LIMIT = 5.0
 _END_LIMIT = 1.0
@@ -50,23 +51,6 @@ _FLUSH = 1.0
 _SHOWN = 5
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRequest:
-    """Everything that one run was asked for, checked."""
-
-    run_id: str
-    task: str
-    workspace: Workspace | None
-    endpoint: ModelEndpoint
-    allow_remote_model: bool
-    image: str | None
-    limits: Limits
-    timeout: float
-    queue_timeout: float | None
-    changes: ChangesPolicy
-    retention: Retention
 
 
 @dataclass(slots=True)
@@ -96,7 +80,11 @@ class Run:
         self._places = places
         self._log = log
         self._logger = logging.LoggerAdapter(logger, {"run_id": request.run_id})
-        self._report = Report(began=time.monotonic())
+        self._report = Report(
+            began=time.monotonic(),
+            judge=Judge(request.output) if request.output else None,
+            command=request.command,
+        )
         self._conversation = Conversation(report=self._report, emit=self._emit, on_working=self._give_place)
         self._keeper = Keeper(request.run_id, request.retention, warn=self._warn)
         self._collector = Collector(self._report, self._keeper, changes=request.changes, warn=self._warn)
@@ -144,7 +132,11 @@ class Run:
         request = self._request
         folder = request.workspace.path if request.workspace else None
         found, image, carriage = await asyncio.gather(
-            find_upstream(request.endpoint, allow_remote=request.allow_remote_model),
+            find_upstream(
+                request.endpoint,
+                allow_remote=request.allow_remote_model,
+                wanted=request.command.model if request.command else None,
+            ),
             self._engine.require_image(request.image, workspace=folder),
             self._load_or_leave(),
             return_exceptions=True,
@@ -155,11 +147,11 @@ class Run:
                     carriage.close()
                 raise part
         assert not isinstance(carriage, BaseException)  # noqa: S101 - for the type checker, which cannot follow the loop
-        prepared = _Prepared(carriage, str(image))
+        prepared = _Prepared(carriage, str(image), warnings=list(request.warnings))
         if isinstance(found, Upstream):
             prepared.upstream = found
             shortage = find_shortage(found.context)
-            prepared.warnings += [shortage] if shortage else []
+            prepared.warnings += [warning for warning in (shortage, found.note) if warning]
         elif isinstance(found, UpstreamError):
             prepared.failure = GatewayFailure(found.code, str(found))
         prepared.warnings += carriage.intake.warnings
@@ -235,7 +227,8 @@ class Run:
         )
         assignment = Assignment(
             container=spec.name,
-            task=request.task,
+            prompt=request.prompt,
+            judge=self._report.judge,
             timeout=request.timeout,
             limits=request.limits,
             upstream=upstream,

@@ -4,26 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import warnings
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Unpack
 
-from langchain_sandbox.config import DEFAULT_TIMEOUT, MAX_TASK, ChangesPolicy, Limits, ModelEndpoint, may_be_remote
+from langchain_sandbox.batch import arun_side_by_side, run_side_by_side
+from langchain_sandbox.config import DEFAULT_TIMEOUT, ChangesPolicy, Limits, ModelEndpoint, may_be_remote
 from langchain_sandbox.engine.address import find_engine
 from langchain_sandbox.errors import SandboxApplyError, SandboxConfigError
 from langchain_sandbox.event_log import EventLog
 from langchain_sandbox.handle import RunHandle
 from langchain_sandbox.installation import MEND, describe_clash
 from langchain_sandbox.portal import get_portal
-from langchain_sandbox.run import RunRequest
+from langchain_sandbox.request import (
+    RunOptions,
+    RunRequest,
+    build_prompt,
+    check_changes,
+    check_timeout,
+    choose_changes,
+    choose_output,
+    choose_timeout,
+)
 from langchain_sandbox.shared import get_shared
 from langchain_sandbox.workspace.applying.apply_result import apply_result, revert_result
 from langchain_sandbox.workspace_config import ApplyPolicy, Retention, Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
+    from langchain_sandbox.commands.command import Command
     from langchain_sandbox.events import SandboxEvent
     from langchain_sandbox.result import SandboxResult
     from langchain_sandbox.workspace.applying.told import ApplyReport
@@ -84,11 +95,11 @@ class Sandbox:
         self.image = image or environ.get("SANDBOX_IMAGE") or None
         self.limits = limits or Limits.from_env()
         usual = "apply" if self.workspace is not None and self.workspace.mode == "bind" else "return"
-        self.changes = _check_changes(changes or environ.get("SANDBOX_CHANGES") or usual)
-        self.timeout = _check_timeout(
+        self.changes = check_changes(changes or environ.get("SANDBOX_CHANGES") or usual)
+        self.timeout = check_timeout(
             "timeout", timeout if timeout is not None else environ.get("SANDBOX_TIMEOUT") or DEFAULT_TIMEOUT
         )
-        self.queue_timeout = None if queue_timeout is None else _check_timeout("queue_timeout", queue_timeout)
+        self.queue_timeout = None if queue_timeout is None else check_timeout("queue_timeout", queue_timeout)
         if allow_remote_model is None:
             allow_remote_model = may_be_remote(environ)
         self.allow_remote_model = allow_remote_model
@@ -96,16 +107,24 @@ class Sandbox:
 
     def run(
         self,
-        task: str,
+        task: str | None = None,
         *,
+        command: str | Command | None = None,
+        arguments: str | Mapping[str, Any] | None = None,
+        output: object = None,
         workspace: Workspace | str | os.PathLike[str] | None = None,
         timeout: float | None = None,
         changes: ChangesPolicy | None = None,
     ) -> SandboxResult:
-        """Run a task and wait for its result.
+        """Run a task, or one of the repository's commands, and wait for its result.
 
         Args:
-            task: What the agent should do, in plain words; up to 4 MiB.
+            task: What the agent should do, in plain words; up to 4 MiB. A task such as `"/refactor-audit src"` is the
+                command of that name.
+            command: A command in place of a task: its name, such as `"refactor-audit"`, or a loaded one.
+            arguments: The command's, by name, or as a person would write them behind its name.
+            output: The typed answer that is wanted, as `result.structured`: a pydantic model, another type that
+                pydantic can describe, or a JSON Schema.
             workspace: As for `Sandbox`, for this run.
             timeout: As for `Sandbox`, for this run.
             changes: As for `Sandbox`, for this run.
@@ -116,100 +135,95 @@ class Sandbox:
         Raises:
             SandboxConfigError: If what is asked for cannot work.
             SandboxUnavailableError: If the engine or the image is not there.
+
+        Example:
+            ```python
+            result = sandbox.run("Which modules have no tests?", output=list[str])
+            result = sandbox.run(command="refactor-audit", arguments={"scope": "src"})
+            ```
         """
-        return self.start(task, workspace=workspace, timeout=timeout, changes=changes).result()
+        options = RunOptions(
+            command=command, arguments=arguments, output=output, workspace=workspace, timeout=timeout, changes=changes
+        )
+        return self.start(task, **options).result()
 
-    async def arun(
-        self,
-        task: str,
-        *,
-        workspace: Workspace | str | os.PathLike[str] | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109 - the run's own limit; a caller's time-out cancels it
-        changes: ChangesPolicy | None = None,
-    ) -> SandboxResult:
+    async def arun(self, task: str | None = None, **options: Unpack[RunOptions]) -> SandboxResult:
         """As `run`. Cancelling it ends the run and removes its container first."""
-        handle = await self.astart(task, workspace=workspace, timeout=timeout, changes=changes)
-        return await handle.aresult()
+        return await (await self.astart(task, **options)).aresult()
 
-    def stream(
-        self,
-        task: str,
-        *,
-        workspace: Workspace | str | os.PathLike[str] | None = None,
-        timeout: float | None = None,
-        changes: ChangesPolicy | None = None,
-    ) -> Iterator[SandboxEvent]:
+    def stream(self, task: str | None = None, **options: Unpack[RunOptions]) -> Iterator[SandboxEvent]:
         """Run a task and give its events as they happen; leaving the loop early cancels the run.
+
+        Args:
+            task: As for `run`.
+            **options: As for `run`.
 
         Raises:
             SandboxConfigError: If what is asked for cannot work.
             SandboxUnavailableError: If the engine or the image is not there.
         """
-        with self.start(task, workspace=workspace, timeout=timeout, changes=changes) as handle:
+        with self.start(task, **options) as handle:
             yield from handle.events()
             handle.result()
 
-    async def astream(
-        self,
-        task: str,
-        *,
-        workspace: Workspace | str | os.PathLike[str] | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109 - as in `arun`
-        changes: ChangesPolicy | None = None,
-    ) -> AsyncIterator[SandboxEvent]:
+    async def astream(self, task: str | None = None, **options: Unpack[RunOptions]) -> AsyncIterator[SandboxEvent]:
         """As `stream`, in an event loop."""
-        async with await self.astart(task, workspace=workspace, timeout=timeout, changes=changes) as handle:
+        async with await self.astart(task, **options) as handle:
             async for event in handle.aevents():
                 yield event
             await handle.aresult()
 
-    def start(
-        self,
-        task: str,
-        *,
-        workspace: Workspace | str | os.PathLike[str] | None = None,
-        timeout: float | None = None,
-        changes: ChangesPolicy | None = None,
-    ) -> RunHandle:
+    def start(self, task: str | None = None, **options: Unpack[RunOptions]) -> RunHandle:
         """Begin a run and return at once; the handle waits, watches and cancels.
+
+        Args:
+            task: As for `run`.
+            **options: As for `run`.
 
         Raises:
             SandboxConfigError: If what is asked for cannot work.
             SandboxUnavailableError: If the docker command's context cannot be read.
         """
-        chosen = self.workspace if workspace is None else _check_workspace(workspace)
-        policy = _check_changes(changes or self.changes)
-        if chosen is not None and chosen.mode == "bind" and policy != "apply":
-            msg = 'With Workspace(mode="bind") the agent works in the folder itself, so it has to be changes="apply".'
-            raise SandboxConfigError(msg)
-        request = RunRequest(
-            run_id=secrets.token_hex(6),
-            task=check_task(task),
-            workspace=chosen,
-            endpoint=self.model,
-            allow_remote_model=self.allow_remote_model,
-            image=self.image,
-            limits=self.limits,
-            timeout=_check_timeout("timeout", self.timeout if timeout is None else timeout),
-            queue_timeout=self.queue_timeout,
-            changes=policy,
-            retention=self.retention,
-        )
+        request = self._build_request(task, **options)
         portal = get_portal()
         log = EventLog()
         run = portal.call(get_shared(portal).new_run, request, log, find_engine())
         return RunHandle(run=run, future=portal.start_task_soon(run.execute), log=log, run_id=request.run_id)
 
-    async def astart(
-        self,
-        task: str,
-        *,
-        workspace: Workspace | str | os.PathLike[str] | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109 - as in `arun`
-        changes: ChangesPolicy | None = None,
-    ) -> RunHandle:
+    async def astart(self, task: str | None = None, **options: Unpack[RunOptions]) -> RunHandle:
         """As `start`, without blocking the event loop."""
-        return await asyncio.to_thread(self.start, task, workspace=workspace, timeout=timeout, changes=changes)
+        return await asyncio.to_thread(partial(self.start, task, **options))
+
+    def batch(
+        self, requests: Sequence[str | Mapping[str, Any]], *, max_concurrency: int | None = None
+    ) -> list[SandboxResult]:
+        """Run several tasks side by side and wait for all of them.
+
+        How many containers boot at once is bounded for the whole process, whoever starts them.
+
+        Args:
+            requests: Tasks, or `run`'s arguments by name: `{"task": "...", "workspace": "path/to/repository"}`.
+            max_concurrency: How many run at once; no limit by default.
+
+        Returns:
+            The results, in the order of the requests.
+
+        Raises:
+            SandboxConfigError: If what one of them asks for cannot work; the others are cancelled.
+            SandboxUnavailableError: If the engine or the image is not there.
+
+        Example:
+            ```python
+            results = sandbox.batch([{"command": "refactor-audit", "workspace": path} for path in repositories])
+            ```
+        """
+        return run_side_by_side(self.arun, requests, max_concurrency)
+
+    async def abatch(
+        self, requests: Sequence[str | Mapping[str, Any]], *, max_concurrency: int | None = None
+    ) -> list[SandboxResult]:
+        """As `batch`. Cancelling it ends all runs and removes their containers first."""
+        return await arun_side_by_side(self.arun, requests, max_concurrency)
 
     def apply(
         self,
@@ -272,6 +286,39 @@ class Sandbox:
         """As `revert`, without blocking the event loop."""
         return await asyncio.to_thread(self.revert, result, workspace=workspace)
 
+    def _build_request(
+        self,
+        task: str | None,
+        *,
+        command: str | Command | None = None,
+        arguments: str | Mapping[str, Any] | None = None,
+        output: object = None,
+        workspace: Workspace | str | os.PathLike[str] | None = None,
+        timeout: float | None = None,
+        changes: ChangesPolicy | None = None,
+    ) -> RunRequest:
+        chosen = self.workspace if workspace is None else _check_workspace(workspace)
+        prompt = build_prompt(task, command, arguments, root=chosen.path if chosen is not None else None)
+        policy = choose_changes(changes, self.changes, prompt.command)
+        if chosen is not None and chosen.mode == "bind" and policy != "apply":
+            msg = 'With Workspace(mode="bind") the agent works in the folder itself, so it has to be changes="apply".'
+            raise SandboxConfigError(msg)
+        seconds, warned = choose_timeout(timeout, self.timeout, prompt.command)
+        return RunRequest(
+            prompt=prompt,
+            output=choose_output(output, prompt.command),
+            workspace=chosen,
+            endpoint=self.model,
+            allow_remote_model=self.allow_remote_model,
+            image=self.image,
+            limits=self.limits,
+            timeout=seconds,
+            queue_timeout=self.queue_timeout,
+            changes=policy,
+            retention=self.retention,
+            warnings=tuple(warned),
+        )
+
     def __repr__(self) -> str:
         workspace = str(self.workspace.path) if self.workspace else None
         return f"Sandbox(model={self.model!r}, workspace={workspace!r}, changes={self.changes!r})"
@@ -287,31 +334,6 @@ def _warn_of_name_clash() -> None:
 _warn_of_name_clash()
 
 
-def check_task(task: str) -> str:
-    """Refuse a task that could not arrive as it was written.
-
-    Raises:
-        SandboxConfigError: If it is empty, too long, or holds a NUL or half a character.
-    """
-    if not isinstance(task, str) or not task.strip():
-        msg = "The task is empty. Say in plain words what the agent should do."
-        raise SandboxConfigError(msg)
-    if "\0" in task:
-        msg = f"The task holds a NUL character at position {task.index(chr(0))}; take it out."
-        raise SandboxConfigError(msg)
-    try:
-        size = len(task.encode("utf-8"))
-    except UnicodeEncodeError as error:
-        msg = f"The task holds half of a character (a lone surrogate) at position {error.start}; take it out."
-        raise SandboxConfigError(msg) from error
-    if size > MAX_TASK:
-        msg = (
-            f"The task has {size} bytes; at most {MAX_TASK} are taken. Put long material into a file of the workspace."
-        )
-        raise SandboxConfigError(msg)
-    return task
-
-
 def _find_root(result: SandboxResult, workspace: str | os.PathLike[str] | None) -> Path:
     root = workspace or result.workspace.root
     if root is None:
@@ -322,22 +344,3 @@ def _find_root(result: SandboxResult, workspace: str | os.PathLike[str] | None) 
 
 def _check_workspace(value: Workspace | str | os.PathLike[str] | None) -> Workspace | None:
     return None if value is None else Workspace.of(value)
-
-
-def _check_timeout(name: str, value: Any) -> float:  # noqa: ANN401 - it may come from the environment
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError) as error:
-        msg = f"{name} is a number of seconds, not {value!r}."
-        raise SandboxConfigError(msg) from error
-    if not 0 < seconds < float("inf"):
-        msg = f"{name} is a positive number of seconds, not {value!r}."
-        raise SandboxConfigError(msg)
-    return seconds
-
-
-def _check_changes(value: str) -> ChangesPolicy:
-    if value not in get_args(ChangesPolicy):
-        msg = f"changes is one of {', '.join(get_args(ChangesPolicy))}, not {value!r}."
-        raise SandboxConfigError(msg)
-    return value  # type: ignore[return-value]

@@ -16,12 +16,13 @@ from langchain_sandbox.engine.address import EngineAddress
 from langchain_sandbox.engine.dial import serve_dial
 from langchain_sandbox.engine.docker import DockerEngine
 from langchain_sandbox.engine.scratch import make_scratch
-from langchain_sandbox.run import Run, RunRequest
+from langchain_sandbox.run import Run
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
 
     from langchain_sandbox.event_log import EventLog
+    from langchain_sandbox.request import RunRequest
 
 # Booting OpenCode takes seconds of a core; more at once only makes each of them slower.
 _BOOTS = max(2, os.cpu_count() or 1)

@@ -68,6 +68,8 @@ class Agent:
                 self._task.arrival.start(body)
             case "task" if self._task is not None:
                 self._task.start(body)
+            case "verdict" if self._task is not None:
+                self._task.on_verdict(body.get("repair"))
             case "abort" if self._task is not None:
                 self._task.abort()
             case "bye":

@@ -197,13 +197,24 @@ class OpenCode:
         session = self.call("POST", "/session", {"title": title, "permission": deny}, timeout=30.0)
         return str(session["id"])
 
-    def prompt(self, session: str, *, parts: list[dict[str, Any]], agent: str) -> dict[str, Any]:
-        """Give the task and wait, without limit, until OpenCode has done with it."""
+    def prompt(
+        self, session: str, *, parts: list[dict[str, Any]], agent: str, schema: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Give the task and wait, without limit, until OpenCode has done with it.
+
+        Args:
+            session: Where it is said.
+            parts: The message.
+            agent: OpenCode's agent that gets it.
+            schema: JSON Schema of the answer, which OpenCode shows the model and does not check.
+        """
         body = {
             "agent": agent,
             "model": {"providerID": "sandbox", "modelID": "model"},
             "parts": parts,
         }
+        if schema is not None:
+            body["format"] = {"type": "json_schema", "schema": schema}
         return self.call("POST", f"/session/{quote(session)}/message", body, timeout=None)
 
     def watch(self, on_event: Callable[[dict[str, Any]], None]) -> threading.Event:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ _LAST_EVENTS = 2.0
 _LOW_SPACE = 64 * 1024
 _LOW_FILES = 2
 _DEPTH = 8
+_NO_ANSWER = "StructuredOutputError"
 
 
 class Task:
@@ -43,6 +45,7 @@ class Task:
         self._idle = threading.Event()
         self._session = ""
         self._hurried: set[str] = set()
+        self._verdicts: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         folder = os.path.join(REPOSITORY, str(hello.get("folder") or "")).rstrip("/")
         mounted = bool(hello.get("mounted"))
         self.arrival = arrival or (Mounted if mounted else Arrival)(wire, folder=folder)
@@ -59,6 +62,15 @@ class Task:
     def abort(self) -> None:
         """Stop OpenCode and everything that it started; what was changed until now still goes back."""
         children.kill_all()
+        self._verdicts.put(None)
+
+    def on_verdict(self, repair: str | None) -> None:
+        """Take the host's word on a typed answer.
+
+        Args:
+            repair: What to tell the model, so that it gives a better one; `None` to leave it at that.
+        """
+        self._verdicts.put(repair)
 
     def _run(self, task: dict[str, Any]) -> None:
         result: dict[str, Any] = {"type": "result", "finish": None, "text": "", "error": None}
@@ -91,15 +103,25 @@ class Task:
         self._wire.send_message({"type": "working"})
         text = str(task["text"])
         parts = expand(text, folder=self.arrival.folder) if task.get("expand") else [{"type": "text", "text": text}]
-        reply = self._opencode.prompt(self._session, parts=parts, agent=str(task["agent"]))
+        agent, schema = str(task["agent"]), task.get("schema")
+        reply = self._opencode.prompt(self._session, parts=parts, agent=agent, schema=schema)
+        texts = _texts(reply)
+        while schema is not None and (repair := self._show_answer(reply["info"])) is not None:
+            parts = [{"type": "text", "text": repair}]
+            self._idle.clear()
+            reply = self._opencode.prompt(self._session, parts=parts, agent=agent, schema=schema)
+            texts = _texts(reply) or texts
         self._idle.wait(_LAST_EVENTS)
         info = reply["info"]
-        texts = [part["text"] for part in reply.get("parts", ()) if part.get("type") == "text"]
-        return {
-            "finish": info.get("finish"),
-            "text": "\n".join(texts)[:_REPLY_CAP],
-            "error": _error(info.get("error")),
-        }
+        return {"finish": info.get("finish"), "text": texts[:_REPLY_CAP], "error": _error(info.get("error"))}
+
+    def _show_answer(self, info: dict[str, Any]) -> str | None:
+        """Have the host look at a typed answer, and return what it wants the model to be told."""
+        error = _error(info.get("error"))
+        if error is not None and error["name"] != _NO_ANSWER:
+            return None  # the model failed, and would again
+        self._wire.send_message({"type": "answer", "answer": info.get("structured")})
+        return self._verdicts.get()
 
     def _forward(self, event: dict[str, Any]) -> None:
         kind = event.get("type")
@@ -128,6 +150,10 @@ def _cap(value: Any, depth: int = 0) -> Any:  # noqa: ANN401 - any JSON
     if isinstance(value, list) and depth < _DEPTH:
         return [_cap(item, depth + 1) for item in value[:200]]
     return value if isinstance(value, int | float | bool | None) else str(value)[:200]
+
+
+def _texts(reply: dict[str, Any]) -> str:
+    return "\n".join(part["text"] for part in reply.get("parts", ()) if part.get("type") == "text")
 
 
 def _error(error: object) -> dict[str, str] | None:

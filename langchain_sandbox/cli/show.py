@@ -36,6 +36,9 @@ def print_result(result: SandboxResult, *, discarded: bool) -> None:
     """
     text = strip_controls(result.text).strip()
     parts = [text] if text else []
+    if result.structured is not None:
+        answer = result.model_dump(mode="json", include={"structured"})["structured"]
+        parts.append(show_controls(json.dumps(answer, indent=2, ensure_ascii=False)))
     if result.patch:
         parts.append(_paint_diff(result.patch[:_DIFF_SHOWN]))
         if len(result.patch) > _DIFF_SHOWN:
@@ -82,6 +85,8 @@ def _describe_changes(result: SandboxResult) -> str:
     if result.applied:
         return f"applied to {result.workspace.root}{', as far as the run came' if result.partial else ''}"
     kept = RunFolder.of(result.run_id).patch
+    if not result.files:
+        return "the commits are not applied. Run it with --apply, or apply the result with sandbox.apply(result)."
     path = result.patch_reference.path if result.patch_reference else str(kept)
     if not Path(path).exists():
         return "not applied; the diff is above."

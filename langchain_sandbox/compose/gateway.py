@@ -147,6 +147,8 @@ class Exchange:
         self._is_last = is_last
         self._link = Connection(stream, on_event=self._on_event)
         self._gateway: Gateway | None = None
+        self._opened = anyio.Event()
+        self._wanted: str | None = None
         self._bye = anyio.Event()
 
     async def hold(self) -> None:
@@ -161,9 +163,12 @@ class Exchange:
 
     async def _open(self, tasks: TaskGroup) -> None:
         """Find the model server, and say hello, or why not."""
+        await self._opened.wait()
         try:
             limits = Limits.from_env()
-            upstream = await find_upstream(find_endpoint(os.environ, PROJECT), allow_remote=may_be_remote(os.environ))
+            upstream = await find_upstream(
+                find_endpoint(os.environ, PROJECT), allow_remote=may_be_remote(os.environ), wanted=self._wanted
+            )
         except UpstreamError as error:
             self._link.send_message({"type": "failure", "code": error.code, "message": str(error)})
             return
@@ -178,7 +183,12 @@ class Exchange:
             on_call=self._on_call,
             on_failure=self._on_failure,
         )
-        model = {"name": upstream.model, "context": upstream.context, "output": upstream.output}
+        model = {
+            "name": upstream.model,
+            "context": upstream.context,
+            "output": upstream.output,
+            "note": upstream.note,
+        }
         self._link.send_message({"type": "hello", "protocol": PROTOCOL_VERSION, "model": model})
 
     async def _part(self, tasks: TaskGroup) -> None:
@@ -189,8 +199,14 @@ class Exchange:
 
     def _on_event(self, event: LinkEvent) -> None:
         if isinstance(event, Message) and event.channel is Channel.CONTROL:
-            if event.body.get("type") == "bye":
-                self._bye.set()
+            match event.body:
+                case {"type": "open", "model": str() | None as wanted}:
+                    self._wanted = wanted
+                    self._opened.set()
+                case {"type": "bye"}:
+                    self._bye.set()
+                case _:
+                    pass
         elif event.channel is Channel.MODEL and self._gateway is not None:
             self._gateway.on_event(event)
         elif isinstance(event, Data):

@@ -16,6 +16,7 @@ from langchain_sandbox.agent import children
 from langchain_sandbox.agent.arrival import Arrival
 from langchain_sandbox.agent.opencode import REPOSITORY, tool_environment
 from langchain_sandbox.agent.task import Task
+from langchain_sandbox.commands.prompt import parse_task
 from langchain_sandbox.compose.desk import Desk
 from langchain_sandbox.compose.in_place import InPlace
 from langchain_sandbox.compose.line import Failure, Lifeline
@@ -23,13 +24,15 @@ from langchain_sandbox.compose.memory import count_kills
 from langchain_sandbox.compose.mount import WORKSPACE, close_gate
 from langchain_sandbox.compose.progress import describe_event
 from langchain_sandbox.compose.settings import ChangesChoice, WorkspaceMode, read_choice, read_timeout
-from langchain_sandbox.compose.task import assign, read_task
+from langchain_sandbox.compose.task import OPERATOR_COMMANDS, read_task
 from langchain_sandbox.config import Limits
 from langchain_sandbox.engine.base import ContainerEnd
 from langchain_sandbox.errors import SandboxError
 from langchain_sandbox.gateway.rules import find_shortage
+from langchain_sandbox.judge import Judge
 from langchain_sandbox.link import Channel, FileStream, LinkEvent, Message
 from langchain_sandbox.report import Report, build_fields, describe_loss
+from langchain_sandbox.request import check_changes, choose_changes, choose_output, choose_timeout
 from langchain_sandbox.transcript import Transcript
 from langchain_sandbox.workspace.applying.apply import apply_changes
 from langchain_sandbox.workspace.applying.transaction import recover
@@ -42,7 +45,6 @@ from langchain_sandbox.workspace_config import DEFAULT_HISTORY, ApplyPolicy, Wor
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from langchain_sandbox.compose.task import Assigned
     from langchain_sandbox.workspace.inbound.history import History
 
 _STALL_LIMIT = 60.0
@@ -65,11 +67,16 @@ class HeadlessRun:
         self._report = Report(began=time.monotonic())
         self._image = environ.get("SANDBOX_IMAGE", "")
         self._limits = Limits.from_env(environ)
-        self._timeout = read_timeout(environ)
         self._environ = environ
         self._mode = read_choice(environ, "WORKSPACE_MODE", WorkspaceMode)
-        self._policy = read_choice(environ, "SANDBOX_CHANGES", ChangesChoice)
-        self._assigned = assign(read_task(environ), workspace=WORKSPACE)
+        self._prompt = parse_task(read_task(environ), root=WORKSPACE, extra=[OPERATOR_COMMANDS])
+        chosen = check_changes(read_choice(environ, "SANDBOX_CHANGES", ChangesChoice))
+        self._policy = choose_changes(None, chosen, self._prompt.command)
+        self._timeout, self._notes = choose_timeout(None, read_timeout(environ), self._prompt.command)
+        output = choose_output(None, self._prompt.command)
+        self._report.judge = Judge(output) if output else None
+        self._report.command = self._prompt.command
+        self._task: Task | None = None
         self.apply_failed = False
         self._attention = threading.Event()
         self._settled = threading.Event()
@@ -89,7 +96,8 @@ class HeadlessRun:
         Raises:
             SandboxError: If what was asked for cannot work; nothing was changed.
         """
-        usable = self._lifeline.open()
+        command = self._prompt.command
+        usable = self._lifeline.open(command.model if command else None)
         try:
             recover(WORKSPACE)  # what a killed run left half done is not what goes in
             history = 0 if self._mode == "direct" else DEFAULT_HISTORY
@@ -107,7 +115,8 @@ class HeadlessRun:
         close_gate(self._environ, self._mode)
         model = self._lifeline.model or {}
         shortage = find_shortage(int(model["context"]))
-        for warning in [shortage, *intake.warnings]:
+        note = (self._lifeline.model or {}).get("note")
+        for warning in [shortage, note, *self._notes, *intake.warnings]:
             if warning is not None:
                 self._warn(warning)
         children.start_reaper()
@@ -127,12 +136,13 @@ class HeadlessRun:
             "model": {"context": model["context"], "output": model["output"]},
             "changes_limit": self._limits.size("changes"),
         }
-        task = Task(desk, hello, arrival=arrival)
+        task = self._task = Task(desk, hello, arrival=arrival)
         self._lifeline.on_model = task.endpoint.on_event
         arrival.start({"git": history.describe() if history else None})
         if self._mode == "copy":
             threading.Thread(target=_feed, args=(desk, arrival, intake), daemon=True).start()
-        task.start(_describe(self._assigned))
+        judge = self._report.judge
+        task.start(self._prompt.describe(judge.schema if judge else None))
         return task
 
     def _collect(self, intake: Intake) -> Patch:
@@ -197,7 +207,6 @@ class HeadlessRun:
             repository=REPOSITORY,
         )
         fields["schema_version"] = 1
-        fields["structured"] = None
         fields["evidence"]["source"] = "self_reported"
         fields["workspace"]["root"] = None  # what it is called in here means nothing outside
         fields["applied"] = self._apply(fields, patch)
@@ -225,6 +234,8 @@ class HeadlessRun:
                 self._transcript.on_event(body)
             case Message(channel=Channel.CONTROL, body={"type": "working"}):
                 self._report.mark("booted")
+            case Message(channel=Channel.CONTROL, body={"type": "answer", "answer": answer}):
+                self._judge(answer)
             case Message(channel=Channel.MODEL):
                 self._report.mark("first_model_call")
             case Message(channel=Channel.FILES, stream=FileStream.RESULT, body=body):
@@ -238,6 +249,15 @@ class HeadlessRun:
                     self._lost = error
             case _:
                 pass
+
+    def _judge(self, answer: Any) -> None:  # noqa: ANN401 - any JSON
+        judge, task = self._report.judge, self._task
+        if judge is None or task is None:
+            return
+        repair = judge.hear(answer)
+        if repair is not None:
+            self._warn(judge.complaint)
+        task.on_verdict(repair)
 
     # What the gateway says; called in the thread that reads the link.
 
@@ -265,10 +285,6 @@ class HeadlessRun:
         if words:
             sys.stderr.write(f"[{self._report.clock():6.1f} s] {words}\n")
             sys.stderr.flush()
-
-
-def _describe(assigned: Assigned) -> dict[str, Any]:
-    return {"type": "task", "title": "task", "agent": assigned.agent, "text": assigned.text, "expand": assigned.expand}
 
 
 def _feed(desk: Desk, arrival: Arrival, intake: Intake) -> None:

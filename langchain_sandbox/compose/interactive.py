@@ -33,7 +33,7 @@ def run(environ: Mapping[str, str]) -> int:
         raise SandboxConfigError(msg)
     failures: list[Failure] = []
     lifeline = Lifeline(on_failure=failures.append, on_call=_ignore, on_end=_ignore)
-    if not lifeline.open():
+    if not lifeline.open(None):
         msg = f"The model cannot be used: {failures[0].message if failures else 'the gateway does not say why'}."
         raise SandboxConfigError(msg)
     close_gate(environ, "direct")

@@ -92,8 +92,11 @@ class Lifeline:
         self.record = Record()
         self.wire: Wire
 
-    def open(self) -> bool:
+    def open(self, wanted: str | None) -> bool:
         """Connect and wait for the gateway's word; `False` if it is that the model cannot be used.
+
+        Args:
+            wanted: The model that a command asks for.
 
         Raises:
             SandboxConfigError: If the gateway is not there, or says that its settings cannot work.
@@ -104,6 +107,7 @@ class Lifeline:
         descriptor = self._socket.fileno()
         self.wire = Wire(read_fd=descriptor, write_fd=descriptor, on_event=self._on_event, on_end=self._end)
         self.wire.start()
+        self.wire.send_message({"type": "open", "model": wanted})
         if not self._greeted.wait(_HELLO_LIMIT):
             msg = "The gateway service does not answer. Look at its log (docker compose -f FILE logs gateway)."
             raise SandboxConfigError(msg)

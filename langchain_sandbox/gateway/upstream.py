@@ -60,6 +60,8 @@ class Upstream:
     headers: dict[str, str] = field(repr=False)
     server_name: str | None = None
     tls: ssl.SSLContext | None = field(default=None, repr=False)
+    note: str | None = None
+    """What the caller should know of the choice of the model."""
 
     @property
     def output(self) -> int:
@@ -80,12 +82,13 @@ class Upstream:
         return {"sni_hostname": self.server_name} if self.server_name else {}
 
 
-async def find_upstream(endpoint: ModelEndpoint, *, allow_remote: bool) -> Upstream:
+async def find_upstream(endpoint: ModelEndpoint, *, allow_remote: bool, wanted: str | None = None) -> Upstream:
     """Ask a model server what it serves, within four seconds.
 
     Args:
         endpoint: As configured.
         allow_remote: Whether it may be outside the user's network.
+        wanted: Model that a command asks for, maybe with its provider before it; taken if it is served.
 
     Raises:
         SandboxConfigError: If the address is not allowed.
@@ -119,8 +122,17 @@ async def find_upstream(endpoint: ModelEndpoint, *, allow_remote: bool) -> Upstr
     if response.status_code >= _CLIENT_ERROR:
         msg = f"the model server {endpoint.base_url} answered GET /v1/models with HTTP {response.status_code}"
         raise UpstreamError(msg, code=f"http_{response.status_code}")
-    model, context = _parse_models(response, endpoint)
-    return replace(draft, model=model, context=context or _DEFAULT_CONTEXT, context_told=context is not None)
+    served = _parse_models(response, endpoint)
+    chosen = _find_wanted(served, wanted) if wanted else None
+    note = None
+    if chosen is None:
+        chosen = _choose(served, endpoint)
+        if wanted:
+            note = f"The command asks for the model {wanted!r}, which is not served; it ran with {chosen['id']!r}."
+    context = chosen.get("max_model_len")
+    if not isinstance(context, int) or context <= 0:
+        return replace(draft, model=chosen["id"], note=note)
+    return replace(draft, model=chosen["id"], context=context, context_told=True, note=note)
 
 
 async def _resolve(url: httpx.URL, *, allow_remote: bool) -> str:
@@ -132,12 +144,21 @@ async def _resolve(url: httpx.URL, *, allow_remote: bool) -> str:
     return min(addresses, key=lambda address: ":" in address)
 
 
-def _parse_models(response: httpx.Response, endpoint: ModelEndpoint) -> tuple[str, int | None]:
+def _parse_models(response: httpx.Response, endpoint: ModelEndpoint) -> list[dict[str, Any]]:
     try:
-        served = [item for item in response.json()["data"] if isinstance(item.get("id"), str)]
+        return [item for item in response.json()["data"] if isinstance(item.get("id"), str)]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         msg = f"{endpoint.base_url}/models did not answer with a list of models: is it an OpenAI-compatible server?"
         raise UpstreamError(msg, code="malformed_answer") from error
+
+
+def _find_wanted(served: list[dict[str, Any]], wanted: str) -> dict[str, Any] | None:
+    """The model of a name; OpenCode's own commands write the provider before it."""
+    names = (wanted, wanted.partition("/")[2])
+    return next((item for name in names for item in served if item["id"] == name), None)
+
+
+def _choose(served: list[dict[str, Any]], endpoint: ModelEndpoint) -> dict[str, Any]:
     names = [item["id"] for item in served]
     if endpoint.name is None:
         # vLLM lists adapters beside the model that they belong to, which alone has no parent.
@@ -153,5 +174,4 @@ def _parse_models(response: httpx.Response, endpoint: ModelEndpoint) -> tuple[st
         if not served:
             msg = f"{endpoint.base_url} does not serve the model {endpoint.name!r}; it serves {names}."
             raise ModelNameError(msg, served=names)
-    context = served[0].get("max_model_len")
-    return served[0]["id"], context if isinstance(context, int) and context > 0 else None
+    return served[0]

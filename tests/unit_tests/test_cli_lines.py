@@ -16,7 +16,7 @@ from langchain_sandbox.cli.show import build_apply_command, print_json, print_re
 from langchain_sandbox.cli.terminal import paint, say
 from langchain_sandbox.events import build_event
 from langchain_sandbox.exits import EXIT_OF, EXITS_TEXT, NOT_APPLIED
-from langchain_sandbox.result import Ending, FileChange, Receipt, SandboxResult, Status, WorkspaceState
+from langchain_sandbox.result import Commit, Ending, FileChange, Receipt, SandboxResult, Status, WorkspaceState
 from langchain_sandbox.run_folder import RunFolder
 from langchain_sandbox.untrusted import show_controls, strip_controls
 
@@ -166,6 +166,17 @@ def test_a_result_is_shown_with_nothing_hidden_and_how_to_apply_what_is_kept(
     assert "+new \\x1b]0;owned\\x07\\u202e" in out
     assert "1 changed (+1 -1): a\\nb" in out
     assert f"git -C {tmp_path} apply {tmp_path}/state/runs/{RUN}/changes.patch" in out
+
+
+def test_a_typed_answer_is_shown_as_json_and_commits_alone_are_not_taken_for_a_patch(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    commit = Commit(id="c" * 40, subject="fix: it", author="A", email="a@x", date="2026-11-28T00:00:00Z")
+    print_result(make_result(structured={"why": "\x1b[2Jé"}, commits=[commit]), discarded=False)
+    out = capsys.readouterr().out
+    assert '{\n  "why": "' in out
+    assert "\x1b" not in out
+    assert "Run it with --apply" in out
 
 
 def test_a_result_says_what_became_of_its_changes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

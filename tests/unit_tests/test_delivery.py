@@ -130,6 +130,23 @@ def test_what_the_agent_committed_and_took_back_is_a_change_as_it_is_inside(insi
     assert git(inside.user, "status", "--porcelain") == ""
 
 
+def test_what_is_staged_as_the_commits_have_it_goes_with_them_and_comes_back(inside: Inside) -> None:
+    inside.commit(WORK)
+    run = inside.run()
+    for path, content in WORK.items():
+        if content is None:
+            (inside.user / path).unlink()
+        else:
+            (inside.user / path).parent.mkdir(exist_ok=True)
+            (inside.user / path).write_bytes(content)
+    git(inside.user, "add", "--all")
+    before = tell(inside.user)
+    assert run.apply().forwarded == "main"
+    assert tell(inside.user) == tell(inside.repository)
+    run.revert()
+    assert tell(inside.user) == before
+
+
 def staged(user: Path) -> None:
     (user / "src/a.py").write_text("0\n" + (user / "src/a.py").read_text())
     git(user, "add", "src/a.py")

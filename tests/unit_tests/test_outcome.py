@@ -29,9 +29,11 @@ ROWS: list[tuple[Facts, str, str, str]] = [
     (replace(SAID, oom=True, error=("opencode_gone", "killed")), "oom", "oom", "OpenCode"),
     (replace(SAID, error=("opencode_start", "no port")), "crashed", "opencode_start", "no port"),
     (replace(SAID, error=("ContextOverflowError", "long")), "context_overflow", "ContextOverflowError", "long"),
+    (replace(SAID, answer="n: no number"), "incomplete", "invalid_output", "n: no number"),
     (replace(SAID, error=("StructuredOutputError", "bad")), "incomplete", "StructuredOutputError", "bad"),
     (replace(SAID, error=("APIError", "refused")), "model_error", "APIError", "refused"),
     (DONE, "completed", "completed", "done"),
+    (replace(DONE, finish="tool-calls", model_finish="tool_calls", answer=""), "completed", "completed", "answer"),
     (replace(DONE, finish="length", model_finish="length"), "incomplete", "finish_length", "length"),
 ]
 
@@ -112,3 +114,10 @@ def test_nothing_known_at_all_is_a_crash() -> None:
     status, ending = decide(Facts())
     assert (status, ending.code) == ("crashed", "no_result")
     assert ending.hint
+
+
+def test_a_typed_answer_that_is_missing_is_never_a_success() -> None:
+    assert decide(replace(DONE, answer="there was none"))[0] == "incomplete"
+    assert decide(replace(DONE, answer="", answered_calls=0))[0] == "incomplete"
+    assert decide(replace(DONE, answer="", error=("APIError", "refused")))[0] == "model_error"
+    assert decide(replace(DONE, answer="x", error=("ContextOverflowError", "long")))[0] == "context_overflow"

@@ -9,8 +9,9 @@ import pytest
 
 from langchain_sandbox.config import DEFAULT_TIMEOUT, MAX_TASK, Limits, ModelEndpoint
 from langchain_sandbox.errors import SandboxApplyError, SandboxConfigError
+from langchain_sandbox.request import check_task
 from langchain_sandbox.result import Ending, PatchReference, Receipt, SandboxResult, WorkspaceState
-from langchain_sandbox.sandbox import Sandbox, check_task
+from langchain_sandbox.sandbox import Sandbox
 from langchain_sandbox.workspace_config import Retention, Workspace
 
 MODEL = "http://127.0.0.1:9/v1"

@@ -105,14 +105,17 @@ def plan_delivery(root: Path, waiting: BundledCommits, policy: ApplyPolicy) -> D
         _refuse_risks(commits)
     delivery = Delivery(head=commits.head, _bundle=waiting.bundle, _repository=repository, _commits=commits)
     if policy.commits == "auto" and (ref := _find_ref(root, repository, waiting, commits)) is not None:
-        delivery.move = GitMove(
-            ref=ref,
-            old=str(waiting.head),
-            new=commits.head,
-            index=_build_lines(commits.index),
-            former_index=_build_lines(commits.former),
-        )
-        return delivery
+        staged = _read_staged(root, str(waiting.head), commits)
+        # What is staged otherwise would be lost or mixed: nothing tells it from what the commits bring.
+        if all(commits.index[path] == entry for path, entry in staged.items()):
+            delivery.move = GitMove(
+                ref=ref,
+                old=str(waiting.head),
+                new=commits.head,
+                index=_build_lines(commits.index),
+                former_index=_build_lines({**commits.former, **staged}),
+            )
+            return delivery
     delivery.branch = f"{_BRANCHES}sandbox/{waiting.run_id}"
     if git(root, "rev-parse", "--verify", "--quiet", delivery.branch, check=False).strip():
         msg = f"There is a branch sandbox/{waiting.run_id} already, with other commits; nothing was changed."
@@ -142,11 +145,25 @@ def _find_ref(root: Path, repository: Repository, waiting: BundledCommits, commi
     ):
         return None
     folder = Path(os.fsdecode(git(root, "rev-parse", "--absolute-git-dir").removesuffix(b"\n")))
-    if any((folder / name).exists() for name in _UNFINISHED):
-        return None
-    # What is staged would be lost or mixed: nothing tells it from what the commits bring.
-    staged = git(root, "diff-index", "--cached", "--name-only", "-z", "--no-renames", waiting.head, "--")
-    return None if not commits.index.keys().isdisjoint(os.fsdecode(staged).split("\0")) else ref
+    return None if any((folder / name).exists() for name in _UNFINISHED) else ref
+
+
+def _read_staged(root: Path, head: str, commits: Commits) -> dict[str, tuple[int, str] | None]:
+    """What is staged of the paths that the commits change; `None` stands for a deletion.
+
+    What is half merged has a mode and a blob that nothing has.
+    """
+    raw = git(root, "diff-index", "--cached", "-z", "--no-renames", "--abbrev=40", head, "--")
+    fields = iter(os.fsdecode(raw).split("\0"))
+    staged: dict[str, tuple[int, str] | None] = {}
+    for item in fields:
+        if not item:
+            break
+        _, mode, _, blob, status = item.split(" ")
+        path = next(fields)
+        if path in commits.index:
+            staged[path] = None if status == "D" else (int(mode, 8), blob)
+    return staged
 
 
 def _build_lines(entries: Mapping[str, tuple[int, str] | None]) -> list[bytes]:

@@ -1,0 +1,208 @@
+"""What a run is asked for: checked, so that a run that begins can only fail for what it meets."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypedDict, get_args
+
+from langchain_sandbox.commands.prompt import Prompt, call_command, find_command, parse_task
+from langchain_sandbox.config import MAX_TASK, ChangesPolicy
+from langchain_sandbox.errors import SandboxConfigError
+from langchain_sandbox.output import Output
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from langchain_sandbox.commands.command import Command
+    from langchain_sandbox.config import Limits, ModelEndpoint
+    from langchain_sandbox.workspace_config import Retention, Workspace
+
+MAX_COMMAND_TIMEOUT = 3600.0
+"""Seconds that a command may claim for itself, where the sandbox's own time-out is not even longer."""
+
+_REACH = {"discard": 0, "return": 1, "review": 1, "apply": 2}
+
+
+class RunOptions(TypedDict, total=False):
+    """What can be said for one run.
+
+    Attributes:
+        command: A command in place of a task: its name, such as `"refactor-audit"`, or a loaded one.
+        arguments: The command's, by name, or as a person would write them behind its name.
+        output: The typed answer that is wanted: a pydantic model, another type that pydantic can describe, or a JSON
+            Schema. It comes as `result.structured`.
+        workspace: As for the sandbox, for this run.
+        timeout: As for the sandbox, for this run; seconds.
+        changes: As for the sandbox, for this run.
+    """
+
+    command: str | Command | None
+    arguments: str | Mapping[str, Any] | None
+    output: object
+    workspace: Workspace | str | os.PathLike[str] | None
+    timeout: float | None
+    changes: ChangesPolicy | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """Everything that one run was asked for, checked."""
+
+    prompt: Prompt
+    output: Output | None
+    workspace: Workspace | None
+    endpoint: ModelEndpoint
+    allow_remote_model: bool
+    image: str | None
+    limits: Limits
+    timeout: float
+    queue_timeout: float | None
+    changes: ChangesPolicy
+    retention: Retention
+    warnings: tuple[str, ...] = ()
+    run_id: str = field(default_factory=lambda: secrets.token_hex(6))
+
+    @property
+    def command(self) -> Command | None:
+        """The command that is run, if it is one."""
+        return self.prompt.command
+
+
+def build_prompt(
+    task: str | None,
+    command: str | Command | None,
+    arguments: str | Mapping[str, Any] | None,
+    *,
+    root: Path | None,
+) -> Prompt:
+    """What the agent is told.
+
+    Args:
+        task: Plain words, or a command as a person would write it.
+        command: A command, or one's name, in place of a task.
+        arguments: The command's.
+        root: The repository whose own commands come first.
+
+    Raises:
+        SandboxConfigError: If there is not exactly one of task and command, or it cannot work.
+    """
+    if (task is None) == (command is None):
+        msg = "Give either a task or a command: run('Fix the failing test.'), or run(command='refactor-audit')."
+        raise SandboxConfigError(msg)
+    if task is not None:
+        if arguments is not None:
+            msg = "arguments= belong to command=; write those of a task into it."
+            raise SandboxConfigError(msg)
+        return parse_task(check_task(task), root=root)
+    found = find_command(command, root=root) if isinstance(command, str) else command
+    assert found is not None  # noqa: S101 - for the type checker, which does not see that not both are None
+    prompt = call_command(found, arguments)
+    check_task(prompt.text)
+    return prompt
+
+
+def choose_output(output: object, command: Command | None) -> Output | None:
+    """The typed answer that is wanted: the caller's word before the command's.
+
+    Raises:
+        SandboxConfigError: If it cannot be described.
+    """
+    if output is not None:
+        return Output.of(output)
+    return Output.of(command.output) if command is not None and command.output is not None else None
+
+
+def choose_changes(chosen: str | None, usual: ChangesPolicy, command: Command | None) -> ChangesPolicy:
+    """What becomes of the changes.
+
+    A command may want less than the sandbox allows and never more: its file is the repository's.
+
+    Args:
+        chosen: What the caller says, which counts.
+        usual: What the sandbox does.
+        command: The command, if it is one.
+    """
+    if chosen is not None:
+        return check_changes(chosen)
+    own = command.changes if command is not None else None
+    return own if own is not None and _REACH[own] < _REACH[usual] else usual
+
+
+def choose_timeout(chosen: float | None, usual: float, command: Command | None) -> tuple[float, list[str]]:
+    """The seconds that a run may take, and what its caller should know of them.
+
+    Args:
+        chosen: What the caller says, which counts.
+        usual: What the sandbox does.
+        command: The command, if it is one.
+    """
+    if chosen is not None:
+        return check_timeout("timeout", chosen), []
+    own = command.timeout if command is not None else None
+    if own is None:
+        return usual, []
+    most = max(usual, MAX_COMMAND_TIMEOUT)
+    if own > most:
+        return most, [f"The command asks for {own:g} s and gets {most:g} s; the caller's timeout= may give it more."]
+    return own, []
+
+
+def check_task(task: str) -> str:
+    """Refuse a task that could not arrive as it was written.
+
+    Raises:
+        SandboxConfigError: If it is empty, too long, or holds a NUL or half a character.
+    """
+    if not isinstance(task, str) or not task.strip():
+        msg = "The task is empty. Say in plain words what the agent should do."
+        raise SandboxConfigError(msg)
+    if "\0" in task:
+        msg = f"The task holds a NUL character at position {task.index(chr(0))}; take it out."
+        raise SandboxConfigError(msg)
+    try:
+        size = len(task.encode("utf-8"))
+    except UnicodeEncodeError as error:
+        msg = f"The task holds half of a character (a lone surrogate) at position {error.start}; take it out."
+        raise SandboxConfigError(msg) from error
+    if size > MAX_TASK:
+        msg = (
+            f"The task has {size} bytes; at most {MAX_TASK} are taken. Put long material into a file of the workspace."
+        )
+        raise SandboxConfigError(msg)
+    return task
+
+
+def check_timeout(name: str, value: Any) -> float:  # noqa: ANN401 - it may come from the environment
+    """A time-out in seconds.
+
+    Args:
+        name: The option's, for the message.
+        value: As it was given.
+
+    Raises:
+        SandboxConfigError: If it is no positive number.
+    """
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError) as error:
+        msg = f"{name} is a number of seconds, not {value!r}."
+        raise SandboxConfigError(msg) from error
+    if not 0 < seconds < float("inf"):
+        msg = f"{name} is a positive number of seconds, not {value!r}."
+        raise SandboxConfigError(msg)
+    return seconds
+
+
+def check_changes(value: str) -> ChangesPolicy:
+    """A policy for the changes.
+
+    Raises:
+        SandboxConfigError: If there is no such policy.
+    """
+    if value not in get_args(ChangesPolicy):
+        msg = f"changes is one of {', '.join(get_args(ChangesPolicy))}, not {value!r}."
+        raise SandboxConfigError(msg)
+    return value  # type: ignore[return-value]
