@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 from langgraph.runtime import get_runtime
 
 from langchain_sandbox.errors import SandboxUnavailableError
+from langchain_sandbox.output import Output
+from langchain_sandbox.request import MAX_COMMAND_TIMEOUT, check_timeout
 from langchain_sandbox.run_store import DirectoryRunStore
 from langchain_sandbox.workspace_config import Workspace
 
@@ -233,7 +235,7 @@ def build_key(step: ExecutionInfo, sandbox: Sandbox, request: Mapping[str, Any],
     chosen = request.get("workspace")
     workspace = sandbox.workspace if chosen is None else Workspace.of(chosen)
     command = request.get("command")
-    output = request.get("output")
+    wanted = request.get("output")
     parts = {
         "step": [step.thread_id, step.checkpoint_ns, step.task_id, call_id],
         "task": request.get("task"),
@@ -241,7 +243,7 @@ def build_key(step: ExecutionInfo, sandbox: Sandbox, request: Mapping[str, Any],
         "arguments": request.get("arguments"),
         "workspace": None if workspace is None else asdict(workspace),
         "changes": request.get("changes") or sandbox.changes,
-        "output": output,
+        "output": None if wanted is None else Output.of(wanted).schema,
     }
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -249,4 +251,8 @@ def build_key(step: ExecutionInfo, sandbox: Sandbox, request: Mapping[str, Any],
 
 def _find_limit(sandbox: Sandbox, request: Mapping[str, Any]) -> float:
     """Seconds that somebody else's run of the same step may take."""
-    return float(request.get("timeout") or sandbox.timeout) + _GRACE
+    own = request.get("timeout")
+    if own is not None:
+        return check_timeout("timeout", own) + _GRACE
+    is_command = request.get("command") is not None or str(request.get("task")).startswith("/")
+    return (max(sandbox.timeout, MAX_COMMAND_TIMEOUT) if is_command else sandbox.timeout) + _GRACE
