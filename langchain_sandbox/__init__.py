@@ -25,13 +25,14 @@ if TYPE_CHECKING:
     from langchain_sandbox.result import SandboxResult
     from langchain_sandbox.run_store import DirectoryRunStore, RunStore
     from langchain_sandbox.sandbox import Sandbox
-    from langchain_sandbox.tools import SandboxTool
+    from langchain_sandbox.tools import CommandTool, SandboxTool, SandboxToolkit, load_command_tools
     from langchain_sandbox.workspace.applying.told import ApplyReport
     from langchain_sandbox.workspace_config import ApplyPolicy, Retention, Workspace
 
 __all__ = [
     "ApplyPolicy",
     "ApplyReport",
+    "CommandTool",
     "DirectoryRunStore",
     "Limits",
     "ModelEndpoint",
@@ -47,14 +48,17 @@ __all__ = [
     "SandboxResult",
     "SandboxState",
     "SandboxTool",
+    "SandboxToolkit",
     "SandboxUnavailableError",
     "Workspace",
     "__version__",
+    "load_command_tools",
 ]
 
 _HOMES = {
     "ApplyPolicy": "workspace_config",
     "ApplyReport": "workspace.applying.told",
+    "CommandTool": "tools",
     "DirectoryRunStore": "run_store",
     "Limits": "config",
     "ModelEndpoint": "config",
@@ -70,8 +74,10 @@ _HOMES = {
     "SandboxResult": "result",
     "SandboxState": "graph",
     "SandboxTool": "tools",
+    "SandboxToolkit": "tools",
     "SandboxUnavailableError": "errors",
     "Workspace": "workspace_config",
+    "load_command_tools": "tools",
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from langchain_sandbox.tools.command_tool import CommandTool
 from langchain_sandbox.tools.sandbox_tool import SandboxTool
+from langchain_sandbox.tools.toolkit import SandboxToolkit, load_command_tools
 
-__all__ = ["SandboxTool"]
+__all__ = ["CommandTool", "SandboxTool", "SandboxToolkit", "load_command_tools"]

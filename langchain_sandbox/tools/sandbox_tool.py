@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+import math
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Annotated, Any
 
-from langchain_core.messages import ToolMessage
-from langchain_core.tools import BaseTool
-from langgraph.config import get_stream_writer
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
-from langchain_sandbox.errors import SandboxError
-from langchain_sandbox.sandbox import Sandbox
-from langchain_sandbox.tools.content import describe_result
+from langchain_sandbox.errors import SandboxConfigError
+from langchain_sandbox.tools.base import RunTool
+from langchain_sandbox.untrusted import strip_controls
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+FREE = "run_in_sandbox"
+"""The tool's name. It stands for a free task, where every other tool stands for one command."""
+MAX_FILES = 50
+MAX_FILE_NAME = 300
 
-    from langchain_sandbox.events import SandboxEvent
-    from langchain_sandbox.result import SandboxResult
+_DESCRIPTION = (
+    "Hand a coding task to an autonomous coding agent. It works on a copy of the repository in an isolated container "
+    "without network, where it can read, edit and run programs, and returns what it did and a patch. Use it for "
+    "anything that needs code to be changed, run or inspected. One call is one complete task."
+)
 
-Answer = tuple[str | ToolMessage, dict[str, Any]]
+
+def clean_file_name(name: str) -> str:
+    """A hint's name on one line, with nothing hidden in it; no file is ever looked at.
+
+    Raises:
+        ValueError: If it leaves the repository.
+    """
+    cleaned = " ".join(strip_controls(name).split())
+    windows = PureWindowsPath(cleaned)
+    if PurePosixPath(cleaned).is_absolute() or windows.drive or windows.root or ".." in windows.parts:
+        msg = "names are relative to the repository's root, such as src/app.py"
+        raise ValueError(msg)
+    return cleaned
 
 
-class SandboxToolInput(BaseModel):
+_FileName = Annotated[str, Field(max_length=MAX_FILE_NAME), AfterValidator(clean_file_name)]
+
+
+class SandboxTask(BaseModel):
     """What the calling model may say. Paths, image and limits are the tool's own, never the model's."""
 
     model_config = ConfigDict(extra="forbid")
@@ -30,17 +49,30 @@ class SandboxToolInput(BaseModel):
     task: str = Field(
         description="What the agent should do, complete in itself: it sees the repository, not this conversation."
     )
+    files: list[_FileName] = Field(
+        default_factory=list,
+        max_length=MAX_FILES,
+        description="Files of the repository that the agent should look at first, as names relative to its root.",
+    )
 
 
-class SandboxTool(BaseTool):
+class SandboxTool(RunTool):
     """Hands a coding task to an agent in an ephemeral sandbox that works on a copy of the repository.
 
-    The message's text is for the calling model; its `artifact` is the whole `SandboxResult` as plain JSON data.
-    A run that ended badly, and an engine that is missing, come back as a message with `status="error"` and an
-    artifact: a tool that raises would end the agent. Inside a graph, progress goes to `stream_mode="custom"`.
+    The message's text is for the calling model; its `artifact` is the whole `SandboxResult` as plain JSON data. A run
+    that ended badly, and an engine that is missing, come back as a message with `status="error"` and an artifact: a
+    tool that raises would end the agent. Inside a graph, events go to `stream_mode="custom"` and `"tools"`, to
+    `astream_events` and to `stream_events(version="v3")`.
 
     Args:
         sandbox: What runs the tasks; made from the environment by default.
+        max_timeout: Seconds that a model may give a task at most; the sandbox's `timeout` by default, which is also
+            what a task gets for which the model names none.
+        output: What the typed answer must look like: a pydantic model, any type, or a JSON Schema.
+        changes: As for `Sandbox.run`, for every run of the tool.
+
+    Raises:
+        SandboxConfigError: If `max_timeout` is no positive number.
 
     Example:
         ```python
@@ -49,64 +81,27 @@ class SandboxTool(BaseTool):
         ```
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    name: str = FREE
+    description: str = _DESCRIPTION
+    max_timeout: float | None = None
 
-    name: str = "run_in_sandbox"
-    description: str = (
-        "Hand a coding task to an autonomous coding agent. It works on a copy of the repository in an isolated "
-        "container without network, where it can read, edit and run programs, and returns what it did and a patch. "
-        "Use it for anything that needs code to be changed, run or inspected. One call is one complete task."
-    )
-    args_schema: Any = SandboxToolInput
-    response_format: Literal["content", "content_and_artifact"] = "content_and_artifact"
-    sandbox: Sandbox = Field(default_factory=Sandbox)
+    def _build_arguments(self) -> type[BaseModel]:
+        ceiling = self.sandbox.timeout if self.max_timeout is None else self.max_timeout
+        if not 0 < ceiling < math.inf:
+            msg = f"max_timeout is a positive number of seconds, not {ceiling!r}."
+            raise SandboxConfigError(msg)
+        usual = min(self.sandbox.timeout, ceiling)
+        description = f"Seconds that the task may take, at most {ceiling:g}."
+        timeout = (float, Field(default=usual, gt=0, le=ceiling, description=description))
+        return create_model("SandboxTask", __base__=SandboxTask, __doc__=SandboxTask.__doc__, timeout=timeout)
 
-    def _run(self, task: str, *, tool_call_id: str | None = None, **_: Any) -> Answer:  # noqa: ANN401 - LangChain's own
-        try:
-            with self.sandbox.start(task) as handle:
-                write = _find_writer()
-                for event in handle.events():
-                    write(event)
-                return _build_answer(handle.result(), tool_call_id)
-        except SandboxError as error:
-            return _build_refusal(error, tool_call_id)
-
-    async def _arun(self, task: str, *, tool_call_id: str | None = None, **_: Any) -> Answer:  # noqa: ANN401 - as above
-        try:
-            async with await self.sandbox.astart(task) as handle:
-                write = _find_writer()
-                async for event in handle.aevents():
-                    write(event)
-                return _build_answer(await handle.aresult(), tool_call_id)
-        except SandboxError as error:
-            return _build_refusal(error, tool_call_id)
-
-    def _to_args_and_kwargs(self, tool_input: Any, tool_call_id: str | None) -> tuple[tuple[Any, ...], dict[str, Any]]:  # noqa: ANN401 - LangChain's own
-        # The one way to learn the call's id that a model cannot forge and a plain `invoke` does not need.
-        positional, named = super()._to_args_and_kwargs(tool_input, tool_call_id)
-        return tuple(positional), {**named, "tool_call_id": tool_call_id}
+    def _build_request(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        task = _add_files(arguments["task"], arguments["files"])
+        return {"task": task, "timeout": arguments["timeout"]}
 
 
-def _find_writer() -> Callable[[SandboxEvent], None]:
-    """Where progress goes: the graph's stream, if a graph is running us."""
-    try:
-        writer = get_stream_writer()
-    except (RuntimeError, KeyError):
-        return lambda _event: None
-    return lambda event: writer({"sandbox": event.model_dump(mode="json")})
-
-
-def _build_answer(result: SandboxResult, tool_call_id: str | None) -> Answer:
-    artifact = result.model_dump(mode="json")
-    content = describe_result(result)
-    if result.ok or tool_call_id is None:
-        return content, artifact
-    return ToolMessage(content, artifact=artifact, tool_call_id=tool_call_id, status="error"), artifact
-
-
-def _build_refusal(error: SandboxError, tool_call_id: str | None) -> Answer:
-    artifact = {"ok": False, "error": type(error).__name__, "message": str(error)}
-    content = f"The sandbox could not be used. {error}"
-    if tool_call_id is None:
-        return content, artifact
-    return ToolMessage(content, artifact=artifact, tool_call_id=tool_call_id, status="error"), artifact
+def _add_files(task: str, files: list[str]) -> str:
+    names = [name for name in dict.fromkeys(files) if name]
+    if not names or not task.strip():  # names alone are no task
+        return task
+    return "\n".join([task.rstrip(), "", "Look at these files first:", *(f"- {name}" for name in names)])

@@ -1,0 +1,97 @@
+"""Carries a run's events to whoever watches the graph or the agent in which the run was begun.
+
+LangGraph and LangChain have four ways to watch, and each finds its watchers through context variables:
+
+- `stream_mode="custom"` and `stream_events(version="v3")` with a `CustomTransformer`: LangGraph's stream writer;
+- `stream_mode="tools"` and v3's `run.tool_calls`: the writer that belongs to one tool call;
+- `astream_events` and callback handlers: LangChain's custom events, named `sandbox_event`;
+- a node's idle time-out: LangGraph's heartbeat.
+
+A thread of its own, or a callback from another loop, has none of these variables. So they are kept from the moment
+at which the run was begun, and events may come from anywhere.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
+from langchain_core.runnables.config import ensure_config
+from langgraph.config import get_stream_writer
+from langgraph.runtime import get_runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from langgraph.prebuilt import ToolRuntime
+
+    from langchain_sandbox.events import SandboxEvent
+
+EVENT_NAME = "sandbox_event"
+"""What the events are called among LangChain's custom events."""
+
+_logger = logging.getLogger(__name__)
+
+
+class Progress:
+    """Where one run's events go. Make it in the node or tool that begins the run; then use it from any thread.
+
+    Watchers get `{"sandbox": event, "tool_call_id": id}`, where `event` is the event as plain JSON data with the run's
+    `run_id`; the deltas of `stream_mode="tools"`, which are kept by call already, are the event alone. Where nobody
+    watches, and where there is no graph at all, nothing happens. A watcher that fails never ends the run.
+
+    Args:
+        tool_call_id: The tool call that the run answers; `None` for a node's run.
+        runtime: What LangGraph has injected into the tool; without it there are no `stream_mode="tools"` deltas.
+
+    Example:
+        ```python
+        progress = Progress()
+        with sandbox.start("Fix the failing test.") as handle:
+            for event in handle.events():
+                progress.emit(event)
+            result = handle.result()
+        ```
+    """
+
+    def __init__(self, *, tool_call_id: str | None = None, runtime: ToolRuntime[Any, Any] | None = None) -> None:
+        self._tool_call_id = tool_call_id
+        self._runtime = runtime
+        self._context = copy_context()
+        self._config = ensure_config()
+
+    def emit(self, event: SandboxEvent) -> None:
+        """Pass an event on. Never raises, and waits for nobody but callback handlers.
+
+        In an event loop use `aemit`: LangChain calls asynchronous handlers from here in a loop of their own.
+        """
+        payload = self._pack(event)
+        self._write(payload)
+        self._attempt(dispatch_custom_event, EVENT_NAME, payload, config=self._config)
+
+    async def aemit(self, event: SandboxEvent) -> None:
+        """As `emit`, in an event loop."""
+        payload = self._pack(event)
+        self._write(payload)
+        try:
+            await adispatch_custom_event(EVENT_NAME, payload, config=self._config)
+        except Exception:
+            _logger.debug("An event was not dispatched", exc_info=True)
+
+    def _pack(self, event: SandboxEvent) -> dict[str, Any]:
+        return {"sandbox": event.model_dump(mode="json"), "tool_call_id": self._tool_call_id}
+
+    def _write(self, payload: dict[str, Any]) -> None:
+        self._attempt(lambda: get_stream_writer()(payload))
+        self._attempt(lambda: get_runtime().heartbeat())
+        if self._runtime is not None:
+            self._attempt(self._runtime.emit_output_delta, payload["sandbox"])
+
+    def _attempt(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - any call
+        try:
+            # A copy each time: a context can be entered by one thread only.
+            self._context.copy().run(call, *args, **kwargs)
+        except Exception:  # nobody watches, or the watcher failed; the run goes on either way
+            _logger.debug("An event was not passed on", exc_info=True)
