@@ -10,6 +10,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 
 from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.graph.request import build_request
+from langchain_sandbox.output import Output
 from langchain_sandbox.progress import Progress
 from langchain_sandbox.runs_once import DEFAULT_STORE, arun_once, run_once
 from langchain_sandbox.sandbox import Sandbox
@@ -86,6 +87,8 @@ class SandboxNode(Runnable[Any, dict[str, Any]]):
         if workspaces is not None and not isinstance(workspaces, Mapping):
             msg = 'SandboxNode(workspaces=...) are folders by name, such as {"shop": "path/to/shop"}.'
             raise SandboxConfigError(msg)
+        if output is not None:
+            Output.of(output)  # what cannot be described is refused now, not in the first run
         self.sandbox = sandbox or Sandbox()
         self.command = command
         self.arguments = arguments

@@ -124,6 +124,35 @@ def test_repositories_side_by_side_each_have_their_run(tmp_path: Path) -> None:
         assert len(state["messages"]) == 3
 
 
+def test_typed_answers_come_as_plain_data(repository: Path) -> None:
+    turn: Any = {"text": "", "tool_calls": [{"name": "StructuredOutput", "arguments": {"answer": ["a.py", "b.py"]}}]}
+    with ScriptedModel([turn]) as model:
+        node = SandboxNode(sandbox=Sandbox(model=model.endpoint, workspace=repository), output=list[str])
+        state = build(node).invoke(ASK)
+    assert state["sandbox_results"][0]["structured"] == ["a.py", "b.py"]
+    assert '["a.py","b.py"]' in state["messages"][-1].text
+
+
+def test_a_nodes_own_command_takes_the_state_as_its_arguments(repository: Path) -> None:
+    folder = repository / ".opencode" / "commands"
+    folder.mkdir(parents=True)
+    (folder / "greet.md").write_text("---\ndescription: Greet\n---\nGreet $ARGUMENTS.\n")
+
+    def answer(messages: list) -> dict:
+        return say(f"I was told: {messages[-1]['content']}")
+
+    with ScriptedModel(answer) as model:
+        node = SandboxNode(sandbox=Sandbox(model=model.endpoint, workspace=repository), command="greet")
+        free = SandboxNode(sandbox=Sandbox(model=model.endpoint, workspace=repository))
+        state = build(node).invoke({"messages": [HumanMessage("the world")]})
+        named = build(free).invoke({"sandbox_task": {"command": "greet", "arguments": "the moon"}})
+        with pytest.raises(SandboxConfigError, match="no-such"):
+            build(free).invoke({"sandbox_task": {"command": "no-such"}})
+    assert "Greet the world." in state["sandbox_results"][0]["text"]
+    assert state["sandbox_results"][0]["receipt"]["command"] == "greet"
+    assert "Greet the moon." in named["sandbox_results"][0]["text"]
+
+
 class MendedNode(SandboxNode):
     """Its engine is away at the first attempt and there at the second."""
 
@@ -237,7 +266,7 @@ def test_an_attempt_that_is_timed_out_is_over_before_the_next_one_runs(repositor
     retry = RetryPolicy(initial_interval=0.01, jitter=False, retry_on=NodeTimeoutError)
     with ScriptedModel(answer) as model:
         node = SandboxNode(sandbox=Sandbox(model=model.endpoint, workspace=repository))
-        app = build(node, timeout=TimeoutPolicy(run_timeout=15), retry_policy=retry)
+        app = build(node, timeout=TimeoutPolicy(run_timeout=20), retry_policy=retry)
         state = asyncio.run(app.ainvoke(ASK))
     assert [result["text"] for result in state["sandbox_results"]] == ["The second."]
     assert there == [1, 1]
