@@ -208,13 +208,14 @@ def test_no_two_have_a_key_while_it_is_swept_all_the_time() -> None:
             claimed = store.claim(KEY)
             if claimed is not None:
                 inside += 1
+                time.sleep(0.0005)
                 most.append(inside)
                 inside -= 1
                 claimed.release()
 
     def sweep() -> None:
         while not over.is_set():
-            store.sweep(Retention(size=0))
+            store.sweep(Retention(days=0))
 
     claim(OTHER).release()  # the folder is there
     sweeper = threading.Thread(target=sweep)
