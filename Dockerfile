@@ -42,7 +42,8 @@ FROM ${BASE}
 # `apt-get clean` matters on a base made by debootstrap, which keeps every .deb (100 MB here).
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-      bash ca-certificates git gosu python3 python-is-python3 python3-httpx python3-pytest ripgrep \
+      bash ca-certificates git gosu python3 python-is-python3 python3-httpx python3-jsonschema python3-pytest python3-yaml \
+      ripgrep \
  && apt-get clean \
  && rm -rf /var/lib/apt/lists/* \
  && find / -xdev -perm /6000 -exec chmod a-s {} +

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, get_args
 from langchain_sandbox.commands.command import Argument, ArgumentType
 from langchain_sandbox.commands.front_matter import FrontMatterError, Place, shorten
 from langchain_sandbox.commands.syntax import WHOLE, places
+from langchain_sandbox.untrusted import strip_controls
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MAX_ARGUMENTS = 20
 
+_MAX_DESCRIPTION = 1024
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _TAKEN = {"runtime", "tool_call_id", "timeout"}  # LangChain's and our own, where a command is a tool
 _KEYS = {"name", "type", "description", "enum", "default", "required"}
@@ -104,6 +106,12 @@ def check_places(arguments: tuple[Argument, ...], template: str, place: Place) -
             raise FrontMatterError(msg, place)
 
 
+def clean_description(text: str) -> str:
+    """A description as calling models and terminals may see it: of bounded length, and with nothing hidden in it."""
+    cleaned = strip_controls(text.strip())
+    return cleaned if len(cleaned) <= _MAX_DESCRIPTION else f"{cleaned[: _MAX_DESCRIPTION - 1]}…"
+
+
 def misfit(argument: Argument, value: object) -> str | None:
     """Why a value is none for this argument; `None` if it is one.
 
@@ -154,7 +162,7 @@ def _argument(name: object, item: object, place: Place) -> Argument:
     argument = Argument(
         name=name,
         type=_checked(given, "type", "string", place),
-        description=_checked(given, "description", "", place),
+        description=clean_description(_checked(given, "description", "", place)),
         enum=tuple(_checked(given, "enum", [], place)),
         default=given.get("default"),
         required=_checked(given, "required", "default" not in given, place),

@@ -8,7 +8,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Any, get_args
 
-from langchain_sandbox.commands.arguments import check_places, declare, derive
+from langchain_sandbox.commands.arguments import check_places, clean_description, declare, derive
 from langchain_sandbox.commands.command import Command
 from langchain_sandbox.commands.front_matter import FrontMatter, FrontMatterError, shorten, split
 from langchain_sandbox.commands.schema import check_schema
@@ -25,8 +25,9 @@ AGENTS = ("build", "plan", "general", "explore")
 """The agents of the pinned OpenCode that one can give a task to."""
 
 _POLICIES = get_args(ChangesPolicy)
-_KEYS = ("description", "agent", "model", "subtask", "timeout", "changes", "arguments", "output")
+_KEYS = ("description", "agent", "model", "timeout", "changes", "arguments", "output", "subtask")
 _ALIKE = 0.9
+_MAX_MODEL = 200
 
 
 def parse_command(name: str, content: bytes, *, source: str) -> Command:
@@ -48,7 +49,7 @@ def parse_command(name: str, content: bytes, *, source: str) -> Command:
         matter = split(_decode(content))
         return _build(name, matter, source=source, digest=hashlib.sha256(content).hexdigest())
     except FrontMatterError as error:
-        line = error.line or (matter.line_of(error.place) if matter else None)
+        line = error.line or (matter.line_of(error.place) if matter and error.place else None)
         raise CommandError(error.reason, source, line) from error
 
 
@@ -85,9 +86,9 @@ def _build(name: str, matter: FrontMatter, *, source: str, digest: str) -> Comma
         template=template,
         source=source,
         digest=digest,
-        description=read("description") or "",
+        description=clean_description(read("description") or ""),
         agent=read("agent") or "build",
-        model=read("model"),
+        model=read("model") or None,
         timeout=read("timeout"),
         changes=read("changes"),
         output=given.get("output"),
@@ -123,6 +124,14 @@ def _agent(value: object) -> str:
     return name
 
 
+def _model(value: object) -> str:
+    name = _text("model")(value)
+    if len(name) > _MAX_MODEL or not name.isprintable():
+        msg = f"'model' must be a name such as provider/name, not {shorten(name)}"
+        raise FrontMatterError(msg, ("model",))
+    return name
+
+
 def _subtask(value: object) -> bool:
     if not isinstance(value, bool):
         msg = f"'subtask' must be true or false, not {shorten(value)}"
@@ -147,7 +156,7 @@ def _changes(value: object) -> Any:  # noqa: ANN401 - one of the policies
 _READERS: dict[str, Callable[[object], Any]] = {
     "description": _text("description"),
     "agent": _agent,
-    "model": _text("model"),
+    "model": _model,
     "subtask": _subtask,  # looked at and left: here every command is a task of its own
     "timeout": _timeout,
     "changes": _changes,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ DEFAULTS = Path(__file__).parent / "defaults"
 REPOSITORY_FOLDERS = (".opencode/commands", ".opencode/command")
 MAX_SIZE = 64 * 1024
 MAX_FILES = 200
+MAX_SECONDS = 1.0
+"""Of the processor's time, for one repository; a thousandth of it is usual for a file."""
 
 _MAX_ENTRIES = 2000
 _MAX_DEPTH = 4
@@ -82,8 +85,9 @@ def _load(ranks: Iterable[Sequence[Path]]) -> tuple[dict[str, Command], list[Com
     taken: set[str] = set()
     for folders in ranks:
         found: dict[str, list[Command | CommandError]] = {}
+        until = time.thread_time() + MAX_SECONDS
         for folder in folders:
-            for name, command in _read_folder(folder):
+            for name, command in _read_folder(folder, until):
                 found.setdefault(as_tool_name(name), []).append(command)
         for tool_name, rivals in found.items():
             faults.extend(rival for rival in rivals if isinstance(rival, CommandError))
@@ -104,8 +108,8 @@ def _clash(rivals: Sequence[Command | CommandError], tool_name: str) -> list[Com
     ]
 
 
-def _read_folder(folder: Path) -> Iterator[tuple[str, Command | CommandError]]:
-    """Every command of a folder by its name, or what is wrong with it."""
+def _read_folder(folder: Path, until: float) -> Iterator[tuple[str, Command | CommandError]]:
+    """Every command of a folder by its name, or what is wrong with it; when the time is up, that."""
     try:
         paths = _list(folder)
     except CommandError as error:
@@ -114,6 +118,9 @@ def _read_folder(folder: Path) -> Iterator[tuple[str, Command | CommandError]]:
     for path in paths:
         name = path.relative_to(folder).as_posix().removesuffix(".md")
         try:
+            if time.thread_time() > until:
+                msg = f"this was not read: the files before it took {MAX_SECONDS:g} s"
+                raise CommandError(msg, _show(path))  # noqa: TRY301 - to be told like any other fault
             yield name, parse_command(name, _read(path), source=_show(path))
         except CommandError as error:
             yield name, error

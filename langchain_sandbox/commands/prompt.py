@@ -105,5 +105,6 @@ def find_command(name: str, *, root: Path | None, extra: Iterable[Path] = ()) ->
     known = ", ".join(f"/{known}" for known in sorted(commands))
     msg = f"There is no command /{wanted}; there are {known}."
     if faults:
-        msg += f" Not usable: {'; '.join(str(fault) for fault in faults[:_FAULTS_SHOWN])}"
+        faults.sort(key=lambda fault: not fault.path.endswith(f"/{wanted}.md"))
+        msg += f" Not usable: {'; '.join(map(str, faults[:_FAULTS_SHOWN]))}"
     raise SandboxConfigError(msg)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from langchain_sandbox.commands.front_matter import MAX_DEPTH, FrontMatterError, Place, shorten
+from langchain_sandbox.commands.front_matter import FrontMatterError, Place, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+MAX_DEPTH = 16
 MAX_SCHEMAS = 500
 
 _TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")

@@ -133,8 +133,10 @@ def _fill_words(command: Command, words: Sequence[str], text: str) -> str:
 def _fill_values(command: Command, values: Sequence[str], whole: str) -> str:
     """Each value in its place, once. None of them makes a shell command, or more of one than the template has."""
     template = command.template
+    if not _SLOT.search(template) and whole.strip(SPACES):
+        template += f"\n\n{WHOLE}"
     slots = list(_SLOT.finditer(template))
-    _require_room(command, template, len(slots) + 1, max(map(len, [*values, whole])))
+    _require_room(command, template, len(slots), max(map(len, [*values, whole])))
     text, position, in_shell = "", 0, False
     for slot in slots:
         before = template[position : slot.start()]
@@ -144,10 +146,7 @@ def _fill_values(command: Command, values: Sequence[str], whole: str) -> str:
         if in_shell:
             _require_harmless(command, [put_in] if slot[1] else values)
         text = _append(_append(text, before), put_in.replace(SHELL_MARK, "! `"))
-    text = _append(text, template[position:])
-    if not slots and whole.strip(SPACES):
-        text += "\n\n" + whole.replace(SHELL_MARK, "! `")
-    return text.strip(SPACES)
+    return _append(text, template[position:]).strip(SPACES)
 
 
 def _value(slot: re.Match[str], values: Sequence[str], whole: str) -> str:

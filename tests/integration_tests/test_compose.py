@@ -13,7 +13,7 @@ from support import bash, git, make_repository, say, told, wait_until, write
 from langchain_sandbox.engine import labels
 from langchain_sandbox.engine.images.package_image import image_tag
 from langchain_sandbox.engine.owner import current_owner
-from langchain_sandbox.testing import ScriptedModel
+from langchain_sandbox.testing import ScriptedModel, Turn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -190,14 +190,17 @@ def test_in_the_mode_direct_git_can_be_mounted_read_only(checkout: Open) -> None
 
 
 def test_a_command_runs_with_its_agent_its_shell_and_its_files(checkout: Open) -> None:
-    with ScriptedModel([say("Nothing found."), say("Done.")]) as model:
+    audit = {"summary": "Nothing found.", "findings": []}
+    typed: Turn = {"text": "", "tool_calls": [{"name": "StructuredOutput", "arguments": audit}]}
+    with ScriptedModel([typed, say("Done.")]) as model:
         place = checkout(model.endpoint.base_url)
         folder = place.workspace / ".opencode/commands/team"
         folder.mkdir(parents=True)
         (place.workspace / "notes.txt").write_text("the notes' words\n")
         (folder / "count.md").write_text("---\nagent: build\n---\nOf $1 there are !`ls | wc -l`. See @notes.txt.\n")
-        assert place.run("/refactor-audit src").result.ok
-        assert "Audit the code at `src` for refactoring" in words(model)
+        result = place.run("/refactor-audit src").result
+        assert (result.ok, result.structured, result.receipt.command) == (True, audit, "refactor-audit")
+        assert words(model).startswith("Audit the code for refactoring. Scope: src\n")
         assert "plan mode" in str(model.requests[0].messages).lower()
         assert place.run("/team/count files").result.ok
         sent = str(model.requests[1].messages)
@@ -205,7 +208,8 @@ def test_a_command_runs_with_its_agent_its_shell_and_its_files(checkout: Open) -
     assert "the notes' words" in sent
     wrong = place.run("/refactor-audti src")
     assert (wrong.code, wrong.stdout) == (2, "")
-    assert "There is no command /refactor-audti; there are /git-commit, /refactor-audit, /team/count." in wrong.stderr
+    known = "/code-review, /fix-tests, /git-commit, /refactor-audit, /team/count, /write-tests"
+    assert f"There is no command /refactor-audti; there are {known}." in wrong.stderr
 
 
 def test_a_task_of_100_kb_arrives_byte_for_byte_and_a_longer_one_by_file(checkout: Open) -> None:

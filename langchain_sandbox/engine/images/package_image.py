@@ -78,6 +78,8 @@ match sys.argv[1:]:
     case []:
         from langchain_sandbox.agent.main import main
     case ["headless"]:
+        # A command's file is YAML, and its answer has a schema. Debian's packages alone: -S keeps everyone else's out.
+        sys.path.append("/usr/lib/python3/dist-packages")
         from langchain_sandbox.compose.main import run_headless as main
     case ["interactive"]:
         from langchain_sandbox.compose.main import run_interactive as main
