@@ -42,6 +42,7 @@ def test_the_example_in_the_readme(tmp_path: Path) -> None:
 def test_the_example_for_graphs_in_the_readme(tmp_path: Path) -> None:
     make_repository(tmp_path / "path" / "to" / "repository", {"a.txt": "a\n"})
     with ScriptedModel([write("b.txt", "b\n"), say("It passes now.")]) as model:
-        chat = f"from langchain_openai import ChatOpenAI\nmodel = ChatOpenAI(base_url={model.endpoint.base_url!r}, api_key='none')\n"
-        printed = run(1, tmp_path, model.endpoint.base_url, before=chat)
+        url = model.endpoint.base_url
+        before = f"import langchain_openai\nmodel = langchain_openai.ChatOpenAI(base_url={url!r}, api_key='none')\n"
+        printed = run(1, tmp_path, url, before=before)
     assert printed == "completed\n"
