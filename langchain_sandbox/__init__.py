@@ -20,8 +20,10 @@ if TYPE_CHECKING:
         SandboxUnavailableError,
     )
     from langchain_sandbox.events import SandboxEvent
+    from langchain_sandbox.graph import SandboxNode, SandboxState
     from langchain_sandbox.handle import RunHandle
     from langchain_sandbox.result import SandboxResult
+    from langchain_sandbox.run_store import DirectoryRunStore, RunStore
     from langchain_sandbox.sandbox import Sandbox
     from langchain_sandbox.tools import (
         CommandTool,
@@ -37,16 +39,20 @@ __all__ = [
     "ApplyPolicy",
     "ApplyReport",
     "CommandTool",
+    "DirectoryRunStore",
     "Limits",
     "ModelEndpoint",
     "Retention",
     "RunHandle",
+    "RunStore",
     "Sandbox",
     "SandboxApplyError",
     "SandboxConfigError",
     "SandboxError",
     "SandboxEvent",
+    "SandboxNode",
     "SandboxResult",
+    "SandboxState",
     "SandboxTool",
     "SandboxToolkit",
     "SandboxUnavailableError",
@@ -60,16 +66,20 @@ _HOMES = {
     "ApplyPolicy": "workspace_config",
     "ApplyReport": "workspace.applying.told",
     "CommandTool": "tools",
+    "DirectoryRunStore": "run_store",
     "Limits": "config",
     "ModelEndpoint": "config",
     "Retention": "workspace_config",
     "RunHandle": "handle",
+    "RunStore": "run_store",
     "Sandbox": "sandbox",
     "SandboxApplyError": "errors",
     "SandboxConfigError": "errors",
     "SandboxError": "errors",
     "SandboxEvent": "events",
+    "SandboxNode": "graph",
     "SandboxResult": "result",
+    "SandboxState": "graph",
     "SandboxTool": "tools",
     "SandboxToolkit": "tools",
     "SandboxUnavailableError": "errors",

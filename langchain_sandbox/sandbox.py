@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import warnings
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -191,8 +191,23 @@ class Sandbox:
         return RunHandle(run=run, future=portal.start_task_soon(run.execute), log=log, run_id=request.run_id)
 
     async def astart(self, task: str | None = None, **options: Unpack[RunOptions]) -> RunHandle:
-        """As `start`, without blocking the event loop."""
-        return await asyncio.to_thread(partial(self.start, task, **options))
+        """As `start`, without blocking the event loop. If it is cancelled, so is the run that it was about to give."""
+        begun: list[RunHandle] = []
+        given_up = threading.Event()
+
+        def begin() -> RunHandle:
+            begun.append(self.start(task, **options))
+            if given_up.is_set():
+                begun[0].cancel()
+            return begun[0]
+
+        try:
+            return await asyncio.to_thread(begin)
+        except asyncio.CancelledError:
+            given_up.set()  # the thread goes on; whichever of the two is later sees what the other did
+            for handle in begun:
+                handle.cancel()
+            raise
 
     def batch(
         self, requests: Sequence[str | Mapping[str, Any]], *, max_concurrency: int | None = None
