@@ -1,4 +1,4 @@
-"""The sample repository of the examples: a small shop whose one test fails, and the script of a model that mends it."""
+"""The sample repository of the examples: a small shop whose tests fail, and the scripts of models that work on it."""
 
 from __future__ import annotations
 
@@ -69,6 +69,44 @@ CALLER_SCRIPT: list[Turn] = [
         "tool_calls": [{"name": "run_in_sandbox", "arguments": {"task": TASK}}],
     },
     {"text": "The sandbox found and fixed the bug; its patch is ready to be applied."},
+]
+
+AUDIT_SCRIPT: list[Turn] = [
+    {"text": "One module.", "tool_calls": [{"name": "read", "arguments": {"filePath": "/run/ws/repo/shop/prices.py"}}]},
+    {
+        "tool_calls": [
+            {
+                "name": "StructuredOutput",
+                "arguments": {
+                    "summary": "One function, and nothing checks what it is given.",
+                    "findings": [
+                        {
+                            "file": "shop/prices.py",
+                            "line": 6,
+                            "severity": "medium",
+                            "why": "A discount above 100 per cent makes a negative price.",
+                        }
+                    ],
+                },
+            }
+        ]
+    },
+]
+
+CHANGELOG_SCRIPT: list[Turn] = [
+    {
+        "text": "A new file, then.",
+        "tool_calls": [
+            {
+                "name": "write",
+                "arguments": {
+                    "filePath": "/run/ws/repo/CHANGELOG.md",
+                    "content": "# Changes\n\n- Discounts are taken off the price.\n",
+                },
+            }
+        ],
+    },
+    {"text": "CHANGELOG.md names the fix."},
 ]
 
 

@@ -25,7 +25,13 @@ if TYPE_CHECKING:
     from langchain_sandbox.result import SandboxResult
     from langchain_sandbox.run_store import DirectoryRunStore, RunStore
     from langchain_sandbox.sandbox import Sandbox
-    from langchain_sandbox.tools import CommandTool, SandboxTool, SandboxToolkit, load_command_tools
+    from langchain_sandbox.tools import (
+        CommandTool,
+        SandboxTool,
+        SandboxToolkit,
+        aload_command_tools,
+        load_command_tools,
+    )
     from langchain_sandbox.workspace.applying.told import ApplyReport
     from langchain_sandbox.workspace_config import ApplyPolicy, Retention, Workspace
 
@@ -52,6 +58,7 @@ __all__ = [
     "SandboxUnavailableError",
     "Workspace",
     "__version__",
+    "aload_command_tools",
     "load_command_tools",
 ]
 
@@ -77,6 +84,7 @@ _HOMES = {
     "SandboxToolkit": "tools",
     "SandboxUnavailableError": "errors",
     "Workspace": "workspace_config",
+    "aload_command_tools": "tools",
     "load_command_tools": "tools",
 }
 

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from langchain_sandbox.result_html import build_html
+
 SCHEMA_VERSION = 1
 
 Status = Literal[
@@ -188,3 +190,7 @@ class SandboxResult(BaseModel):
     workspace: WorkspaceState = WorkspaceState()
     applied: bool = Field(default=False, description="Whether the changes are in the user's tree already.")
     receipt: Receipt
+
+    def _repr_html_(self) -> str:
+        """What notebooks show in place of the fields."""
+        return build_html(self.model_dump(mode="json"))

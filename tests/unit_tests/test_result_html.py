@@ -1,0 +1,213 @@
+"""A result's card for notebooks: whatever a container says in it is text, and nothing else."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from langchain_sandbox.result import SandboxResult
+from langchain_sandbox.result_html import build_html
+from langchain_sandbox.untrusted import show_controls
+
+PATCH = """\
+diff --git a/a.sql b/a.sql
+index 1..2 100644
+--- a/a.sql
++++ b/a.sql
+@@ -1,3 +1,2 @@ a function
+ kept
+--- a comment
+-+++ gone
++++ new
+\\ No newline at end of file
+diff --git a/b b/b
+"""
+
+SPLITTERS = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "</pre></div>", "' onclick='", "&lt;b&gt;"]
+SPLITTERS += [
+    "<style>*{display:none}</style>",
+    "<!--",
+    "]]>",
+    "javascript:x",
+    "</style><b>",
+    "\u202e",
+    "\x1b[31m",
+    "$x$",
+]
+hostile = st.lists(st.sampled_from(SPLITTERS) | st.text(max_size=5), min_size=1, max_size=4).map("".join)
+
+
+class Reader(HTMLParser):
+    """Takes a card apart: its elements with their attributes, whether each is closed, and its words."""
+
+    VOID = frozenset({"br", "hr", "img", "input", "link", "meta"})
+
+    def __init__(self, card: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, tuple[tuple[str, str | None], ...]]] = []
+        self.odd: list[str] = []
+        self.words: list[str] = []
+        self.lines: list[tuple[str, str]] = []
+        self._open: list[str] = []
+        self._class = ""
+        self.feed(card)
+        self.close()
+        self.odd += self._open
+
+    @property
+    def text(self) -> str:
+        """Its words on one line."""
+        return " ".join("".join(self.words).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, tuple(attrs)))
+        self._open.append(tag)
+        self._class = dict(attrs).get("class") or ""
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self._open or self._open.pop() != tag:
+            self.odd.append(f"/{tag}")
+
+    def handle_data(self, data: str) -> None:
+        if self._open[-1:] != ["style"]:
+            self.words.append(data)
+            if self._class.startswith("line "):
+                self.lines.append((self._class.removeprefix("line "), data.removesuffix("\n")))
+
+    def handle_comment(self, data: str) -> None:
+        self.odd.append(f"comment {data}")
+
+    def handle_decl(self, decl: str) -> None:
+        self.odd.append(f"declaration {decl}")
+
+    def handle_pi(self, data: str) -> None:
+        self.odd.append(f"instruction {data}")
+
+
+def make(word: str = "word", **fields: Any) -> dict[str, Any]:
+    """A result that says the same word wherever a container, a model or a repository has something to say."""
+    plain = {
+        "run_id": word,
+        "status": "crashed",
+        "ok": False,
+        "ending": {"code": word, "message": word, "hint": word},
+        "text": word,
+        "structured": {word: [word, 1, None, {word: word}]},
+        "patch": f"diff --git a/{word} b/{word}\n@@ -1 +1 @@ {word}\n-{word}\n+{word}\n",
+        "files": [{"path": word, "old_path": word, "kind": word, "mode": word, "risks": [word]}],
+        "commits": [{"id": word, "subject": word, "author": word, "email": word, "date": word, "risks": [word]}],
+        "partial": True,
+        "steps": [{"index": 0, "text": word, "tools": [word, word], "reason": word}],
+        "warnings": [word],
+        "evidence": {"stderr": word, "claimed_files": [word], "refused_requests": [word]},
+        "workspace": {"root": word, "branch": word},
+        "receipt": {"package": word, "model": word, "image": word, "opencode": word},
+    }
+    return SandboxResult.model_validate(plain | fields).model_dump(mode="json")
+
+
+OURS = {
+    element
+    for fields in (
+        make(),
+        make(
+            status="completed", ok=True, applied=True, evidence={"source": "self_reported", "cleanup_confirmed": False}
+        ),
+        make(status="incomplete", patch=PATCH),
+        make(patch="x\n" * 500),
+        make(patch=None, patch_reference={"path": "p", "sha256": "s", "size": 1}, files=[], commits=[]),
+    )
+    for element in Reader(build_html(fields)).elements
+}
+"""Every element with its attributes that a harmless result has."""
+
+
+@given(hostile)
+@settings(max_examples=300)
+def test_no_word_ever_makes_an_element_or_an_attribute(word: str) -> None:
+    card = Reader(build_html(make(word)))
+    assert card.odd == []
+    assert set(card.elements) <= OURS
+    assert {name for _, attributes in card.elements for name, _ in attributes} <= {"class", "open"}
+
+
+@given(hostile)
+def test_every_word_is_read_as_it_was_written(word: str) -> None:
+    shown = show_controls(" ".join(word.split()))
+    text = "\n".join(Reader(build_html(make("", warnings=[word]))).words)
+    assert shown in text
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=300))
+def test_a_patch_of_any_form_is_shown_line_by_line(patch: str) -> None:
+    card = Reader(build_html(make(patch=patch)))
+    assert card.odd == []
+    assert [line for _, line in card.lines if line] == [show_controls(line) for line in patch.split("\n") if line]
+
+
+def test_the_counts_of_a_hunk_say_what_a_line_is_not_its_looks() -> None:
+    lines = Reader(build_html(make(patch=PATCH))).lines
+    assert [css for css, _ in lines] == [
+        *("file", "faint", "faint", "faint", "hunk"),
+        *("same", "del", "del", "add", "faint"),
+        "file",
+    ]
+
+
+def test_it_says_how_it_ended_what_changed_and_what_to_do_next() -> None:
+    fields = make(
+        status="completed",
+        ok=True,
+        ending={"code": "done", "message": "The agent says that it has done the task.", "hint": "not shown"},
+        files=[{"path": "a.py", "kind": "modified", "insertions": 3, "deletions": 1, "risks": ["ci"]}],
+        partial=False,
+        usage={"model_calls": 2, "prompt_tokens": 12345, "completion_tokens": 6},
+        timings={"total": 4.44},
+        workspace={"root": "/home/ada/shop"},
+    )
+    text = Reader(build_html(fields)).text
+    assert "completed The agent says that it has done the task." in text
+    assert "M a.py ci +3 -1" in text
+    assert "Not applied. To apply them, all or none: sandbox.apply(result)" in text
+    assert "4.4 s · 12,345 tokens in, 6 out, 2 model calls" in text
+    assert "not shown" not in text
+    applied = Reader(build_html(fields | {"applied": True})).text
+    assert "Applied to /home/ada/shop. To take them back: sandbox.revert(result)" in applied
+    nowhere = Reader(build_html(fields | {"workspace": {"root": None}})).text
+    assert 'sandbox.apply(result, workspace="path/to/folder")' in nowhere
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"patch": "x\n" * 1000}, "… and 600 more lines; result.patch has them all"),
+        ({"patch": "x" * 1000}, "… (600 more characters)"),
+        ({"text": "x" * 7000}, "… (1,000 more characters)"),
+        ({"warnings": ["w"] * 60}, "… and 10 more warnings"),
+        ({"steps": [{"index": 0, "tools": ["t"] * 60}]}, "… and 10 more tools"),
+        ({"patch": None, "patch_reference": {"path": "/kept", "sha256": "", "size": 300000}}, "has 300,000 bytes"),
+    ],
+)
+def test_what_is_long_is_cut_and_says_so(fields: dict[str, Any], said: str) -> None:
+    card = build_html(make("", **fields))
+    assert said in Reader(card).text
+    assert len(card) < 60_000
+
+
+def test_its_style_touches_nothing_else_on_the_page_and_loads_nothing() -> None:
+    style = build_html(make()).partition("<style>")[2].partition("</style>")[0]
+    rules = re.findall(r"([^{}]+)\{", style)
+    assert rules
+    assert all(part.startswith(".lc-sandbox") for rule in rules for part in rule.split(","))
+    assert "url(" not in style
+    assert "@" not in style
+
+
+def test_a_notebook_is_given_the_card() -> None:
+    result = SandboxResult.model_validate(make("one"))
+    assert result._repr_html_() == build_html(result.model_dump(mode="json"))
