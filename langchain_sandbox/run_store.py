@@ -117,7 +117,8 @@ class DirectoryRunStore:
         path = self._folder / key
         while True:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path.mkdir(exist_ok=True, mode=0o700)
+            with suppress(FileExistsError):  # not `exist_ok`, which looks again, when it may have been swept
+                path.mkdir(mode=0o700)
             with suppress(FileNotFoundError):  # swept between the two
                 claim = DirectoryClaim.take(path)
                 if claim is None or claim.holds_its_place:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -218,15 +219,14 @@ def test_no_two_have_a_key_while_it_is_swept_all_the_time() -> None:
             store.sweep(Retention(days=0))
 
     claim(OTHER).release()  # the folder is there
-    sweeper = threading.Thread(target=sweep)
-    sweeper.start()
-    workers = [threading.Thread(target=work) for _ in range(4)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    over.set()
-    sweeper.join()
+    with ThreadPoolExecutor() as threads:
+        sweeping = threads.submit(sweep)
+        try:
+            for working in [threads.submit(work) for _ in range(4)]:
+                working.result()
+        finally:
+            over.set()
+        sweeping.result()
     assert max(most) == 1
 
 
