@@ -249,7 +249,7 @@ def main() -> None:
 
 
 def _hold_lock() -> None:
-    """Have the kernel tell the containers when this process is gone. Without it they do not wait, and all else works."""
+    """Have the kernel tell the containers when this process is gone; without it they do not wait, and that is all."""
     with suppress(OSError):
         with suppress(FileNotFoundError):
             os.unlink(LOCK)  # noqa: PTH108 - an earlier service's, which may have been another user's
