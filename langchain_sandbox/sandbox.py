@@ -316,7 +316,10 @@ class Sandbox:
         prompt = build_prompt(task, command, arguments, root=chosen.path if chosen is not None else None)
         policy = choose_changes(changes, self.changes, prompt.command)
         if chosen is not None and chosen.mode == "bind" and policy != "apply":
-            msg = 'With Workspace(mode="bind") the agent works in the folder itself, so it has to be changes="apply".'
+            msg = (
+                f'With Workspace(mode="bind") the agent works in the folder itself, so changes={policy!r} cannot be: '
+                'say changes="apply" for this run, or use Workspace(mode="copy").'
+            )
             raise SandboxConfigError(msg)
         seconds, warned = choose_timeout(timeout, self.timeout, prompt.command)
         return RunRequest(

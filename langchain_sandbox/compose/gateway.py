@@ -249,9 +249,11 @@ def main() -> None:
 
 
 def _hold_lock() -> None:
-    """Have the kernel tell the containers when this process is gone."""
-    descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    with suppress(BlockingIOError):  # a container looks this moment: then it does not wait for us
+    """Have the kernel tell the containers when this process is gone; without it they do not wait, and that is all."""
+    with suppress(OSError):
+        with suppress(FileNotFoundError):
+            os.unlink(LOCK)  # noqa: PTH108 - an earlier service's, which may have been another user's
+        descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
