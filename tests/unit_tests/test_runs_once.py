@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import operator
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +19,7 @@ from langgraph.runtime import ExecutionInfo
 from langgraph.types import Command, RetryPolicy, Send, interrupt
 
 from langchain_sandbox import Sandbox, SandboxUnavailableError, runs_once
-from langchain_sandbox.run_store import DirectoryRunStore
+from langchain_sandbox.run_store import DirectoryClaim, DirectoryRunStore
 from langchain_sandbox.runs_once import _find_step, arun_once, build_key, run_once
 from langchain_sandbox.workspace_config import Retention, Workspace
 
@@ -191,3 +193,44 @@ def test_where_nothing_is_to_be_kept_of_runs_no_result_is(sandbox: Sandbox) -> N
     build(step).invoke({})
     assert keys[0] is None
     assert len(keys[1]) == 64
+
+
+class SlowStore(DirectoryRunStore):
+    """Takes a key when whoever asked for it has given up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.given_up, self.taken = threading.Event(), threading.Event(), threading.Event()
+
+    def claim(self, key: str) -> DirectoryClaim | None:
+        self.asked.set()
+        self.given_up.wait(60)
+        claim = super().claim(key)
+        self.taken.set()
+        return claim
+
+
+def test_a_key_that_is_taken_for_somebody_who_has_given_up_is_free_again(sandbox: Sandbox) -> None:
+    store = SlowStore()
+    keys: list[str] = []
+
+    async def emit(_: object) -> None: ...
+
+    async def give_up() -> None:
+        running = asyncio.create_task(arun_once(sandbox, {"task": "Work."}, store=store, emit=emit))
+        await asyncio.to_thread(store.asked.wait, 60)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        store.given_up.set()
+        await asyncio.to_thread(store.taken.wait, 60)
+
+    def step(_: int) -> None:
+        found = _find_step()
+        assert found is not None
+        keys.append(build_key(found, sandbox, {"task": "Work."}))
+        asyncio.run(give_up())
+
+    build(Recorder(step)).invoke({})
+    gc.collect()
+    assert DirectoryRunStore().claim(keys[0]) is not None
