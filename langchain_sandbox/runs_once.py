@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 DEFAULT_STORE = DirectoryRunStore()
 """Where results are kept, where nobody says otherwise."""
 
+_NO_RESULT = {"cancelled", "model_unreachable", "engine_error", "protocol_error", "stalled", "crashed"}
+"""Endings that say nothing of the task: whoever takes the step again has it tried again."""
+
 _GRACE = 60.0
 _LOOK = 0.2
 
@@ -56,7 +59,8 @@ def run_once(
 ) -> SandboxResult:
     """Run, or give the result of the run that the same step of the graph has had already.
 
-    A run that was cancelled is no result: it is run again.
+    A run that was cancelled is no result: it is run again. So is one that ended for what has nothing to do with its
+    task, such as a model server that did not answer.
 
     Args:
         sandbox: What runs it.
@@ -172,7 +176,7 @@ class _Turn:
     def find_result(self) -> SandboxResult | None:
         """What the step's run has come to already."""
         result = self._claim.find_result() if self._claim is not None else None
-        if result is None or result.status == "cancelled":
+        if result is None or result.status in _NO_RESULT:
             return None
         logger.info("[%s] the step is taken again; its run is over, and is not repeated", result.run_id)
         return result

@@ -41,7 +41,8 @@ class RunTool(BaseTool):
         output: What the typed answer must look like: a pydantic model, any type, or a JSON Schema.
         changes: As for `Sandbox.run`, for every run of the tool.
         store: Where results are kept, so that a graph's step which is taken again, by a retry or a resume, gets the
-            result that the same call has had, without another run; `None` to run each time.
+            result that the same call has had, without another run; `None` to run each time. A plain
+            `invoke({...})`, which is no model's call, always runs.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -99,7 +100,7 @@ class RunTool(BaseTool):
             result = run_once(
                 self.sandbox,
                 self._request(arguments),
-                store=self.store,
+                store=self.store if tool_call_id is not None else None,
                 emit=progress.emit,
                 call_id=tool_call_id,
             )
@@ -119,7 +120,7 @@ class RunTool(BaseTool):
             result = await arun_once(
                 self.sandbox,
                 self._request(arguments),
-                store=self.store,
+                store=self.store if tool_call_id is not None else None,
                 emit=progress.aemit,
                 call_id=tool_call_id,
             )

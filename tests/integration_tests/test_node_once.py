@@ -9,14 +9,16 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import pytest
 from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
-from langgraph.types import Command, interrupt
+from langgraph.types import Command, RetryPolicy, interrupt
 from support import bash, containers, git, say, write
 
 from langchain_sandbox import Sandbox, SandboxNode, SandboxResult, SandboxState
@@ -183,6 +185,26 @@ def test_a_failed_run_is_not_repeated_either_and_a_cancelled_one_is(repository: 
         results = asyncio.run(scenario(graph.compile(checkpointer=InMemorySaver())))
         assert not model.errors
     assert [result["ending"]["code"] for result in results] == ["answer_cut"]
+
+
+def test_a_run_whose_model_was_away_is_tried_again_by_a_retry(repository: Path) -> None:
+    with ExitStack() as stack:
+        gone = stack.enter_context(ScriptedModel([], fault="refused"))
+        node = SandboxNode(sandbox=Sandbox(model=gone.endpoint, workspace=repository))
+
+        def run(state: SandboxState) -> dict[str, Any]:
+            update = node.invoke(state)
+            if not update["sandbox_results"][0]["ok"]:
+                gone.close()
+                port = urlsplit(gone.endpoint.base_url).port
+                stack.enter_context(ScriptedModel([say("Here again.")], port=port))
+                raise ConnectionError(update["sandbox_results"][0]["status"])
+            return update
+
+        graph = StateGraph(SandboxState)
+        graph.add_node("run", run, retry_policy=RetryPolicy(initial_interval=0.01, max_attempts=2))
+        graph.add_edge(START, "run")
+        assert graph.compile().invoke(ASK)["sandbox_results"][0]["text"] == "Here again."
 
 
 def test_without_a_store_each_step_runs(repository: Path) -> None:
