@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
 from langchain_sandbox.errors import SandboxConfigError
+from langchain_sandbox.handle import CANCEL_LIMIT
 from langchain_sandbox.portal import get_portal
 
 if TYPE_CHECKING:
@@ -20,15 +24,24 @@ def run_side_by_side(
     run: Callable[..., Awaitable[SandboxResult]],
     requests: Sequence[str | Mapping[str, Any]],
     max_concurrency: int | None,
+    *,
+    check: Callable[..., None],
 ) -> list[SandboxResult]:
     """As `arun_side_by_side`, from any thread, with or without an event loop. An interrupt (Ctrl-C) cancels all."""
-    future: Future[list[SandboxResult]] = get_portal().start_task_soon(
-        arun_side_by_side, run, requests, max_concurrency
-    )
+    ended = threading.Event()
+
+    async def work() -> list[SandboxResult]:
+        try:
+            return await arun_side_by_side(run, requests, max_concurrency, check=check)
+        finally:
+            ended.set()
+
+    future: Future[list[SandboxResult]] = get_portal().start_task_soon(work)
     try:
         return future.result()
     except BaseException:
         future.cancel()
+        ended.wait(CANCEL_LIMIT)  # until the containers are gone
         raise
 
 
@@ -36,6 +49,8 @@ async def arun_side_by_side(
     run: Callable[..., Awaitable[SandboxResult]],
     requests: Sequence[str | Mapping[str, Any]],
     max_concurrency: int | None,
+    *,
+    check: Callable[..., None],
 ) -> list[SandboxResult]:
     """Do several runs and give their results in order. If one cannot be tried, the others are cancelled.
 
@@ -43,6 +58,7 @@ async def arun_side_by_side(
         run: Does one, called with a request's arguments by name.
         requests: Tasks, or arguments by name.
         max_concurrency: How many at once; `None` for all.
+        check: Called as `run` is, with all of them before the first one begins; raises if one cannot work.
 
     Raises:
         SandboxConfigError: If what one of them asks for cannot work.
@@ -51,17 +67,28 @@ async def arun_side_by_side(
     if max_concurrency is not None and max_concurrency < 1:
         msg = f"max_concurrency is a positive number of runs, not {max_concurrency!r}."
         raise SandboxConfigError(msg)
+    if isinstance(requests, str):
+        msg = "batch takes a list of tasks; for a single one there is run."
+        raise SandboxConfigError(msg)
+    calls: list[dict[str, Any]] = [{"task": each} if isinstance(each, str) else dict(each) for each in requests]
+    await asyncio.to_thread(_check_all, check, calls)
     places = asyncio.Semaphore(max_concurrency) if max_concurrency is not None else nullcontext()
 
-    async def run_one(request: str | Mapping[str, Any]) -> SandboxResult:
+    async def run_one(call: Mapping[str, Any]) -> SandboxResult:
         async with places:
-            return await run(**({"task": request} if isinstance(request, str) else request))
+            return await run(**call)
 
-    tasks = [asyncio.ensure_future(run_one(request)) for request in requests]
+    tasks = [asyncio.ensure_future(run_one(call)) for call in calls]
     try:
         return list(await asyncio.gather(*tasks))
     except BaseException:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        with anyio.CancelScope(shield=True):  # the portal's cancelling goes on until it is heeded
+            await asyncio.gather(*tasks, return_exceptions=True)
         raise
+
+
+def _check_all(check: Callable[..., None], calls: Sequence[Mapping[str, Any]]) -> None:
+    for call in calls:
+        check(**call)

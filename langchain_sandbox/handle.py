@@ -4,20 +4,48 @@ from __future__ import annotations
 
 import asyncio
 import time
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Self
 
-from langchain_sandbox.portal import get_portal
+from langchain_sandbox.portal import call_soon
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-    from concurrent.futures import Future
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from langchain_sandbox.event_log import EventLog
     from langchain_sandbox.events import SandboxEvent
     from langchain_sandbox.result import SandboxResult
     from langchain_sandbox.run import Run
 
-_CANCEL_LIMIT = 5.0
+CANCEL_LIMIT = 5.0
+"""Seconds that whoever cancels a run waits for its end."""
+
+
+async def begin(start: Callable[[], RunHandle]) -> RunHandle:
+    """Start a run in a thread. If the waiting task is cancelled meanwhile, so is the run: nobody would have its handle.
+
+    Args:
+        start: Starts it.
+    """
+    begun: Future[RunHandle] = Future()
+
+    def work() -> None:
+        try:
+            begun.set_result(start())
+        except BaseException as error:  # noqa: BLE001 - for whoever waits
+            begun.set_exception(error)
+
+    try:
+        await asyncio.to_thread(work)
+    except asyncio.CancelledError:
+        begun.add_done_callback(_cancel_late)
+        raise
+    return begun.result()
+
+
+def _cancel_late(begun: Future[RunHandle]) -> None:
+    if begun.exception() is None:
+        begun.result().cancel()
 
 
 class RunHandle:
@@ -86,7 +114,7 @@ class RunHandle:
     def cancel(self) -> None:
         """Ask the run to end; it does within five seconds, with a result that says `cancelled`."""
         if not self._future.done():
-            get_portal().start_task_soon(self._cancel_in_portal)
+            call_soon(self._run.cancel)
 
     async def acancel(self) -> None:
         """As `cancel`, and wait until it has ended, five seconds at most."""
@@ -100,13 +128,10 @@ class RunHandle:
         """As `events`, in an event loop."""
         return aiter(self._log)
 
-    async def _cancel_in_portal(self) -> None:
-        self._run.cancel()
-
     def _cancel_and_wait(self) -> None:
         self.cancel()
         try:
-            self._future.result(_CANCEL_LIMIT)
+            self._future.result(CANCEL_LIMIT)
         except Exception:  # noqa: BLE001 - whoever interrupted us wants their own exception
             return
 
@@ -114,7 +139,7 @@ class RunHandle:
         """Wait for the end even if the waiting task is cancelled once more, as a closing event loop does to all."""
         self.cancel()
         waiting = asyncio.wrap_future(self._future)
-        deadline = time.monotonic() + _CANCEL_LIMIT
+        deadline = time.monotonic() + CANCEL_LIMIT
         cancelled: asyncio.CancelledError | None = None
         while not waiting.done() and (left := deadline - time.monotonic()) > 0:
             try:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import inspect
 import json
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 from langchain_sandbox.errors import SandboxConfigError
 
@@ -20,6 +22,9 @@ MAX_ANSWER = 1024 * 1024
 """Characters that an answer may have, written as JSON."""
 
 _WRAPPER = "answer"
+_DEFINITIONS = ("$defs", "definitions")  # as the drafts call them, new and old
+_FROM_TOP = re.compile(r"#(?:$|/(?!\$defs/|definitions/))")
+_REFERENCES = {"$ref", "$dynamicRef", "$recursiveRef"}
 _MAX_DEPTH = 64
 _MAX_WHOLE = 2**63  # what LangGraph's checkpoints can hold
 _MAX_SCHEMA = 256 * 1024
@@ -93,7 +98,7 @@ def _of_schema(schema: dict[str, Any]) -> Output:
 
     try:
         plain = json.loads(json.dumps(schema))
-        _refuse_references(plain)
+        _check_references(plain, plain)
         Draft202012Validator.check_schema(plain)
     except SchemaError as error:
         place = "/".join(str(step) for step in error.absolute_path) or "its top"
@@ -109,6 +114,8 @@ def _of_schema(schema: dict[str, Any]) -> Output:
             errors = sorted(validator.iter_errors(answer), key=lambda error: list(map(str, error.absolute_path)))
         except RecursionError as error:
             raise OutputError(["it is nested too deep"]) from error
+        except Exception as error:  # a reference to nowhere is an error of another class in each version
+            raise OutputError([_fault((), f"it cannot be checked: {error}")]) from error
         if errors:
             raise OutputError([_fault(error.absolute_path, error.message) for error in errors[:_SHOWN]])
         return answer
@@ -117,23 +124,43 @@ def _of_schema(schema: dict[str, Any]) -> Output:
 
 
 def _of_type(wanted: Any) -> Output:  # noqa: ANN401 - any type
-    from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError  # noqa: PLC0415 - the container has none
+    from pydantic import (  # noqa: PLC0415 - the container has none
+        ConfigDict,
+        PydanticSchemaGenerationError,
+        PydanticUserError,
+        TypeAdapter,
+        ValidationError,
+    )
 
     try:
-        if inspect.isroutine(wanted):
-            raise TypeError  # pydantic would describe its arguments  # noqa: TRY301
+        if isinstance(wanted, str) or inspect.isroutine(wanted):
+            msg = "it is no type"  # pydantic would evaluate the one, and describe the other's arguments
+            raise TypeError(msg)  # noqa: TRY301
         adapter: TypeAdapter[Any] = TypeAdapter(wanted)
         schema = adapter.json_schema()
     except (PydanticSchemaGenerationError, PydanticUserError, TypeError) as error:
-        msg = f"output is a pydantic model, another type that pydantic can describe, or a JSON Schema, not {wanted!r}."
+        reason = str(error).partition("\n")[0].rstrip(".")[:_SHOWN_LENGTH]
+        msg = (
+            "output is a pydantic model, another type that pydantic can describe, or a JSON Schema, "
+            f"not {wanted!r}: {reason}."
+        )
         raise SandboxConfigError(msg) from error
+    plain = TypeAdapter(Any, config=ConfigDict(ser_json_inf_nan="constants"))
 
     def parse(answer: Any) -> Any:  # noqa: ANN401 - any JSON
         try:
-            return adapter.validate_json(json.dumps(answer))
+            value = adapter.validate_json(json.dumps(answer))
+            value = list(value) if isinstance(value, Iterator) else value  # of Iterable[…], to be read more than once
+            # A validator may make of it what cannot be kept: a text "1e999", read as a number, is infinite.
+            faults = _find_strange(plain.dump_python(value, mode="json", warnings=False))
         except ValidationError as error:
             found = error.errors(include_url=False, include_context=False, include_input=False)
             raise OutputError([_fault(item["loc"], item["msg"]) for item in found[:_SHOWN]]) from error
+        except Exception as error:  # the user's own validators may raise anything
+            raise OutputError([_fault((), f"{type(error).__name__}: {error}")]) from error
+        if faults:
+            raise OutputError(faults)
+        return value
 
     return _make(schema, parse)
 
@@ -144,38 +171,68 @@ def _make(schema: dict[str, Any], parse: Callable[[Any], Any]) -> Output:
     if size > _MAX_SCHEMA:
         msg = f"output's JSON Schema has {size} characters; at most {_MAX_SCHEMA} are taken."
         raise SandboxConfigError(msg)
-    definitions = schema.get("$defs")
-    name = str(schema.get("$ref", "")).removeprefix("#/$defs/")
-    if isinstance(definitions, dict) and name in definitions:  # of a model that refers to itself
-        schema = {**deepcopy(definitions[name]), "$defs": definitions}
+    definitions = {key: schema[key] for key in _DEFINITIONS if isinstance(schema.get(key), dict)}
+    group, _, name = str(schema.get("$ref", "")).removeprefix("#/").partition("/")
+    if name in definitions.get(group, {}):  # of a model that refers to itself
+        beside = {key: value for key, value in schema.items() if key != "$ref"}
+        schema = {**deepcopy(definitions[group][name]), **beside}
     if schema.get("type") == "object":
         return Output(schema, parse)
-    inner = {key: value for key, value in schema.items() if key not in {"$defs", "$schema"}}
+    inner = {key: value for key, value in schema.items() if key not in {*definitions, "$schema"}}
     outer: dict[str, Any] = {
         "type": "object",
         "properties": {_WRAPPER: inner},
         "required": [_WRAPPER],
         "additionalProperties": False,
+        **definitions,
     }
-    if definitions:
-        outer["$defs"] = definitions
-    return Output(outer, parse, _wrapped=True)
+    return Output(_move_references(outer), parse, _wrapped=True)
 
 
-def _refuse_references(schema: Any) -> None:  # noqa: ANN401 - any JSON
-    """The validator would fetch what a schema refers to, from wherever that is."""
+def _move_references(schema: Any) -> Any:  # noqa: ANN401 - any JSON
+    """A schema whose references from its top lead there again, now that another object is around it."""
+    if isinstance(schema, dict):
+        return {key: _move(value) if key == "$ref" else _move_references(value) for key, value in schema.items()}
+    return [_move_references(item) for item in schema] if isinstance(schema, list) else schema
+
+
+def _move(reference: Any) -> Any:  # noqa: ANN401 - a property may be called $ref
+    if not isinstance(reference, str):
+        return _move_references(reference)
+    if not _FROM_TOP.match(reference):
+        return reference
+    return f"#/properties/{_WRAPPER}{reference[1:]}"
+
+
+def _check_references(schema: Any, top: dict[str, Any]) -> None:  # noqa: ANN401 - any JSON
+    """The validator would fetch what a schema refers to, from wherever that is, or fail where there is nothing."""
     if isinstance(schema, dict):
         for key, value in schema.items():
-            if key in {"$ref", "$dynamicRef", "$recursiveRef"} and not str(value).startswith("#"):
-                msg = f"{key} may refer to the schema itself only, as in '#/$defs/…', not to {str(value)[:100]!r}"
-                raise ValueError(msg)
+            if key in _REFERENCES and isinstance(value, str):
+                _check_reference(key, value, top)
             if key == "$id" and isinstance(value, str):
                 msg = "$id would give its references another meaning; leave it out"
                 raise ValueError(msg)
-            _refuse_references(value)
+            _check_references(value, top)
     elif isinstance(schema, list):
         for item in schema:
-            _refuse_references(item)
+            _check_references(item, top)
+
+
+def _check_reference(key: str, value: str, top: dict[str, Any]) -> None:
+    if not value.startswith("#"):
+        msg = f"{key} may refer to the schema itself only, as in '#/$defs/…', not to {value[:100]!r}"
+        raise ValueError(msg)
+    place: Any = top
+    for step in unquote(value).split("/")[1:]:
+        name = step.replace("~1", "/").replace("~0", "~")
+        if isinstance(place, list) and name.isdecimal() and int(name) < len(place):
+            place = place[int(name)]
+        elif isinstance(place, dict) and name in place:
+            place = place[name]
+        else:
+            msg = f"{key} leads nowhere: {value[:100]!r}"
+            raise ValueError(msg)
 
 
 def _find_strange(answer: Any) -> list[str]:  # noqa: ANN401 - any JSON
@@ -206,4 +263,9 @@ def _find_strange(answer: Any) -> list[str]:  # noqa: ANN401 - any JSON
 
 def _fault(path: Any, message: str) -> str:  # noqa: ANN401 - a sequence of either library's making
     place = "/".join(str(step) for step in path)
-    return f"{place or 'the answer'}: {message}"[:_SHOWN_LENGTH]
+    words = f"{place or 'the answer'}: {message}"
+    if len(words) <= _SHOWN_LENGTH:
+        return words
+    # A message begins with the value, however long, and ends with what is wrong with it.
+    half = _SHOWN_LENGTH // 2 - 1
+    return f"{words[:half]}…{words[-half:]}"

@@ -10,9 +10,13 @@ import atexit
 import os
 import threading
 from concurrent.futures import Future
+from typing import TYPE_CHECKING
 
 import anyio
 from anyio.from_thread import BlockingPortal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _CLOSE_LIMIT = 10.0
 
@@ -32,6 +36,15 @@ def get_portal() -> BlockingPortal:
             _thread.start()
             _portal = started.result()
         return _portal
+
+
+def call_soon(function: Callable[[], None]) -> None:
+    """Have the portal's loop call something, from any thread: what runs on that loop itself may cancel runs too."""
+    portal = get_portal()
+    if _thread is not None and threading.get_ident() == _thread.ident:
+        function()
+    else:
+        portal.start_task_soon(function)
 
 
 async def _serve(started: Future[BlockingPortal]) -> None:

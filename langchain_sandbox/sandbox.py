@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -14,7 +14,7 @@ from langchain_sandbox.config import DEFAULT_TIMEOUT, ChangesPolicy, Limits, Mod
 from langchain_sandbox.engine.address import find_engine
 from langchain_sandbox.errors import SandboxApplyError, SandboxConfigError
 from langchain_sandbox.event_log import EventLog
-from langchain_sandbox.handle import RunHandle
+from langchain_sandbox.handle import RunHandle, begin
 from langchain_sandbox.installation import MEND, describe_clash
 from langchain_sandbox.portal import get_portal
 from langchain_sandbox.request import (
@@ -191,23 +191,8 @@ class Sandbox:
         return RunHandle(run=run, future=portal.start_task_soon(run.execute), log=log, run_id=request.run_id)
 
     async def astart(self, task: str | None = None, **options: Unpack[RunOptions]) -> RunHandle:
-        """As `start`, without blocking the event loop. If it is cancelled, so is the run that it was about to give."""
-        begun: list[RunHandle] = []
-        given_up = threading.Event()
-
-        def begin() -> RunHandle:
-            begun.append(self.start(task, **options))
-            if given_up.is_set():
-                begun[0].cancel()
-            return begun[0]
-
-        try:
-            return await asyncio.to_thread(begin)
-        except asyncio.CancelledError:
-            given_up.set()  # the thread goes on; whichever of the two is later sees what the other did
-            for handle in begun:
-                handle.cancel()
-            raise
+        """As `start`, without blocking the event loop."""
+        return await begin(partial(self.start, task, **options))
 
     def batch(
         self, requests: Sequence[str | Mapping[str, Any]], *, max_concurrency: int | None = None
@@ -224,7 +209,8 @@ class Sandbox:
             The results, in the order of the requests.
 
         Raises:
-            SandboxConfigError: If what one of them asks for cannot work; the others are cancelled.
+            SandboxConfigError: If what one of them asks for cannot work. All are looked at before the first one begins;
+                if it is found out later, the others are cancelled.
             SandboxUnavailableError: If the engine or the image is not there.
 
         Example:
@@ -232,13 +218,13 @@ class Sandbox:
             results = sandbox.batch([{"command": "refactor-audit", "workspace": path} for path in repositories])
             ```
         """
-        return run_side_by_side(self.arun, requests, max_concurrency)
+        return run_side_by_side(self.arun, requests, max_concurrency, check=self._check_request)
 
     async def abatch(
         self, requests: Sequence[str | Mapping[str, Any]], *, max_concurrency: int | None = None
     ) -> list[SandboxResult]:
         """As `batch`. Cancelling it ends all runs and removes their containers first."""
-        return await arun_side_by_side(self.arun, requests, max_concurrency)
+        return await arun_side_by_side(self.arun, requests, max_concurrency, check=self._check_request)
 
     def apply(
         self,
@@ -300,6 +286,12 @@ class Sandbox:
     async def arevert(self, result: SandboxResult, *, workspace: str | os.PathLike[str] | None = None) -> ApplyReport:
         """As `revert`, without blocking the event loop."""
         return await asyncio.to_thread(self.revert, result, workspace=workspace)
+
+    def _check_request(self, task: str | None = None, **options: Unpack[RunOptions]) -> None:
+        workspace = self._build_request(task, **options).workspace
+        if workspace is not None and not workspace.path.is_dir():
+            msg = f"The workspace {workspace.path} is not a folder."
+            raise SandboxConfigError(msg)
 
     def _build_request(
         self,

@@ -65,6 +65,14 @@ def test_a_workspace_may_be_called_anything(checkout: Open, name: str) -> None:
     assert (place.folder / name / "new.txt").read_text() == "new\n"
 
 
+def test_one_folder_may_be_used_by_one_user_after_the_other(checkout: Open) -> None:
+    """What the first one's gateway has left in the volume keeps nobody out."""
+    with ScriptedModel([say()] * 2) as model:
+        place = checkout(model.endpoint.base_url)
+        codes = [place.run("Look.", PUID=who, PGID=who).code for who in ("1234", "4321")]
+    assert codes == [0, 0]
+
+
 def test_up_does_it_too_and_again(checkout: Open) -> None:
     """The second time it is the same container that starts."""
     with ScriptedModel([bash("echo 1 > 1"), say(), bash("echo 2 > 2"), say()]) as model:

@@ -153,6 +153,21 @@ def staged(user: Path) -> None:
     (user / "src/a.py").write_text((user / "src/a.py").read_text().removeprefix("0\n"))
 
 
+def staged_below(user: Path) -> None:
+    """A file in a folder where the commits have a file; by now it is in the index alone."""
+    (user / "src/new.py").mkdir()
+    (user / "src/new.py/mine").write_text("mine\n")
+    git(user, "add", "src/new.py/mine")
+    shutil.rmtree(user / "src/new.py")
+
+
+def staged_above(user: Path) -> None:
+    """A file where the commits have a folder; by now it is in the index alone."""
+    (user / "lib").write_text("mine\n")
+    git(user, "add", "lib")
+    (user / "lib").unlink()
+
+
 def committed(user: Path) -> None:
     git(user, "commit", "--quiet", "--allow-empty", "--message=meanwhile")
 
@@ -174,18 +189,18 @@ def merging(user: Path) -> None:
     git(user, "merge", "--quiet", "--no-ff", "--no-commit", "side")
 
 
-@pytest.mark.parametrize("meanwhile", [staged, committed, elsewhere, detached, merging])
+@pytest.mark.parametrize("meanwhile", [staged, staged_below, staged_above, committed, elsewhere, detached, merging])
 def test_where_the_branch_cannot_simply_move_forward_a_branch_is_made_and_the_files_are_applied(
     inside: Inside, meanwhile: Callable[[Path], None]
 ) -> None:
-    head = inside.commit(WORK)
+    head = inside.commit(WORK | {"lib/x.py": b"1\n"})
     run = inside.run()
     meanwhile(inside.user)
     _, index, _, place = tell(inside.user)
     old = git(inside.user, "rev-parse", "HEAD")
     report = run.apply()
     assert_branch(inside, report, head)
-    assert report.paths == ["readme", "src/a.py", "src/new.py"]
+    assert report.paths == ["lib/x.py", "readme", "src/a.py", "src/new.py"]
     assert (tell(inside.user)[1], tell(inside.user)[3]) == (index, place)
     assert git(inside.user, "rev-parse", "HEAD") == old
     assert run.apply() == ApplyReport()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from jsonschema import Draft202012Validator
+from pydantic import AfterValidator, BaseModel
 
 from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.judge import REPAIRS, Judge
@@ -85,16 +87,74 @@ def test_faults_name_places() -> None:
         {"$ref": "http://127.0.0.1:9/schema"},
         {"type": "object", "properties": {"a": {"$ref": "file:///etc/passwd"}}},
         {"$id": "http://127.0.0.1:9/", "type": "object"},
+        {"type": "object", "properties": {"a": {"$ref": "#/definitions/Nowhere"}}},
         {"type": "object", "default": {1, 2}},
         {"type": "object", "description": "x" * 300_000},
         lambda: None,
         "Model",
+        "list[str]",
         3,
     ],
 )
 def test_what_cannot_be_described_is_refused_at_once(wanted: Any) -> None:
     with pytest.raises(SandboxConfigError, match="output"):
         Output.of(wanted)
+
+
+def test_why_a_type_cannot_be_described_is_said() -> None:
+    with pytest.raises(SandboxConfigError, match="not fully defined"):
+        Output.of(list["Nowhere"])  # type: ignore[name-defined] # noqa: F821
+
+
+@pytest.mark.parametrize("group", ["$defs", "definitions"])
+def test_references_of_either_draft_lead_where_they_led(group: str) -> None:
+    named = {group: {"X": {"type": "object", "properties": {"n": {"type": "integer"}}}}}
+    there = {"$ref": f"#/{group}/X"}
+    top = Output.of({**named, **there, "required": ["n"]})
+    assert (top.schema["type"], top.schema["required"]) == ("object", ["n"])
+    assert top.read({"n": 1}) == {"n": 1}
+    items = Output.of({**named, "type": "array", "items": there})
+    assert items.schema[group] == named[group]
+    assert items.read({"answer": [{"n": 1}]}) == [{"n": 1}]
+    itself = {"anyOf": [{"type": "null"}, {"type": "array", "items": {"$ref": "#"}}, {"$ref": "#/anyOf/0"}]}
+    lists = Output.of(itself)
+    validator = Draft202012Validator(lists.schema)  # as whoever is shown the schema understands it
+    for answer, fits in (({"answer": [[None]]}, True), ({"answer": [1]}, False)):
+        assert validator.is_valid(answer) == fits
+
+
+def test_a_property_may_be_called_as_a_keyword_is() -> None:
+    schema = {"type": "object", "properties": {"$ref": {"type": "string"}}}
+    assert Output.of(schema).read({"$ref": "http://example.com"}) == {"$ref": "http://example.com"}
+
+
+def test_a_validator_that_raises_is_a_fault_and_no_end_of_the_run() -> None:
+    with pytest.raises(OutputError, match="ZeroDivisionError"):
+        Output.of(Annotated[int, AfterValidator(lambda value: 1 // value)]).read({"answer": 0})
+
+
+@pytest.mark.parametrize(
+    ("wanted", "answer", "word"),
+    [
+        (float, "1e999", "not finite"),
+        (dict[str, float], {"a": "nan"}, "not finite"),
+        (int, "9" * 30, "too big"),
+        (Annotated[str, AfterValidator(lambda _: object())], "a", "serialize"),
+    ],
+)
+def test_what_a_type_makes_of_an_answer_has_to_be_kept_as_well(wanted: Any, answer: Any, word: str) -> None:
+    output = Output.of(wanted)
+    with pytest.raises(OutputError, match=word):
+        output.read({"answer": answer} if "answer" in output.schema.get("properties", ()) else answer)
+
+
+def test_an_iterable_can_be_read_more_than_once() -> None:
+    assert Output.of(Iterable[int]).read({"answer": [1, 2]}) == [1, 2]
+
+
+def test_a_fault_shows_what_is_wrong_with_a_long_value() -> None:
+    with pytest.raises(OutputError, match=r"is not one of \['a'\]$"):
+        Output.of({"enum": ["a"]}).read({"answer": "x" * 1000})
 
 
 @pytest.mark.parametrize(

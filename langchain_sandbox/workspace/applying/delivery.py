@@ -13,6 +13,7 @@ from langchain_sandbox.workspace.git import GitError, git
 from langchain_sandbox.workspace.inbound.selection import Repository, find_repository
 from langchain_sandbox.workspace.outbound.commits import Commits, CommitsError, fetch_commits, read_commits
 from langchain_sandbox.workspace.outbound.risks import MEANINGS, REFUSED
+from langchain_sandbox.workspace.paths import parents
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,7 +108,7 @@ def plan_delivery(root: Path, waiting: BundledCommits, policy: ApplyPolicy) -> D
     if policy.commits == "auto" and (ref := _find_ref(root, repository, waiting, commits)) is not None:
         staged = _read_staged(root, str(waiting.head), commits)
         # What is staged otherwise would be lost or mixed: nothing tells it from what the commits bring.
-        if all(commits.index[path] == entry for path, entry in staged.items()):
+        if all(commits.index.get(path) == entry for path, entry in staged.items()):
             delivery.move = GitMove(
                 ref=ref,
                 old=str(waiting.head),
@@ -149,11 +150,12 @@ def _find_ref(root: Path, repository: Repository, waiting: BundledCommits, commi
 
 
 def _read_staged(root: Path, head: str, commits: Commits) -> dict[str, tuple[int, str] | None]:
-    """What is staged of the paths that the commits change; `None` stands for a deletion.
+    """What is staged of the paths that the commits change, and where one of them is another's folder.
 
-    What is half merged has a mode and a blob that nothing has.
+    `None` stands for a deletion. What is half merged has a mode and a blob that nothing has.
     """
     raw = git(root, "diff-index", "--cached", "-z", "--no-renames", "--abbrev=40", head, "--")
+    folders = {folder for path in commits.index for folder in parents(path)}
     fields = iter(os.fsdecode(raw).split("\0"))
     staged: dict[str, tuple[int, str] | None] = {}
     for item in fields:
@@ -161,7 +163,7 @@ def _read_staged(root: Path, head: str, commits: Commits) -> dict[str, tuple[int
             break
         _, mode, _, blob, status = item.split(" ")
         path = next(fields)
-        if path in commits.index:
+        if path in folders or not commits.index.keys().isdisjoint([path, *parents(path)]):
             staged[path] = None if status == "D" else (int(mode, 8), blob)
     return staged
 
