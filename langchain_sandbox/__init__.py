@@ -20,10 +20,18 @@ if TYPE_CHECKING:
         SandboxUnavailableError,
     )
     from langchain_sandbox.events import SandboxEvent
+    from langchain_sandbox.graph import SandboxNode, SandboxState
     from langchain_sandbox.handle import RunHandle
     from langchain_sandbox.result import SandboxResult
+    from langchain_sandbox.run_store import DirectoryRunStore, RunStore
     from langchain_sandbox.sandbox import Sandbox
-    from langchain_sandbox.tools import CommandTool, SandboxTool, SandboxToolkit, load_command_tools
+    from langchain_sandbox.tools import (
+        CommandTool,
+        SandboxTool,
+        SandboxToolkit,
+        aload_command_tools,
+        load_command_tools,
+    )
     from langchain_sandbox.workspace.applying.told import ApplyReport
     from langchain_sandbox.workspace_config import ApplyPolicy, Retention, Workspace
 
@@ -31,21 +39,26 @@ __all__ = [
     "ApplyPolicy",
     "ApplyReport",
     "CommandTool",
+    "DirectoryRunStore",
     "Limits",
     "ModelEndpoint",
     "Retention",
     "RunHandle",
+    "RunStore",
     "Sandbox",
     "SandboxApplyError",
     "SandboxConfigError",
     "SandboxError",
     "SandboxEvent",
+    "SandboxNode",
     "SandboxResult",
+    "SandboxState",
     "SandboxTool",
     "SandboxToolkit",
     "SandboxUnavailableError",
     "Workspace",
     "__version__",
+    "aload_command_tools",
     "load_command_tools",
 ]
 
@@ -53,20 +66,25 @@ _HOMES = {
     "ApplyPolicy": "workspace_config",
     "ApplyReport": "workspace.applying.told",
     "CommandTool": "tools",
+    "DirectoryRunStore": "run_store",
     "Limits": "config",
     "ModelEndpoint": "config",
     "Retention": "workspace_config",
     "RunHandle": "handle",
+    "RunStore": "run_store",
     "Sandbox": "sandbox",
     "SandboxApplyError": "errors",
     "SandboxConfigError": "errors",
     "SandboxError": "errors",
     "SandboxEvent": "events",
+    "SandboxNode": "graph",
     "SandboxResult": "result",
+    "SandboxState": "graph",
     "SandboxTool": "tools",
     "SandboxToolkit": "tools",
     "SandboxUnavailableError": "errors",
     "Workspace": "workspace_config",
+    "aload_command_tools": "tools",
     "load_command_tools": "tools",
 }
 

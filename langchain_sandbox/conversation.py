@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
@@ -81,7 +82,7 @@ class Conversation:
         self._attention = anyio.Event()  # something happened that may end the run
         self._ready = anyio.Event()
         self._working = anyio.Event()
-        self._hear, self._answers = anyio.create_memory_object_stream[Any](REPAIRS + 1)
+        self._answers = asyncio.Queue[Any](REPAIRS + 1)
         self._link: Connection
         self._gateway: Gateway
         self._assignment: Assignment
@@ -203,8 +204,8 @@ class Conversation:
         judge = self._assignment.judge
         if judge is None:
             return
-        async for answer in self._answers:
-            repair = await anyio.to_thread.run_sync(judge.hear, answer)
+        while True:
+            repair = await anyio.to_thread.run_sync(judge.hear, await self._answers.get())
             if repair is not None:
                 self._report.warnings.append(judge.complaint)
                 self._emit("warning", message=judge.complaint)
@@ -240,8 +241,8 @@ class Conversation:
                 self._report.mark("booted")
                 self._working.set()
             case "answer":
-                with suppress(anyio.WouldBlock):  # more than it was asked for: a program inside is forging
-                    self._hear.send_nowait(body.get("answer"))
+                with suppress(asyncio.QueueFull):  # more than it was asked for: a program inside is forging
+                    self._answers.put_nowait(body.get("answer"))
             case "failed":
                 self._on_result({"error": {"name": body.get("code"), "message": body.get("message")}})
             case _:

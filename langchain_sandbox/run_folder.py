@@ -90,6 +90,11 @@ class RunFolder:
         return self.path / "events.jsonl"
 
     @property
+    def result(self) -> Path:
+        """The result; there when the run is over."""
+        return self.path / _RESULT
+
+    @property
     def applied(self) -> Path:
         """What the tree was before the changes were applied."""
         return self.path / "applied"
@@ -106,7 +111,7 @@ class RunFolder:
         """
         beside = self.path / f"{_RESULT}.new"
         beside.write_text(json.dumps(fields), encoding="ascii")
-        beside.replace(self.path / _RESULT)
+        beside.replace(self.result)
         self.leave()
 
     def leave(self) -> None:

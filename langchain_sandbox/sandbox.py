@@ -308,10 +308,9 @@ class Sandbox:
         prompt = build_prompt(task, command, arguments, root=chosen.path if chosen is not None else None)
         policy = choose_changes(changes, self.changes, prompt.command)
         if chosen is not None and chosen.mode == "bind" and policy != "apply":
-            whose = f", and /{prompt.command.name} says {policy!r}" if changes is None and prompt.command else ""
             msg = (
-                'With Workspace(mode="bind") the agent works in the folder itself, so it has to be '
-                f'changes="apply"{whose}.'
+                f'With Workspace(mode="bind") the agent works in the folder itself, so changes={policy!r} cannot be: '
+                'say changes="apply" for this run, or use Workspace(mode="copy").'
             )
             raise SandboxConfigError(msg)
         seconds, warned = choose_timeout(timeout, self.timeout, prompt.command)

@@ -249,14 +249,12 @@ def main() -> None:
 
 
 def _hold_lock() -> None:
-    """Have the kernel tell the containers when this process is gone.
-
-    The file is a new one each time: an earlier gateway's may be another user's, and somebody may still look at it.
-    """
-    with suppress(FileNotFoundError):
-        os.unlink(LOCK)  # noqa: PTH108 - a path as the others here
-    descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    """Have the kernel tell the containers when this process is gone; without it they do not wait, and that is all."""
+    with suppress(OSError):
+        with suppress(FileNotFoundError):
+            os.unlink(LOCK)  # noqa: PTH108 - an earlier service's, which may have been another user's
+        descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 async def _serve() -> None:

@@ -13,6 +13,7 @@ from langchain_sandbox.config import ChangesPolicy  # noqa: TC001 - pydantic rea
 from langchain_sandbox.errors import SandboxError
 from langchain_sandbox.output import Output
 from langchain_sandbox.progress import Progress
+from langchain_sandbox.runs_once import DEFAULT_STORE, arun_once, run_once
 from langchain_sandbox.sandbox import Sandbox
 from langchain_sandbox.tools.content import describe_refusal, describe_result
 from langchain_sandbox.tools.injected import Injected, with_injected, without_injected
@@ -39,6 +40,9 @@ class RunTool(BaseTool):
             reach is in here, where no model can change it.
         output: What the typed answer must look like: a pydantic model, any type, or a JSON Schema.
         changes: As for `Sandbox.run`, for every run of the tool.
+        store: Where results are kept, so that a graph's step which is taken again, by a retry or a resume, gets the
+            result that the same call has had, without another run; `None` to run each time. A plain
+            `invoke({...})`, which is no model's call, always runs.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -47,6 +51,7 @@ class RunTool(BaseTool):
     sandbox: Sandbox = Field(default_factory=Sandbox)
     output: Any = None
     changes: ChangesPolicy | None = None
+    store: Any = DEFAULT_STORE
 
     def __init__(self, **fields: Any) -> None:  # noqa: ANN401 - the subclasses' fields
         super().__init__(**fields)
@@ -92,7 +97,13 @@ class RunTool(BaseTool):
     ) -> Answer:
         progress = Progress(tool_call_id=tool_call_id, runtime=runtime)
         try:
-            result = self._execute(self._request(arguments), progress)
+            result = run_once(
+                self.sandbox,
+                self._request(arguments),
+                store=self.store if tool_call_id is not None else None,
+                emit=progress.emit,
+                call_id=tool_call_id,
+            )
         except SandboxError as error:
             return self._refuse(error, tool_call_id)
         return self._answer(result, tool_call_id)
@@ -106,23 +117,16 @@ class RunTool(BaseTool):
     ) -> Answer:
         progress = Progress(tool_call_id=tool_call_id, runtime=runtime)
         try:
-            result = await self._aexecute(self._request(arguments), progress)
+            result = await arun_once(
+                self.sandbox,
+                self._request(arguments),
+                store=self.store if tool_call_id is not None else None,
+                emit=progress.aemit,
+                call_id=tool_call_id,
+            )
         except SandboxError as error:
             return self._refuse(error, tool_call_id)
         return self._answer(result, tool_call_id)
-
-    def _execute(self, request: dict[str, Any], progress: Progress) -> SandboxResult:
-        """The one place, with its twin, where a run begins."""
-        with self.sandbox.start(**request) as handle:
-            for event in handle.events():
-                progress.emit(event)
-            return handle.result()
-
-    async def _aexecute(self, request: dict[str, Any], progress: Progress) -> SandboxResult:
-        async with await self.sandbox.astart(**request) as handle:
-            async for event in handle.aevents():
-                await progress.aemit(event)
-            return await handle.aresult()
 
     def _to_args_and_kwargs(self, tool_input: Any, tool_call_id: str | None) -> tuple[tuple[Any, ...], dict[str, Any]]:  # noqa: ANN401 - LangChain's own
         # The one way to learn the call's id that a model cannot forge and a plain `invoke` does not need.

@@ -60,8 +60,8 @@ class CommandTool(RunTool):
 def describe_command(command: Command) -> str:
     """What the calling model is told of a command: what calling it means, and what its file says of it."""
     means = (
-        f"Runs the repository's command /{command.name} with a coding agent on a copy of the repository in an isolated "
-        "container, and returns what it did."
+        f"Runs the command /{command.name} with a coding agent on a copy of the repository in an isolated container, "
+        "and returns what it did."
     )
     says = " ".join(strip_controls(command.description).split())
     text = f"{says} ({means})" if says else means

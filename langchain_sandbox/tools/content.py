@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from langchain_sandbox.untrusted import strip_controls
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from langchain_sandbox.errors import SandboxError
     from langchain_sandbox.result import SandboxResult
 
@@ -77,9 +79,11 @@ def _describe_changes(result: SandboxResult) -> list[str]:
         return ["No files were changed."]
     state = "applied to the workspace" if result.applied else "not applied; the caller applies them with sandbox.apply"
     partial = "as far as the run came, " if result.partial else ""
-    added, removed = (sum(getattr(file, name) for file in result.files) for name in ("insertions", "deletions"))
-    count = f"{len(result.files)} file{'' if len(result.files) == 1 else 's'} changed, +{added} -{removed}"
-    lines = [f"{count} ({partial}{state}):"]
+    what = [_count(result.commits, "commit")] if result.commits else []
+    if result.files:
+        added, removed = (sum(getattr(file, name) for file in result.files) for name in ("insertions", "deletions"))
+        what.insert(0, f"{_count(result.files, 'file')} changed, +{added} -{removed}")
+    lines = [f"{', '.join(what)} ({partial}{state}):"]
     for file in result.files[:_FILES_SHOWN]:
         size = "binary" if file.binary else f"+{file.insertions} -{file.deletions}"
         name = clean_text(file.path)
@@ -91,3 +95,7 @@ def _describe_changes(result: SandboxResult) -> list[str]:
         lines.append(f"  … and {len(result.files) - _FILES_SHOWN} more")
     lines += [f"  commit {commit.id[:12]} {_one_line(commit.subject)}" for commit in result.commits[:_FILES_SHOWN]]
     return lines
+
+
+def _count(things: Sequence[object], name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -75,6 +76,18 @@ class SandboxToolkit(BaseToolkit):
         tools += [CommandTool(command=each, sandbox=sandbox) for name, each in commands.items() if name in chosen]
         return cls(tools=tools, errors=errors)
 
+    @classmethod
+    async def afrom_repo(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        sandbox: Sandbox | None = None,
+        include: Sequence[str] | None = None,
+        exclude: Sequence[str] | None = None,
+    ) -> Self:
+        """As `from_repo`, without blocking the event loop, for a graph that is made in one."""
+        return await asyncio.to_thread(cls.from_repo, path, sandbox=sandbox, include=include, exclude=exclude)
+
     def get_tools(self) -> list[BaseTool]:
         """The tools, the one for free tasks first."""
         return list(self.tools)
@@ -104,6 +117,17 @@ def load_command_tools(
     chosen = _choose(_names(commands), include=include, exclude=exclude)
     sandbox = sandbox or Sandbox(workspace=path)
     return [CommandTool(command=each, sandbox=sandbox) for name, each in commands.items() if name in chosen]
+
+
+async def aload_command_tools(
+    path: str | os.PathLike[str],
+    *,
+    sandbox: Sandbox | None = None,
+    include: Sequence[str] | None = None,
+    exclude: Sequence[str] | None = None,
+) -> list[CommandTool]:
+    """As `load_command_tools`, without blocking the event loop."""
+    return await asyncio.to_thread(load_command_tools, path, sandbox=sandbox, include=include, exclude=exclude)
 
 
 def _load(path: str | os.PathLike[str]) -> tuple[dict[str, Command], list[CommandError]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from typing import TYPE_CHECKING
 
 import pytest
-from support import bash, containers, say, write
+from support import bash, containers, say, wait_until, write
 
 from langchain_sandbox import Sandbox
 from langchain_sandbox.testing import ScriptedModel
@@ -109,4 +110,24 @@ def test_cancelling_before_there_is_a_container(sandbox: Sandbox, client: docker
     handle = sandbox.start("Work.")
     handle.cancel()
     assert handle.result().status == "cancelled"
+    assert containers(client) == []
+
+
+def test_a_task_that_is_cancelled_while_its_run_begins_leaves_no_run(
+    sandbox: Sandbox, client: docker.DockerClient, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        for moment in range(12):
+            task = asyncio.create_task(sandbox.arun("Work."))
+            for _ in range(moment):
+                await asyncio.sleep(0.0003)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(scenario())
+    runs = tmp_path / "state" / "runs"
+    wait_until(lambda: all((run / "result.json").exists() for run in runs.glob("*")), 20)
+    statuses = [json.loads(path.read_text())["status"] for path in runs.glob("*/result.json")]
+    assert set(statuses) == {"cancelled"}
     assert containers(client) == []

@@ -1,4 +1,4 @@
-"""The README's program runs as it is printed."""
+"""The README's programs run as they are printed."""
 
 from __future__ import annotations
 
@@ -15,13 +15,34 @@ from langchain_sandbox.testing import ScriptedModel
 README = Path(__file__).parents[2] / "README.md"
 
 
+def run(number: int, tmp_path: Path, endpoint: str, before: str = "") -> str:
+    """Run one of the programs, and return what it prints."""
+    programs = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    assert len(programs) == 2
+    done = subprocess.run(
+        [sys.executable, "-c", before + programs[number]],
+        cwd=tmp_path,
+        env=os.environ | {"SANDBOX_MODEL_BASE_URL": endpoint},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    return done.stdout
+
+
 def test_the_example_in_the_readme(tmp_path: Path) -> None:
-    (program,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     repository = make_repository(tmp_path / "path" / "to" / "repository", {"a.txt": "a\n"})
     with ScriptedModel([write("b.txt", "b\n"), say("It passes now.")]) as model:
-        environment = os.environ | {"SANDBOX_MODEL_BASE_URL": model.endpoint.base_url}
-        done = subprocess.run(
-            [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-        )
-    assert (done.stdout, done.stderr) == ("completed It passes now.\n", "")
+        printed = run(0, tmp_path, model.endpoint.base_url)
+    assert printed == "completed It passes now.\n"
     assert (repository / "b.txt").read_text() == "b\n"
+
+
+def test_the_example_for_graphs_in_the_readme(tmp_path: Path) -> None:
+    make_repository(tmp_path / "path" / "to" / "repository", {"a.txt": "a\n"})
+    with ScriptedModel([write("b.txt", "b\n"), say("It passes now.")]) as model:
+        url = model.endpoint.base_url
+        before = f"import langchain_openai\nmodel = langchain_openai.ChatOpenAI(base_url={url!r}, api_key='none')\n"
+        printed = run(1, tmp_path, url, before=before)
+    assert printed == "completed\n"

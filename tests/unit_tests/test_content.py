@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from langchain_sandbox.errors import SandboxConfigError
-from langchain_sandbox.result import Ending, FileChange, Receipt, SandboxResult
+from langchain_sandbox.result import Commit, Ending, FileChange, Receipt, SandboxResult
 from langchain_sandbox.sandbox import Sandbox
 from langchain_sandbox.tools import SandboxTool
 from langchain_sandbox.tools.content import (
@@ -114,6 +114,15 @@ def test_it_is_always_said_whether_changes_were_applied(applied: bool, words: st
     assert told[1].startswith("2 files changed, +2 -1 (")
     assert words in told[1]
     assert told[2:] == ["  modified a.py (+2 -1)", "  added 'b\\u202e.bin' (binary)"]
+
+
+@pytest.mark.parametrize(("files", "words"), [(0, "1 commit (not"), (1, "1 file changed, +3 -0, 1 commit (not")])
+def test_commits_are_told_beside_files_and_alone(files: int, words: str) -> None:
+    changed = [FileChange(path="a.py", kind="added", insertions=3)] * files
+    commit = Commit(id="0" * 40, subject="fix: \x1b[31mit", author="a", email="e", date="d")
+    told = describe_result(result(files=changed, commits=[commit])).splitlines()
+    assert told[1].startswith(words)
+    assert told[-1] == "  commit 000000000000 fix: [31mit"
 
 
 def test_many_files_and_warnings_are_shortened() -> None:

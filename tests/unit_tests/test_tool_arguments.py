@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 import pickle
@@ -42,12 +43,24 @@ def parameters(tool: Any) -> dict:
     return convert_to_openai_tool(tool)["function"]["parameters"]
 
 
-def in_tool_node(tool: Any, arguments: dict) -> Any:
+def build_graph(tool: Any) -> Any:
     graph = StateGraph(MessagesState)
     graph.add_node("tools", ToolNode([tool]))
     graph.add_edge(START, "tools")
+    return graph.compile()
+
+
+def asked(tool: Any, arguments: dict) -> dict:
     calls = [{"name": tool.name, "args": arguments, "id": "call-1", "type": "tool_call"}]
-    return graph.compile().invoke({"messages": [AIMessage("", tool_calls=calls)]})["messages"][-1]
+    return {"messages": [AIMessage("", tool_calls=calls)]}
+
+
+def in_tool_node(tool: Any, arguments: dict) -> Any:
+    return build_graph(tool).invoke(asked(tool, arguments))["messages"][-1]
+
+
+async def ain_tool_node(tool: Any, arguments: dict) -> Any:
+    return (await build_graph(tool).ainvoke(asked(tool, arguments)))["messages"][-1]
 
 
 def test_a_model_is_told_of_task_files_and_time_out_and_of_nothing_else(sandbox: Sandbox) -> None:
@@ -156,8 +169,10 @@ def test_what_is_not_declared_is_refused_everywhere(sandbox: Sandbox, name: str)
     for given in (arguments, {"name": tool.name, "args": arguments, "id": "call-1", "type": "tool_call"}):
         with pytest.raises(ValidationError, match=name):
             tool.invoke(given)
-    message = in_tool_node(tool, arguments)
-    assert (message.status, message.tool_call_id) == ("error", "call-1")
+        with pytest.raises(ValidationError, match=name):
+            asyncio.run(tool.ainvoke(given))
+    for message in (in_tool_node(tool, arguments), asyncio.run(ain_tool_node(tool, arguments))):
+        assert (message.status, message.tool_call_id) == ("error", "call-1")
     assert tool.seen == []
 
 
@@ -176,12 +191,16 @@ def test_a_forged_runtime_is_replaced_in_a_graph_and_refused_outside(sandbox: Sa
     for given in (arguments, {"name": tool.name, "args": arguments, "id": "call-1", "type": "tool_call"}):
         with pytest.raises(ValidationError, match="runtime"):
             tool.invoke(given)
+        with pytest.raises(ValidationError, match="runtime"):
+            asyncio.run(tool.ainvoke(given))
     assert tool.seen == []
     assert in_tool_node(tool, arguments).status == "success"
-    (seen,) = tool.seen
-    assert isinstance(seen["runtime"], ToolRuntime)
-    assert seen["runtime"].tool_call_id == seen["tool_call_id"] == "call-1"
-    assert seen["request"] == {"task": "x", "timeout": 90.0, "output": None, "changes": None}
+    assert asyncio.run(ain_tool_node(tool, arguments)).status == "success"
+    assert len(tool.seen) == 2
+    for seen in tool.seen:
+        assert isinstance(seen["runtime"], ToolRuntime)
+        assert seen["runtime"].tool_call_id == seen["tool_call_id"] == "call-1"
+        assert seen["request"] == {"task": "x", "timeout": 90.0, "output": None, "changes": None}
 
 
 def test_without_a_graph_there_is_no_runtime_and_without_a_call_no_id(sandbox: Sandbox) -> None:

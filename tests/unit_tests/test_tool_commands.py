@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 import logging
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blockbuster import blockbuster_ctx
 from langchain_core.messages import AIMessage
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.graph import START, MessagesState, StateGraph
@@ -20,7 +22,7 @@ from pydantic import BaseModel, ValidationError
 from langchain_sandbox.commands.command import Argument, Command
 from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.sandbox import Sandbox
-from langchain_sandbox.tools import CommandTool, SandboxToolkit, load_command_tools
+from langchain_sandbox.tools import CommandTool, SandboxToolkit, aload_command_tools, load_command_tools
 from langchain_sandbox.tools.command_tool import MAX_DESCRIPTION
 
 MODEL = "http://127.0.0.1:9/v1"
@@ -181,7 +183,7 @@ def test_a_tool_says_what_it_does_and_where_it_is_from() -> None:
     )
     tool = CommandTool(command=made, sandbox=Sandbox(model=MODEL))
     assert tool.name == "team-deploy"
-    assert tool.description.startswith("Deploys [31mit. (Runs the repository's command /team/deploy ")
+    assert tool.description.startswith("Deploys [31mit. (Runs the command /team/deploy ")
     assert json.loads(json.dumps(tool.metadata)) == {
         "command": "team/deploy",
         "source": "/r/.opencode/commands/team/deploy.md",
@@ -240,6 +242,18 @@ def test_a_toolkit_has_the_free_task_first_and_then_a_tool_for_each_command(repo
     assert parameters(by_name["team-deploy"])["required"] == ["arg1", "arg2"]
     assert "required" not in parameters(by_name["tidy"])
     assert [tool.name for tool in load_command_tools(repository, sandbox=Sandbox(model=MODEL))] == names[1:]
+
+
+def test_in_a_loop_the_files_are_read_beside_it(repository: Path) -> None:
+    async def load() -> tuple[list, list]:
+        sandbox = Sandbox(model=MODEL)
+        with blockbuster_ctx("langchain_sandbox"):
+            toolkit = await SandboxToolkit.afrom_repo(repository, sandbox=sandbox, include=["run_in_sandbox", "tidy"])
+            return toolkit.get_tools(), await aload_command_tools(repository, sandbox=sandbox, include=["tidy"])
+
+    tools, commands = asyncio.run(load())
+    assert [tool.name for tool in tools] == ["run_in_sandbox", "tidy"]
+    assert [tool.name for tool in commands] == ["tidy"]
 
 
 def test_without_a_sandbox_the_repository_is_the_workspace(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
