@@ -81,6 +81,7 @@ class HeadlessRun:
         self._report.command = self._prompt.command
         self._task: Task | None = None
         self.apply_failed = False
+        self._worked = False
         self._attention = threading.Event()
         self._settled = threading.Event()
         self._transcript = Transcript(self._say)
@@ -89,9 +90,17 @@ class HeadlessRun:
         self._lifeline = Lifeline(on_failure=self._on_failure, on_call=self._on_call, on_end=self._on_end)
 
     def cancel(self) -> None:
-        """Have it end soon, with what was changed until then."""
-        self._report.cancelled = True
-        self._attention.set()
+        """Have it end soon, with what was changed until then; nothing once its work is done.
+
+        `compose up` stops everything as soon as one container ends, and the gateway ends before us.
+        """
+        if not self._worked:
+            self._report.cancelled = True
+            self._attention.set()
+
+    def leave(self) -> None:
+        """Wait for what the next run must not find."""
+        self._lifeline.await_gateway()
 
     def execute(self) -> dict[str, Any]:
         """Run to the end and return the result's fields.
@@ -109,6 +118,7 @@ class HeadlessRun:
             if usable and not self._report.cancelled:
                 patch = self._work(intake)
         finally:
+            self._worked = True
             self._lifeline.close()
         # No file is closed, here or before: the feeder may still read, and this process is about to end.
         return self._finish(intake, patch)

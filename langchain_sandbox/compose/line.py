@@ -117,12 +117,15 @@ class Lifeline:
         return self.model is not None
 
     def close(self) -> None:
-        """Ask for the record of what was relayed, and let go; a gateway that ends with this run is gone then."""
+        """Ask for the record of what was relayed, and let go. A gateway that ends with this run ends now."""
         if self._socket is None or self._parting:
             return
         self._parting = True
         self.wire.send_message({"type": "bye"})
         self._recorded.wait(_RECORD_LIMIT)
+
+    def await_gateway(self) -> None:
+        """Wait until a gateway that ends with this run is gone: compose must not take it for one that runs."""
         if self._last and self._lock is not None:
             _await_release(self._lock)
 
@@ -167,7 +170,7 @@ class Lifeline:
 
 
 def _await_release(lock: int) -> None:
-    """Wait until nobody holds the lock: compose would take a gateway that is about to end for one that runs."""
+    """Wait until nobody holds the lock."""
     deadline = time.monotonic() + _GONE_LIMIT
     while time.monotonic() < deadline:
         with suppress(BlockingIOError):

@@ -32,12 +32,17 @@ def run_headless() -> NoReturn:
     try:
         run = HeadlessRun(os.environ)
         threading.Thread(target=_await_interrupt, args=(run,), name="interrupt", daemon=True).start()
-        fields = run.execute()
+        try:
+            fields = run.execute()
+        except SandboxError:
+            run.leave()
+            raise
     except SandboxError as error:
         _leave(f"error: {error}\n", USAGE)
     with os.fdopen(output, "w", encoding="utf-8") as stdout:
         stdout.write(f"{json.dumps(fields)}\n")
     ending = fields["ending"]
+    run.leave()
     words = f"{fields['status']}: {ending['message'].rstrip('.')}. {ending['hint']}".strip()
     _leave(f"{words}\n", NOT_APPLIED if run.apply_failed else EXIT_OF[fields["status"]])
 

@@ -98,7 +98,8 @@ def test_more_files_than_a_process_may_have_open_come_back(root: Path) -> None:
         (root / name).write_text(f"old {name}\n")
     run = run_on(root, *(Change(name, FILE, f"new {name}\n".encode()) for name in names))
     before, limits = look(root), resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (100, limits[1]))
+    open_now = len(os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (open_now + 50, limits[1]))
     try:
         run.apply()
         assert len(run.revert().paths) == len(names)
