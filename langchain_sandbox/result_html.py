@@ -76,7 +76,7 @@ def build_html(fields: Mapping[str, Any]) -> str:
     """Draw a result.
 
     Args:
-        fields: A `SandboxResult` as plain JSON data, such as the artifact of a tool message.
+        fields: A `SandboxResult` as plain JSON data, such as the artifact of a tool message of a run that was tried.
 
     Returns:
         A fragment of HTML with a style of its own. It loads nothing and runs nothing.

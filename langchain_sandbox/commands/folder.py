@@ -48,7 +48,7 @@ def load_repository_commands(
 
     Args:
         root: The repository. Its `.opencode/commands` and `.opencode/command` are one: a name may be in them once.
-            `None` for none.
+            Of a folder inside a repository, its own come before those of the repository's top. `None` for none.
         extra: More folders, by falling rank.
 
     Returns:
@@ -61,9 +61,22 @@ def load_repository_commands(
             print(fault)  # repository/.opencode/commands/deploy.md:3: 'timeout' must be seconds, …
         ```
     """
-    own, faults = ([], []) if root is None else _own_folders(root)
-    commands, others = _load([own, *((folder,) for folder in extra), (DEFAULTS,)])
+    own: list[list[Path]] = []
+    faults: list[CommandError] = []
+    for place in _find_places(root):
+        folders, refused = _own_folders(place)
+        own.append(folders)
+        faults += refused
+    commands, others = _load([*own, *((folder,) for folder in extra), (DEFAULTS,)])
     return commands, faults + others
+
+
+def _find_places(root: Path | None) -> list[Path]:
+    """A folder, and the top of the repository that it is in."""
+    if root is None:
+        return []
+    top = next((folder for folder in (root, *root.absolute().parents) if (folder / ".git").exists()), root)
+    return [root] if top == root else [root, top]
 
 
 def _own_folders(root: Path) -> tuple[list[Path], list[CommandError]]:

@@ -475,3 +475,20 @@ def test_a_repositorys_commands_are_not_read_through_a_link(tmp_path: Path, link
     assert "do" not in commands
     assert [fault.path for fault in faults] == [str(root / ".opencode/commands")]
     assert load_repository_commands(None, extra=[root / link])[0]["do"].template == "Secret."
+
+
+def test_below_a_repositorys_top_its_commands_count_after_the_folders_own(tmp_path: Path) -> None:
+    below = tmp_path / "repository" / "services" / "shop"
+    for folder, name, text in (
+        (tmp_path / "repository", "deploy.md", "All of it."),
+        (tmp_path / "repository", "check.md", "Check all."),
+        (below, "deploy.md", "The shop."),
+        (tmp_path, "outside.md", "Somebody else's."),
+    ):
+        (folder / ".opencode/commands").mkdir(parents=True, exist_ok=True)
+        (folder / ".opencode/commands" / name).write_text(text)
+    (tmp_path / "repository/.git").mkdir()
+    commands, faults = load_repository_commands(below)
+    assert faults == []
+    assert (commands["deploy"].template, commands["check"].template) == ("The shop.", "Check all.")
+    assert "outside" not in commands
