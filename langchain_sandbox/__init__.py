@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING
 from langchain_sandbox._version import __version__
 
 if TYPE_CHECKING:
+    from langchain_sandbox.commands.command import Command
     from langchain_sandbox.config import Limits, ModelEndpoint
     from langchain_sandbox.errors import (
+        CommandError,
         SandboxApplyError,
         SandboxConfigError,
         SandboxError,
         SandboxUnavailableError,
     )
     from langchain_sandbox.events import SandboxEvent
-    from langchain_sandbox.graph import SandboxNode, SandboxState
+    from langchain_sandbox.graph import SandboxNode, SandboxState, SandboxTask
     from langchain_sandbox.handle import RunHandle
     from langchain_sandbox.result import SandboxResult
     from langchain_sandbox.run_store import DirectoryRunStore, RunStore
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ApplyPolicy",
     "ApplyReport",
+    "Command",
+    "CommandError",
     "CommandTool",
     "DirectoryRunStore",
     "Limits",
@@ -53,6 +57,7 @@ __all__ = [
     "SandboxNode",
     "SandboxResult",
     "SandboxState",
+    "SandboxTask",
     "SandboxTool",
     "SandboxToolkit",
     "SandboxUnavailableError",
@@ -65,6 +70,8 @@ __all__ = [
 _HOMES = {
     "ApplyPolicy": "workspace_config",
     "ApplyReport": "workspace.applying.told",
+    "Command": "commands.command",
+    "CommandError": "errors",
     "CommandTool": "tools",
     "DirectoryRunStore": "run_store",
     "Limits": "config",
@@ -80,6 +87,7 @@ _HOMES = {
     "SandboxNode": "graph",
     "SandboxResult": "result",
     "SandboxState": "graph",
+    "SandboxTask": "graph",
     "SandboxTool": "tools",
     "SandboxToolkit": "tools",
     "SandboxUnavailableError": "errors",
