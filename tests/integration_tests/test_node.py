@@ -238,22 +238,7 @@ def test_a_graph_that_is_cancelled_leaves_no_container(repository: Path, client:
         asyncio.run(scenario())
 
 
-def test_a_run_that_says_something_outlives_an_idle_time_out_and_a_silent_one_does_not(
-    repository: Path, client: Any
-) -> None:
-    idle = 15.0
-    steps = [bash("sleep 6"), bash("sleep 6"), bash("sleep 6"), say(), bash("sleep 600")]
-    policy = TimeoutPolicy(idle_timeout=idle, refresh_on="heartbeat")
-    with ScriptedModel(steps) as model:
-        node = SandboxNode(sandbox=Sandbox(model=model.endpoint, workspace=repository))
-        app = build(node, timeout=policy)
-        state = asyncio.run(app.ainvoke(ASK))
-        with pytest.raises(NodeTimeoutError) as raised:
-            asyncio.run(app.ainvoke(ASK))
-    assert state["sandbox_results"][0]["status"] == "completed"
-    assert state["sandbox_results"][0]["timings"]["total"] > idle
-    assert raised.value.kind == "idle"
-    assert containers(client) == []
+# That a run which says something outlives an idle time-out is shown by examples/recipes/timeout_policy.py.
 
 
 def test_an_attempt_that_is_timed_out_is_over_before_the_next_one_runs(repository: Path, client: Any) -> None:
