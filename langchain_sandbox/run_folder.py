@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 _RUN_ID = re.compile(r"[0-9a-f]{12}")
 _OWNER = ".owner"
 _RESULT = "result.json"
-_DAY = 86_400.0
 _MAX_EVENTS = 32 * 1024 * 1024
 
 
@@ -172,22 +171,23 @@ def sweep_runs(retention: Retention, *, latest: str) -> list[str]:
     folders = []
     with suppress(OSError):
         folders = [entry for entry in os.scandir(state_folder() / "runs") if _RUN_ID.fullmatch(entry.name)]
-    found = sorted(((f.name == latest, _last_change(f), f.name, f.path) for f in folders), reverse=True)
+    found = sorted(((f.name == latest, last_change(f), f.name, f.path) for f in folders), reverse=True)
     room, kept, removed = retention.room, 0, []
     for is_latest, at, name, path in found:
         if _is_owned(Path(path)):
             continue
-        room -= _measure(path)
+        room -= measure(path)
         kept += 1
         if is_latest:
             continue
-        if kept > retention.runs or room < 0 or time.time() - at > retention.days * _DAY:
+        if kept > retention.runs or room < 0 or time.time() - at > retention.age:
             shutil.rmtree(path, ignore_errors=True)
             removed.append(name)
     return removed
 
 
-def _last_change(folder: os.DirEntry[str]) -> float:
+def last_change(folder: os.DirEntry[str]) -> float:
+    """When something was put into a folder or taken out, in seconds since 1970; 0 if it is gone."""
     try:
         return folder.stat().st_mtime
     except OSError:
@@ -202,7 +202,8 @@ def _is_owned(folder: Path) -> bool:
     return not is_dead(owner)
 
 
-def _measure(folder: str) -> int:
+def measure(folder: str) -> int:
+    """Bytes of all files in a folder."""
     total = 0
     for inside, _, names in os.walk(folder):
         for name in names:

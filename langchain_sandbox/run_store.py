@@ -23,14 +23,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
 from langchain_sandbox.result import SandboxResult
-from langchain_sandbox.run_folder import RunFolder, state_folder
+from langchain_sandbox.run_folder import RunFolder, last_change, measure, state_folder
 
 if TYPE_CHECKING:
     from langchain_sandbox.workspace_config import Retention
 
 _RUN = "run"
 _RESULT = "result.json"
-_DAY = 86_400.0
 
 
 class Claim(Protocol):
@@ -127,11 +126,11 @@ class DirectoryRunStore:
 
     def sweep(self, retention: Retention) -> None:
         """As in `RunStore`; what is too much is what was used longest ago."""
-        entries = sorted(((_last_change(entry), entry.path) for entry in os.scandir(self._folder)), reverse=True)
+        entries = sorted(((last_change(entry), entry.path) for entry in os.scandir(self._folder)), reverse=True)
         room = retention.room
         for at, path in entries:
-            room -= _measure(path)
-            if room < 0 or time.time() - at > retention.days * _DAY:
+            room -= measure(path)
+            if room < 0 or time.time() - at > retention.age:
                 _remove(Path(path))
 
     @property
@@ -221,21 +220,6 @@ def _remove(path: Path) -> None:
         if claim is not None:
             shutil.rmtree(path, ignore_errors=True)
             claim.release()
-
-
-def _last_change(entry: os.DirEntry[str]) -> float:
-    try:
-        return entry.stat(follow_symlinks=False).st_mtime
-    except OSError:
-        return 0.0
-
-
-def _measure(folder: str) -> int:
-    total = 0
-    with suppress(OSError):
-        for entry in os.scandir(folder):
-            total += entry.stat(follow_symlinks=False).st_size
-    return total
 
 
 def _let_go() -> None:

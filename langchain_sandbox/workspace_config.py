@@ -21,6 +21,8 @@ WorkspaceMode = Literal["copy", "bind"]
 DEFAULT_HISTORY = 200
 """Commits of a repository that go in, where nobody says otherwise."""
 
+_DAY = 86_400.0  # seconds
+
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
@@ -160,6 +162,11 @@ class Retention:
     def keeps(self) -> bool:
         """Whether anything is kept at all."""
         return bool(self.runs and self.days and self.room)
+
+    @property
+    def age(self) -> float:
+        """The days in seconds."""
+        return self.days * _DAY
 
     @property
     def room(self) -> int:

@@ -128,8 +128,7 @@ class HeadlessRun:
         close_gate(self._environ, self._mode)
         model = self._lifeline.model or {}
         shortage = find_shortage(int(model["context"]))
-        note = (self._lifeline.model or {}).get("note")
-        for warning in [shortage, note, *self._notes, *intake.warnings]:
+        for warning in [shortage, model.get("note"), *self._notes, *intake.warnings]:
             if warning is not None:
                 self._warn(warning)
         children.start_reaper()

@@ -57,6 +57,10 @@ class RunTool(BaseTool):
         super().__init__(**fields)
         if self.output is not None:
             Output.of(self.output)  # what cannot be described is refused now, not in the first call
+        self._describe_arguments()
+
+    def _describe_arguments(self) -> None:
+        """Make the arguments' class, which follows from the fields."""
         self.args_schema = with_injected(self._build_arguments())
 
     @abstractmethod
@@ -163,10 +167,10 @@ class RunTool(BaseTool):
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         super().__setstate__(state)
-        self.args_schema = with_injected(self._build_arguments())
+        self._describe_arguments()
 
     def model_copy(self, *, update: Any = None, deep: bool = False) -> Self:  # noqa: ANN401 - pydantic's own
         """A copy with some fields changed, and the arguments that follow from them."""
         copied = super().model_copy(update=update, deep=deep)
-        copied.args_schema = with_injected(copied._build_arguments())  # noqa: SLF001 - our own
+        copied._describe_arguments()  # noqa: SLF001 - our own
         return copied

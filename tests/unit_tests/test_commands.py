@@ -11,8 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from langchain_sandbox.agent import expand
+from langchain_sandbox.commands import syntax
 from langchain_sandbox.commands.arguments import derive
 from langchain_sandbox.commands.command import Argument, Command
+from langchain_sandbox.commands.declaration import AGENTS
 from langchain_sandbox.commands.folder import DEFAULTS, load_commands
 from langchain_sandbox.commands.prompt import find_command, parse_task
 from langchain_sandbox.commands.syntax import SHELL, WORD
@@ -320,3 +323,11 @@ def test_a_task_that_cannot_be_taken_says_why(tmp_path: Path, task: str, content
         path.write_bytes(content)
     with pytest.raises(SandboxConfigError, match=words):
         read_task({"TASK": task}, path)
+
+
+def test_the_program_in_the_container_takes_the_same_for_the_same() -> None:
+    """It shares no code with the host but the link, so these few words stand twice."""
+    assert expand._SPACES == syntax.SPACES
+    assert expand._SHELL == syntax.SHELL
+    assert expand._FILE == syntax.FILE
+    assert set(AGENTS) == expand._AGENTS
