@@ -1,0 +1,66 @@
+"""A result on standard output: what the agent said, what it changed, and a summary; or JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from langchain_sandbox.cli.summary import sum_up
+from langchain_sandbox.cli.terminal import paint
+from langchain_sandbox.untrusted import show_controls, strip_controls
+
+if TYPE_CHECKING:
+    from langchain_sandbox.cli.terminal import Colour
+    from langchain_sandbox.result import SandboxResult
+
+_DIFF_SHOWN = 64 * 1024
+
+
+def print_json(result: SandboxResult) -> None:
+    """Print the result as one line of JSON, in ASCII: it is valid in every encoding, and steers no terminal."""
+    sys.stdout.write(f"{write_json(result)}\n")
+    sys.stdout.flush()
+
+
+def write_json(result: SandboxResult) -> str:
+    """The result as JSON, on one line and in ASCII."""
+    return json.dumps(result.model_dump(mode="json"))
+
+
+def print_result(result: SandboxResult, *, applied_to: str | None) -> None:
+    """Print what the agent said, what changed, how it ended, and where the changes are.
+
+    Args:
+        result: What the run gave back.
+        applied_to: The folder that its changes are in now; `None` for none.
+    """
+    text = strip_controls(result.text).strip()
+    parts = [text] if text else []
+    if result.structured is not None:
+        answer = result.model_dump(mode="json", include={"structured"})["structured"]
+        parts.append(show_controls(json.dumps(answer, indent=2, ensure_ascii=False)))
+    if result.patch:
+        parts.append(paint_diff(result.patch[:_DIFF_SHOWN]))
+        if len(result.patch) > _DIFF_SHOWN:
+            parts[-1] += f"\n... ({len(result.patch) - _DIFF_SHOWN:,} more characters)"
+    elif result.patch_reference is not None:
+        parts.append(f"The patch has {result.patch_reference.size:,} bytes; see {result.patch_reference.path}")
+    parts.append("\n".join(sum_up(result, applied_to=applied_to)))
+    sys.stdout.write("\n\n".join(parts) + "\n")
+    sys.stdout.flush()
+
+
+def paint_diff(patch: str) -> str:
+    """A diff for the eye: what would be invisible in it, or would steer the terminal, is shown as an escape."""
+    lines, in_hunk = [], False
+    for line in show_controls(patch).rstrip("\n").split("\n"):
+        in_hunk = line.startswith("@@") or (in_hunk and not line.startswith("diff --git "))
+        lines.append(paint(line, _choose_colour(line, in_hunk=in_hunk), sys.stdout))
+    return "\n".join(lines)
+
+
+def _choose_colour(line: str, *, in_hunk: bool) -> Colour | None:
+    if not in_hunk:
+        return "bold"
+    return {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])  # type: ignore[return-value]
