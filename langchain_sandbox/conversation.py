@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from langchain_sandbox.commands.prompt import Prompt
     from langchain_sandbox.config import Limits
     from langchain_sandbox.engine.base import ByteStream
-    from langchain_sandbox.gateway.call import ModelCall
+    from langchain_sandbox.gateway.record import CallRecord
     from langchain_sandbox.gateway.upstream import Upstream
     from langchain_sandbox.judge import Judge
     from langchain_sandbox.report import Report
@@ -78,7 +78,7 @@ class Conversation:
         self._report = report
         self._emit = emit
         self._on_working = on_working
-        self._transcript = Transcript(emit)
+        self._transcript = Transcript(emit, clock=report.clock)
         self._attention = anyio.Event()  # something happened that may end the run
         self._ready = anyio.Event()
         self._working = anyio.Event()
@@ -254,17 +254,8 @@ class Conversation:
             self.settled.set()
             self._attention.set()
 
-    def _on_call(self, call: ModelCall) -> None:
-        self._emit(
-            "model_call",
-            index=call.index,
-            status=call.status,
-            first_byte=call.first_byte,
-            duration=call.duration or 0.0,
-            prompt_tokens=call.usage.prompt_tokens,
-            completion_tokens=call.usage.completion_tokens,
-            error=call.error,
-        )
+    def _on_call(self, call: CallRecord) -> None:
+        self._emit("model_call", **call.describe())
 
     def _on_failure(self, failure: GatewayFailure) -> None:
         self._report.failure = failure

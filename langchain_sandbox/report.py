@@ -7,6 +7,8 @@ host (`compose/`) prints them.
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import tempfile
 import time
 from dataclasses import asdict, dataclass, field
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from langchain_sandbox.commands.command import Command
+    from langchain_sandbox.config import Limits
+    from langchain_sandbox.gateway.record import CallRecord
     from langchain_sandbox.judge import Judge
     from langchain_sandbox.transcript import Step
     from langchain_sandbox.workspace.git import GitError
@@ -38,14 +42,8 @@ _MAX_WORDS = 2_000
 _MAX_PLACES = 10
 _MAX_SKIPPED = 100
 _MAX_NAME = 200
-
-
-class Call(Protocol):
-    """What the ending needs to know of one call of the model."""
-
-    @property
-    def finish_reason(self) -> str | None:
-        """Why the answer ended, if it came to its end."""
+_MAX_TASK = 16 * 1024
+_MAX_CALLS = 1_000
 
 
 class Totals(Protocol):
@@ -60,7 +58,7 @@ class Observer(Protocol):
     """Whoever relays the run's model calls, as far as the result tells of them."""
 
     @property
-    def calls(self) -> Sequence[Call]:
+    def records(self) -> Sequence[CallRecord]:
         """The calls, in the order in which they began."""
 
     @property
@@ -98,6 +96,7 @@ class Report:
     claim: dict[str, Any] | None = None
     judge: Judge | None = None
     command: Command | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
     end: ContainerEnd = field(default_factory=ContainerEnd)
     cleanup_confirmed: bool = True
     stderr: str = ""
@@ -127,7 +126,7 @@ class Report:
         claim = self.claim or {}
         error = claim.get("error")
         full = claim.get("full")
-        done = [call for call in self.gateway.calls if call.finish_reason] if self.gateway else []
+        done = [call for call in self.gateway.records if call.finish_reason] if self.gateway else []
         return Facts(
             cancelled=self.cancelled,
             timed_out=self.timed_out,
@@ -192,6 +191,7 @@ def build_fields(
         "commits": [asdict(commit) for commit in report.commits],
         "partial": status != "completed" and bool(patch.size or report.commits),
         "steps": [asdict(step) for step in report.steps],
+        "model_calls": [_place(call, report.began) for call in (gateway.records if gateway else [])[:_MAX_CALLS]],
         "usage": {
             "model_calls": gateway.budget.calls if gateway else 0,
             "prompt_tokens": gateway.budget.prompt_tokens if gateway else 0,
@@ -211,6 +211,7 @@ def build_fields(
             "cleanup_confirmed": report.cleanup_confirmed,
         },
         "workspace": _describe_workspace(intake),
+        "settings": report.settings,
         "receipt": {
             "package": __version__,
             "image": image,
@@ -219,8 +220,21 @@ def build_fields(
             "patch_sha256": patch.sha256,
             "command": report.command.name if report.command else None,
             "command_sha256": report.command.digest if report.command else None,
+            "config_sha256": _digest(report.settings),
         },
     }
+
+
+def describe_settings(task: str, *, changes: str, timeout: float, limits: Limits) -> dict[str, Any]:
+    """What a run was asked for and what it may use, for its result. Pure.
+
+    Args:
+        task: As it was written, or as a command would be.
+        changes: What becomes of the changes.
+        timeout: Seconds that it may take.
+        limits: What it may use.
+    """
+    return {"task": clean_text(task, _MAX_TASK), "changes": changes, "timeout": timeout, "limits": asdict(limits)}
 
 
 def describe_loss(error: OSError | GitError) -> dict[str, Any]:
@@ -239,6 +253,15 @@ def _describe_workspace(intake: Intake) -> dict[str, Any]:
         "head": history.head if history else None,
         "branch": history.branch if history else None,
     }
+
+
+def _place(call: CallRecord, began: float) -> dict[str, Any]:
+    """A call of the model on the run's own clock."""
+    return {**call.describe(), "at": round(call.started - began, 4)}
+
+
+def _digest(settings: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, separators=(",", ":")).encode("ascii")).hexdigest()
 
 
 def _relative(claimed: list[str], base: str) -> list[str]:

@@ -79,13 +79,39 @@ class PatchReference(_Part):
     size: int = Field(description="Bytes.")
 
 
+class ToolUse(_Part):
+    """One use of a tool by the agent, as it reported it; the times are when the host heard of it."""
+
+    tool: str
+    title: str = Field(default="", description="What tells most about it, on one line: its command, its file.")
+    status: Literal["completed", "error"] | None = Field(default=None, description="None if it never ended.")
+    at: float = Field(default=0.0, description="When it began, in seconds since the run did.")
+    seconds: float | None = Field(default=None, description="How long it took; None if it never ended.")
+
+
 class Step(_Part):
-    """One step of the agent, as it reported it."""
+    """One step of the agent, as it reported it; the times are when the host heard of it."""
 
     index: int
     text: str = Field(default="", description="What it said.")
     tools: list[str] = Field(default_factory=list, description="The tools that it used, in order.")
     reason: str | None = Field(default=None, description="Why the step ended.")
+    at: float | None = Field(default=None, description="When it began, in seconds since the run did.")
+    seconds: float | None = Field(default=None, description="How long it took; None if it never ended.")
+    uses: list[ToolUse] = Field(default_factory=list, description="The uses of the tools, in order.")
+
+
+class ModelCall(_Part):
+    """One call of the model, as the host relayed it."""
+
+    index: int
+    at: float = Field(description="When it began, in seconds since the run did.")
+    first_byte: float | None = Field(default=None, description="Seconds until the answer began; None if it never did.")
+    duration: float = Field(default=0.0, description="Seconds in all.")
+    status: int | None = Field(default=None, description="HTTP status; None if there was no answer.")
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    error: str | None = Field(default=None, description="Code of what went wrong.")
 
 
 class Usage(_Part):
@@ -138,6 +164,17 @@ class WorkspaceState(_Part):
     branch: str | None = Field(default=None, description="The branch that was checked out; None if there was none.")
 
 
+class Settings(_Part):
+    """What the run was asked for, and what it might use."""
+
+    task: str = Field(default="", description="As it was written, /commands too; long ones are cut.")
+    changes: str = Field(default="return", description="What was to become of the changes.")
+    timeout: float | None = Field(default=None, description="Seconds that it might take.")
+    limits: dict[str, int | float | None] = Field(
+        default_factory=dict, description="The fields of Limits; sizes in bytes, times in seconds."
+    )
+
+
 class Receipt(_Part):
     """What the run was made of, for whoever has to account for it."""
 
@@ -148,6 +185,9 @@ class Receipt(_Part):
     patch_sha256: str = ""
     command: str | None = Field(default=None, description="The command's name, if it was one.")
     command_sha256: str | None = Field(default=None, description="Of the command's file, as it was read.")
+    config_sha256: str = Field(
+        default="", description="Of `settings`, as JSON with sorted keys and without spaces, in ASCII."
+    )
 
 
 class SandboxResult(BaseModel):
@@ -184,11 +224,13 @@ class SandboxResult(BaseModel):
         default=False, description="Whether the changes are those of a run that did not complete, so far as it came."
     )
     steps: list[Step] = Field(default_factory=list)
+    model_calls: list[ModelCall] = Field(default_factory=list, description="In the order in which they began.")
     usage: Usage = Usage()
     timings: Timings = Timings()
     warnings: list[str] = Field(default_factory=list)
     evidence: Evidence = Evidence()
     workspace: WorkspaceState = WorkspaceState()
+    settings: Settings = Settings()
     applied: bool = Field(default=False, description="Whether the changes are in the user's tree already.")
     receipt: Receipt
 

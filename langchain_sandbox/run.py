@@ -27,7 +27,7 @@ from langchain_sandbox.gateway.rules import find_shortage
 from langchain_sandbox.gateway.upstream import Upstream, UpstreamError, find_upstream
 from langchain_sandbox.judge import Judge
 from langchain_sandbox.keeper import Keeper
-from langchain_sandbox.report import REPOSITORY, Report, build_fields
+from langchain_sandbox.report import REPOSITORY, Report, build_fields, describe_settings
 from langchain_sandbox.result import SandboxResult
 from langchain_sandbox.run_folder import state_folder
 from langchain_sandbox.workspace.applying.apply_result import apply_result
@@ -85,6 +85,9 @@ class Run:
             began=time.monotonic(),
             judge=Judge(request.output) if request.output else None,
             command=request.command,
+            settings=describe_settings(
+                request.prompt.asked, changes=request.changes, timeout=request.timeout, limits=request.limits
+            ),
         )
         self._conversation = Conversation(report=self._report, emit=self._emit, on_working=self._give_place)
         self._keeper = Keeper(request.run_id, request.retention, warn=self._warn)

@@ -6,9 +6,10 @@ Whatever is not understood is left out; everything that is kept has a limit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from langchain_sandbox.narration import narrate_input
 from langchain_sandbox.untrusted import clean_json, clean_text
 
 if TYPE_CHECKING:
@@ -21,9 +22,21 @@ _MAX_STEP_TEXT = 16 * 1024
 _MAX_OUTPUT = 32 * 1024
 _MAX_TEXT = 64 * 1024
 _MAX_NAME = 200
+_MAX_TITLE = 300
 _MAX_PATH = 4096
 _MAX_CLAIMS = 1_000
 _EDITORS = {"edit", "multiedit", "write"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolUse:
+    """One use of a tool; the result's part of the same name, as plain data."""
+
+    tool: str
+    title: str = ""
+    status: str | None = None
+    at: float = 0.0
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +47,18 @@ class Step:
     text: str = ""
     tools: list[str] = field(default_factory=list)
     reason: str | None = None
+    at: float | None = None
+    seconds: float | None = None
+    uses: list[ToolUse] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class _Draft:
+    at: float
     texts: dict[str, str] = field(default_factory=dict)
-    tools: list[str] = field(default_factory=list)
+    uses: dict[str, ToolUse] = field(default_factory=dict)  # by the call's name
     reason: str | None = None
+    seconds: float | None = None
 
 
 class Transcript:
@@ -48,15 +66,18 @@ class Transcript:
 
     Args:
         emit: Called with an event's type and its fields.
+        clock: Seconds since the run began. The times that OpenCode names are those of its own clock, and claims.
     """
 
-    def __init__(self, emit: Callable[..., None]) -> None:
+    def __init__(self, emit: Callable[..., None], *, clock: Callable[[], float]) -> None:
         self._emit = emit
+        self._clock = clock
         self._session: str | None = None
         self._assistant: set[str] = set()
         self._texts: dict[str, int] = {}  # text parts, and how much of each has been said
         self._homes: dict[str, _Draft] = {}  # text parts, and the step that each belongs to
         self._tools: dict[str, str] = {}  # tool parts, and their last status
+        self._users: dict[str, _Draft] = {}  # tool parts, and the step that each belongs to
         self._drafts: list[_Draft] = []
         self._claimed: dict[str, None] = {}
 
@@ -72,8 +93,11 @@ class Transcript:
             Step(
                 index=index,
                 text="\n".join(text for text in draft.texts.values() if text)[:_MAX_STEP_TEXT],
-                tools=draft.tools,
+                tools=[use.tool for use in draft.uses.values()],
                 reason=draft.reason,
+                at=draft.at,
+                seconds=draft.seconds,
+                uses=list(draft.uses.values()),
             )
             for index, draft in enumerate(self._drafts)
         ]
@@ -112,7 +136,7 @@ class Transcript:
             return
         match part.get("type"):
             case "step-start" if len(self._drafts) < _MAX_STEPS:
-                self._drafts.append(_Draft())
+                self._drafts.append(_Draft(self._clock()))
             case "text" if isinstance(part.get("text"), str):
                 self._on_text(str(part.get("id")), clean_text(part.get("text"), _MAX_TEXT))
             case "tool":
@@ -120,6 +144,7 @@ class Transcript:
             case "step-finish":
                 reason = clean_text(part.get("reason"), _MAX_NAME)
                 self._draft.reason = reason
+                self._draft.seconds = round(self._clock() - self._draft.at, 4)
                 self._emit("step", index=max(0, len(self._drafts) - 1), reason=reason)
             case _:
                 pass
@@ -152,10 +177,12 @@ class Transcript:
             return
         self._tools[call_id] = status
         if before is None:
-            if len(self._draft.tools) < _MAX_TOOLS:
-                self._draft.tools.append(tool)
             arguments = state.get("input")
             given = clean_json(arguments) if isinstance(arguments, dict) else {}
+            if len(self._draft.uses) < _MAX_TOOLS:
+                title = narrate_input(given)[:_MAX_TITLE]
+                self._draft.uses[call_id] = ToolUse(tool=tool, title=title, at=self._clock())
+                self._users[call_id] = self._draft
             self._emit("tool_started", call_id=call_id, tool=tool, input=given)
         path = state["input"].get("filePath") if isinstance(state.get("input"), dict) else None
         if status == "completed" and tool in _EDITORS and len(self._claimed) < _MAX_CLAIMS and isinstance(path, str):
@@ -163,9 +190,13 @@ class Transcript:
         if status != "running":
             output = clean_text(state.get("output") or state.get("error"), _MAX_OUTPUT)
             self._emit("tool_ended", call_id=call_id, tool=tool, status=status, output=output)
+            if call_id in self._users:
+                uses = self._users[call_id].uses
+                seconds = round(self._clock() - uses[call_id].at, 4)
+                uses[call_id] = replace(uses[call_id], status=status, seconds=seconds)
 
     @property
     def _draft(self) -> _Draft:
         if not self._drafts:
-            self._drafts.append(_Draft())
+            self._drafts.append(_Draft(self._clock()))
         return self._drafts[-1]

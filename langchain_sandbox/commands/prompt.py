@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +27,12 @@ class Prompt:
         text: Its words.
         command: The command that they are of. Only then are `` !`shell` `` and `@file` in them expanded: a task's own
             words may quote anything.
+        asked: What was asked for, as a person would write it; the text where there is no command.
     """
 
     text: str
     command: Command | None = None
+    asked: str = ""
 
     def describe(self, schema: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The message for the program in the container.
@@ -60,13 +63,13 @@ def parse_task(task: str, *, root: Path | None, extra: Iterable[Path] = ()) -> P
     """
     call = parse_call(task)
     if call is None:
-        return Prompt(text=task)
+        return Prompt(text=task, asked=task)
     name, arguments = call
     try:
         command = find_command(name, root=root, extra=extra)
     except SandboxConfigError:
         if "/" in name:
-            return Prompt(text=task)  # rather a path than a command
+            return Prompt(text=task, asked=task)  # rather a path than a command
         raise
     return call_command(command, arguments)
 
@@ -81,7 +84,8 @@ def call_command(command: Command, arguments: str | Mapping[str, Any] | None) ->
     Raises:
         SandboxConfigError: If they do not fit.
     """
-    return Prompt(text=render(command, arguments), command=command)
+    words = arguments if isinstance(arguments, str | None) else json.dumps(dict(arguments), default=str)
+    return Prompt(text=render(command, arguments), command=command, asked=f"/{command.name} {words or ''}".rstrip())
 
 
 def find_command(name: str, *, root: Path | None, extra: Iterable[Path] = ()) -> Command:

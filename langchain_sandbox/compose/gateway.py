@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import SocketStream, TaskGroup
 
-    from langchain_sandbox.gateway.call import ModelCall
+    from langchain_sandbox.gateway.record import CallRecord
 
 SOCKET = "/run/llm/link.sock"
 LOCK = "/run/llm/gateway.lock"  # held for as long as this process lives
@@ -220,7 +220,7 @@ class Exchange:
         budget = gateway.budget
         return {
             "type": "record",
-            "calls": [call.finish_reason for call in gateway.calls],
+            "calls": [asdict(call) for call in gateway.records],
             "refused": gateway.refused,
             "used": {
                 "calls": budget.calls,
@@ -229,9 +229,9 @@ class Exchange:
             },
         }
 
-    def _on_call(self, call: ModelCall) -> None:
+    def _on_call(self, call: CallRecord) -> None:
         logger.info("model call %d: %s, %s", call.index, call.status, call.error or call.finish_reason)
-        self._link.send_message({"type": "call", "index": call.index, "error": call.error, **asdict(call.usage)})
+        self._link.send_message({"type": "call", **asdict(call)})
 
     def _on_failure(self, failure: GatewayFailure) -> None:
         self._link.send_message({"type": "failure", "code": failure.code, "message": failure.message})

@@ -22,7 +22,6 @@ from langchain_sandbox.compose.in_place import InPlace
 from langchain_sandbox.compose.line import Failure, Lifeline
 from langchain_sandbox.compose.memory import count_kills
 from langchain_sandbox.compose.mount import WORKSPACE, close_gate
-from langchain_sandbox.compose.progress import describe_event
 from langchain_sandbox.compose.settings import ChangesChoice, WorkspaceMode, read_choice, read_timeout
 from langchain_sandbox.compose.task import OPERATOR_COMMANDS, read_task
 from langchain_sandbox.config import Limits
@@ -31,7 +30,8 @@ from langchain_sandbox.errors import SandboxError
 from langchain_sandbox.gateway.rules import find_shortage
 from langchain_sandbox.judge import Judge
 from langchain_sandbox.link import Channel, FileStream, LinkEvent, Message
-from langchain_sandbox.report import Report, build_fields, describe_loss
+from langchain_sandbox.narration import narrate
+from langchain_sandbox.report import Report, build_fields, describe_loss, describe_settings
 from langchain_sandbox.request import check_changes, choose_changes, choose_output, choose_timeout
 from langchain_sandbox.transcript import Transcript
 from langchain_sandbox.workspace.applying.apply import apply_changes
@@ -45,8 +45,10 @@ from langchain_sandbox.workspace_config import DEFAULT_HISTORY, ApplyPolicy, Wor
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from langchain_sandbox.gateway.record import CallRecord
     from langchain_sandbox.workspace.inbound.history import History
 
+_WIDTH = 160
 _STALL_LIMIT = 60.0
 _ABORT_GRACE = 3.0
 _KILL_GRACE = 5.0
@@ -79,12 +81,15 @@ class HeadlessRun:
         output = choose_output(None, self._prompt.command)
         self._report.judge = Judge(output) if output else None
         self._report.command = self._prompt.command
+        self._report.settings = describe_settings(
+            self._prompt.asked, changes=self._policy, timeout=self._timeout, limits=self._limits
+        )
         self._task: Task | None = None
         self.apply_failed = False
         self._worked = False
         self._attention = threading.Event()
         self._settled = threading.Event()
-        self._transcript = Transcript(self._say)
+        self._transcript = Transcript(self._say, clock=self._report.clock)
         self._changes = Changes(self._limits)
         self._lost: OSError | None = None
         self._lifeline = Lifeline(on_failure=self._on_failure, on_call=self._on_call, on_end=self._on_end)
@@ -277,10 +282,8 @@ class HeadlessRun:
         self._report.failure = failure
         self._attention.set()
 
-    def _on_call(self, call: dict[str, Any]) -> None:
-        self._say(
-            "model_call", **{key: call.get(key) for key in ("index", "prompt_tokens", "completion_tokens", "error")}
-        )
+    def _on_call(self, call: CallRecord) -> None:
+        self._say("model_call", **call.describe())
 
     def _on_end(self, reason: str) -> None:
         if not self._settled.is_set():
@@ -293,9 +296,9 @@ class HeadlessRun:
 
     def _say(self, kind: str, **fields: Any) -> None:  # noqa: ANN401 - each event has fields of its own
         """Progress on standard error, one line for each event."""
-        words = describe_event(kind, fields)
+        words = "" if kind == "text" else narrate(kind, fields)
         if words:
-            sys.stderr.write(f"[{self._report.clock():6.1f} s] {words}\n")
+            sys.stderr.write(f"[{self._report.clock():6.1f} s] {words[:_WIDTH]}\n")
             sys.stderr.flush()
 
 

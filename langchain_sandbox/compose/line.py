@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.agent.wire import Wire
 from langchain_sandbox.errors import SandboxConfigError
+from langchain_sandbox.gateway.record import CallRecord
 from langchain_sandbox.link import PROTOCOL_VERSION, Channel, Data, LinkEvent, Message
 
 if TYPE_CHECKING:
@@ -36,13 +37,6 @@ class Failure:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class RelayedCall:
-    """One call of the model, as far as the ending needs to know it."""
-
-    finish_reason: str | None
-
-
 @dataclass(slots=True)
 class Used:
     """What the run has used of the model."""
@@ -56,7 +50,7 @@ class Used:
 class Record:
     """What the gateway relayed in all."""
 
-    calls: list[RelayedCall] = field(default_factory=list)
+    records: list[CallRecord] = field(default_factory=list)
     budget: Used = field(default_factory=Used)
     refused: list[str] = field(default_factory=list)
 
@@ -74,7 +68,7 @@ class Lifeline:
         self,
         *,
         on_failure: Callable[[Failure], None],
-        on_call: Callable[[dict[str, Any]], None],
+        on_call: Callable[[CallRecord], None],
         on_end: Callable[[str], None],
     ) -> None:
         self._on_failure = on_failure
@@ -152,10 +146,10 @@ class Lifeline:
                 self._on_failure(Failure(code, message))
                 self._greeted.set()
             case {"type": "call"}:
-                self._on_call(body)
+                self._on_call(CallRecord(**{name: body[name] for name in body if name != "type"}))
             case {"type": "record", "calls": list(calls), "refused": list(refused), "used": dict(used)}:
                 self._last = body.get("last") is True
-                self.record = Record([RelayedCall(reason) for reason in calls], Used(**used), refused)
+                self.record = Record([CallRecord(**call) for call in calls], Used(**used), refused)
                 self._recorded.set()
             case _:
                 pass

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import anyio
 import httpx
 
+from langchain_sandbox.gateway.record import CallRecord
 from langchain_sandbox.gateway.rules import MAX_ANSWER
 from langchain_sandbox.gateway.sse import AnswerError, AnswerReader, Usage, parse_usage
 
@@ -50,6 +51,20 @@ class ModelCall:
     finish_reason: str | None = None
     overflow: bool = False
     error: str | None = None
+
+    def record(self) -> CallRecord:
+        """What there is to tell of it."""
+        return CallRecord(
+            index=self.index,
+            started=self.started,
+            status=self.status,
+            first_byte=None if self.first_byte is None else round(self.first_byte, 4),
+            duration=round(self.duration or 0.0, 4),
+            prompt_tokens=self.usage.prompt_tokens,
+            completion_tokens=self.usage.completion_tokens,
+            finish_reason=self.finish_reason,
+            error=self.error,
+        )
 
 
 class CallError(Exception):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from langchain_sandbox.config import Limits
     from langchain_sandbox.engine.connection import Connection
+    from langchain_sandbox.gateway.record import CallRecord
     from langchain_sandbox.gateway.upstream import Upstream
 
 logger = logging.getLogger(__name__)
@@ -106,7 +107,7 @@ class Gateway:
         upstream: Upstream,
         limits: Limits,
         tasks: TaskGroup,
-        on_call: Callable[[ModelCall], None],
+        on_call: Callable[[CallRecord], None],
         on_failure: Callable[[GatewayFailure], None],
     ) -> None:
         self._link = link
@@ -120,6 +121,11 @@ class Gateway:
         self.calls: list[ModelCall] = []
         self.failure: GatewayFailure | None = None
         self.refused: list[str] = []
+
+    @property
+    def records(self) -> list[CallRecord]:
+        """What there is to tell of the calls, in the order in which they began."""
+        return [call.record() for call in self.calls]
 
     async def aclose(self) -> None:
         """Close the connections to the model server."""
@@ -195,7 +201,7 @@ class Gateway:
         finally:
             call.duration = time.monotonic() - call.started
             self.budget.add(call.usage)
-            self._on_call(call)
+            self._on_call(call.record())
 
     def _count_overflow(self, call: ModelCall) -> None:
         """OpenCode answers the first overflow by summing up the conversation; when that does not help, it is over."""

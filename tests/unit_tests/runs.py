@@ -11,6 +11,7 @@ from pathlib import Path
 from trees import Tree, put_down, read, tell_changes
 
 from langchain_sandbox.config import Limits
+from langchain_sandbox.result import Ending, Receipt, SandboxResult
 from langchain_sandbox.workspace.applying.apply import apply_changes
 from langchain_sandbox.workspace.applying.delivery import BundledCommits
 from langchain_sandbox.workspace.applying.revert import revert_changes
@@ -128,3 +129,15 @@ def merge_lines(here: bytes, base: bytes, new: bytes) -> bytes | None:
         command = ["git", "merge-file", "-p", "--quiet", "here", "base", "new"]
         done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
     return done.stdout if done.returncode == 0 else None
+
+
+def make_result(**fields: object) -> SandboxResult:
+    """The result of a run that completed, with some fields of its own."""
+    usual = {
+        "run_id": "0123456789ab",
+        "status": "completed",
+        "ok": True,
+        "ending": Ending(code="completed", message="The agent says that it has done the task."),
+        "receipt": Receipt(package="0"),
+    }
+    return SandboxResult.model_validate({**usual, **fields})

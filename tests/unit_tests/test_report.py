@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from dataclasses import fields
 from pathlib import Path
@@ -11,8 +13,11 @@ import pytest
 from pydantic import BaseModel
 
 from langchain_sandbox import outcome, result, transcript
+from langchain_sandbox.compose.line import Record
 from langchain_sandbox.config import Limits
-from langchain_sandbox.report import PATCH_INLINE_LIMIT, Report, build_fields
+from langchain_sandbox.gateway.call import ModelCall
+from langchain_sandbox.gateway.sse import Usage
+from langchain_sandbox.report import PATCH_INLINE_LIMIT, Report, build_fields, describe_settings
 from langchain_sandbox.workspace.inbound.history import History
 from langchain_sandbox.workspace.inbound.intake import Intake, take_intake
 from langchain_sandbox.workspace.inbound.selection import Repository, Selection
@@ -25,6 +30,7 @@ from langchain_sandbox.workspace.outbound import commits, patch
     [
         (outcome.Ending, result.Ending),
         (transcript.Step, result.Step),
+        (transcript.ToolUse, result.ToolUse),
         (patch.FileChange, result.FileChange),
         (commits.Commit, result.Commit),
     ],
@@ -88,3 +94,21 @@ def test_the_workspace_is_told_with_where_its_repository_stood(tmp_path: Path) -
 def test_changes_of_a_run_that_did_not_complete_are_told_as_partial() -> None:
     report = Report(began=time.monotonic(), cancelled=True)
     assert (tell(report)["partial"], tell(report, content=b"x")["partial"]) == (False, True)
+
+
+def test_the_configurations_hash_can_be_computed_from_the_result() -> None:
+    report = Report(began=time.monotonic())
+    report.settings = describe_settings("Größe \ud800?", changes="return", timeout=300.0, limits=Limits(cpus=4))
+    made = result.SandboxResult.model_validate_json(result.SandboxResult.model_validate(tell(report)).model_dump_json())
+    settings = json.dumps(made.model_dump(mode="json")["settings"], sort_keys=True, separators=(",", ":"))
+    assert made.receipt.config_sha256 == hashlib.sha256(settings.encode("ascii")).hexdigest()
+    assert made.settings.limits["cpus"] == 4
+    assert made.settings.task == "Größe ??"
+
+
+def test_a_call_of_the_model_is_told_on_the_runs_own_clock() -> None:
+    report = Report(began=1000.0)
+    call = ModelCall(index=0, started=1002.5, duration=0.5, status=200, usage=Usage(10, 2), finish_reason="stop")
+    report.gateway = Record(records=[call.record()])
+    (told,) = result.SandboxResult.model_validate(tell(report)).model_calls
+    assert told == result.ModelCall(index=0, at=2.5, duration=0.5, status=200, prompt_tokens=10, completion_tokens=2)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from langchain_sandbox.events import SandboxEvent, build_event
-from langchain_sandbox.transcript import Step, Transcript
+from langchain_sandbox.transcript import Step, ToolUse, Transcript
 
 RECORDED = [
     json.loads(line.partition(" ")[2])
@@ -18,8 +18,16 @@ RECORDED = [
 ]
 DELTAS = sorted({body["properties"]["partID"] for body in RECORDED if body["type"] == "message.part.delta"})
 STEPS = [
-    Step(index=0, text="Let me look", tools=["bash"], reason="tool-calls"),
-    Step(index=1, text="All done now.", tools=[], reason="stop"),
+    Step(
+        index=0,
+        text="Let me look",
+        tools=["bash"],
+        reason="tool-calls",
+        at=2.5,
+        seconds=0.0,
+        uses=[ToolUse(tool="bash", title="ls -la", status="completed", at=2.5, seconds=0.0)],
+    ),
+    Step(index=1, text="All done now.", tools=[], reason="stop", at=2.5, seconds=0.0),
 ]
 
 
@@ -28,7 +36,7 @@ class Listener:
 
     def __init__(self) -> None:
         self.events: list[SandboxEvent] = []
-        self.transcript = Transcript(self._emit)
+        self.transcript = Transcript(self._emit, clock=lambda: 2.5)
 
     def _emit(self, kind: str, **fields: Any) -> None:
         self.events.append(build_event(kind, run_id="r", at=0.0, **fields))
@@ -132,12 +140,13 @@ def test_a_tool_that_was_never_seen_running_is_told_from_start_to_end(status: st
     heard = begun().hear(tool("pending"), tool(status, output="o", error="o"), tool(status), tool("running"))
     assert [event.type for event in heard.events] == ["tool_started", "tool_ended"]
     assert heard.told("tool_ended") == [{"call_id": "c", "tool": "bash", "status": status, "output": "o"}]
-    assert heard.transcript.steps == [Step(index=0, tools=["bash"])]
+    use = ToolUse(tool="bash", status=status, at=2.5, seconds=0.0)
+    assert heard.transcript.steps == [Step(index=0, tools=["bash"], at=2.5, uses=[use])]
 
 
 def test_a_delta_that_was_dropped_does_not_garble_the_rest() -> None:
     heard = begun().hear(part("text", text=""), delta("done"), delta(" now."), part("text", text="All done now."))
-    assert heard.transcript.steps == [Step(index=0, text="All done now.")]  # "All " had not come
+    assert heard.transcript.steps == [Step(index=0, text="All done now.", at=2.5)]  # "All " had not come
 
 
 def test_reasoning_is_not_text() -> None:

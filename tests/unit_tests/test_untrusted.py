@@ -53,7 +53,9 @@ def nest(depth: int) -> dict[str, Any]:
 )
 def test_every_event_is_short_and_can_be_written(part: dict[str, Any]) -> None:
     events = []
-    transcript = Transcript(lambda kind, **fields: events.append(build_event(kind, run_id="r", at=0.0, **fields)))
+    transcript = Transcript(
+        lambda kind, **fields: events.append(build_event(kind, run_id="r", at=0.0, **fields)), clock=lambda: 0.0
+    )
     transcript.on_event({"type": "session.created", "properties": {"sessionID": "s"}})
     transcript.on_event({"type": "message.updated", "properties": {"info": {"id": "m", "role": "assistant"}}})
     body = {"sessionID": "s", "messageID": "m", "id": "p"} | part

@@ -45,6 +45,7 @@ _INSIDE = (
     "exits.py",
     "judge.py",
     "link.py",
+    "narration.py",
     "outcome.py",
     "output.py",
     "report.py",

@@ -1,0 +1,62 @@
+"""What happens in a run, in one line for people. Pure, and in the containers that have no host, too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from langchain_sandbox.untrusted import strip_controls
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_INSIDE = "/run/ws/repo/"
+_TELLING = ("command", "filePath", "path", "pattern", "description", "url")
+
+
+def narrate(kind: str, fields: Mapping[str, Any]) -> str:
+    """An event in one line, without anything that could steer a terminal; nothing for what is no news.
+
+    Args:
+        kind: The event's `type`.
+        fields: The event's other fields.
+    """
+    match kind:
+        case "started":
+            words = f"container {fields['container']} is up, with the model {fields['model']}; OpenCode boots"
+        case "text":
+            words = fields["text"]
+        case "tool_started":
+            words = f"-> {narrate_call(fields['tool'], fields['input'])}"
+        case "tool_ended":
+            words = f"<- {fields['status']}: {fields['output'].strip().rpartition(chr(10))[2]}"
+        case "model_call":
+            tokens = f"{fields['prompt_tokens']} + {fields['completion_tokens']} tokens"
+            error = f", {fields['error']}" if fields["error"] else ""
+            words = f"model call {fields['index']}: {tokens} in {fields['duration']:.1f} s{error}"
+        case "warning":
+            words = f"warning: {fields['message']}"
+        case _:
+            return ""
+    return to_line(words)
+
+
+def narrate_call(tool: str, given: Mapping[str, Any]) -> str:
+    """A tool's call in one line.
+
+    Args:
+        tool: The tool's name.
+        given: Its arguments.
+    """
+    telling = narrate_input(given)
+    return to_line(f"{tool}: {telling}" if telling else tool)
+
+
+def narrate_input(given: Mapping[str, Any]) -> str:
+    """What tells most about a tool's call, in one line: its command, its file, or else all of its arguments."""
+    telling = next((given[name] for name in _TELLING if given.get(name)), given or "")
+    return to_line(str(telling).replace(_INSIDE, ""))
+
+
+def to_line(words: str) -> str:
+    """Words on one line, without anything that could steer a terminal."""
+    return " ".join(strip_controls(words).split())
