@@ -1,7 +1,7 @@
-"""The reference shows pydantic's classes as what they are: fields with a description and a default, and a constructor.
+"""The reference shows pydantic's classes as what they are: a list of fields, or a constructor that is made of them.
 
 griffe reads the sources and imports nothing. Without this it would show `Field(default=None, description=...)` as a
-field's value, and would miss the arguments that a class's docstring lists: pydantic makes the constructor of the fields.
+field's value, and would miss the arguments that a class's docstring lists.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import griffe
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_KIND = "Which kind it is."
 _ARGUMENT = re.compile(r"^    (\w+): ", re.MULTILINE)
 
 
@@ -28,8 +29,8 @@ class Fields(griffe.Extension):
             return
         given = {keyword.arg: keyword.value for keyword in call.keywords}
         description = given.get("description")
-        if isinstance(description, ast.Constant) and attr.docstring is None:
-            attr.docstring = griffe.Docstring(str(description.value), parent=attr)
+        if isinstance(description, ast.Constant):
+            attr.extra["field"]["description"] = str(description.value)
         default, factory = given.get("default", call.args[0] if call.args else None), given.get("default_factory")
         if factory is not None:
             attr.value = f"{ast.unparse(factory)}()"
@@ -39,12 +40,25 @@ class Fields(griffe.Extension):
     def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:  # noqa: ANN401 - griffe's own
         """Give the classes whose arguments are fields the constructor that pydantic gives them."""
         for found in _classes(pkg):
-            text = found.docstring.value if found.docstring else ""
-            names = _ARGUMENT.findall(text.partition("Args:\n")[2].partition("\n\n")[0])
+            if found.docstring is None:
+                continue
+            chain = [found, *_bases(found)]
+            fields = {name: field for each in reversed(chain) for name, field in each.members.items()}
+            names = _ARGUMENT.findall(found.docstring.value.partition("Args:\n")[2].partition("\n\n")[0])
             if names and _takes_fields(found):
-                chain = reversed([found, *_bases(found)])
-                fields = {name: field for each in chain for name, field in each.members.items()}
                 _add_constructor(found, {name: fields[name] for name in names if name in fields})
+            elif not names and any(str(base) == "BaseModel" for each in chain for base in each.bases):
+                _list_fields(found.docstring, [field for name, field in fields.items() if not name.startswith("_")])
+
+
+def _list_fields(docstring: griffe.Docstring, members: list[Any]) -> None:
+    """Have a class's fields listed in its docstring, before an example."""
+    described = [(each, _KIND if each.name == "type" else each.extra["field"].get("description")) for each in members]
+    lines = [f"    {each.name} ({each.annotation}): {words}" for each, words in described if words]
+    if not lines:
+        return
+    before, example, after = docstring.value.partition("\n\nExample:")
+    docstring.value = "\n".join([before, "", "Attributes:", *lines]) + example + after
 
 
 def _takes_fields(found: griffe.Class) -> bool:
