@@ -40,7 +40,7 @@ class Fields(griffe.Extension):
     def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:  # noqa: ANN401 - griffe's own
         """Give the classes whose arguments are fields the constructor that pydantic gives them."""
         for found in _classes(pkg):
-            if found.docstring is None:
+            if found.docstring is None or _is_dataclass(found):
                 continue
             chain = [found, *_bases(found)]
             fields = {name: field for each in reversed(chain) for name, field in each.members.items()}
@@ -59,6 +59,10 @@ def _list_fields(docstring: griffe.Docstring, members: list[Any]) -> None:
         return
     before, example, after = docstring.value.partition("\n\nExample:")
     docstring.value = "\n".join([before, "", "Attributes:", *lines]) + example + after
+
+
+def _is_dataclass(found: griffe.Class) -> bool:
+    return any(str(decorator.value).startswith("dataclass") for decorator in found.decorators)
 
 
 def _takes_fields(found: griffe.Class) -> bool:
