@@ -17,7 +17,7 @@ import docker
 import pytest
 from host_agents import install_host
 from host_models import LAST_WORDS, HostModel
-from support import bash, containers, git, say, wait_until, write
+from support import bash, containers_of, git, say, wait_until, write
 
 from langchain_sandbox.testing import ScriptedModel
 
@@ -168,7 +168,8 @@ def test_a_host_that_is_interrupted_leaves_no_container(host: Host, client: dock
     ):
         process = host.start(caller, agent)
         wait_until(lambda: agent.requests, 60)
-        assert containers(client)
+        state = Path(os.environ["SANDBOX_STATE_DIR"])
+        assert len(containers_of(client, state)) == 1
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=30)
-        wait_until(lambda: not containers(client), 10)
+        wait_until(lambda: not containers_of(client, state), 10)
