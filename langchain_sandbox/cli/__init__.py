@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from langchain_sandbox._version import __version__
-from langchain_sandbox.cli import apply, build, commands, completion, doctor, gc, revert, run, runs, show
+from langchain_sandbox.cli import apply, build, commands, completion, doctor, gc, mcp, revert, run, runs, show
 from langchain_sandbox.cli.options import Formatter
 from langchain_sandbox.cli.terminal import say
 from langchain_sandbox.exits import CANCELLED, EXITS_TEXT, FAILED, NOT_APPLIED, UNAVAILABLE, UNREAD, USAGE
@@ -33,6 +33,7 @@ _COMMANDS = (
     revert,
     runs,
     show,
+    mcp,
     gc,
     completion,
 )
