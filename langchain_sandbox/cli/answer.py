@@ -11,6 +11,8 @@ from langchain_sandbox.cli.terminal import paint
 from langchain_sandbox.untrusted import show_controls, strip_controls
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from langchain_sandbox.cli.terminal import Colour
     from langchain_sandbox.result import SandboxResult
 
@@ -28,12 +30,12 @@ def write_json(result: SandboxResult) -> str:
     return json.dumps(result.model_dump(mode="json"))
 
 
-def print_result(result: SandboxResult, *, applied_to: str | None) -> None:
-    """Print what the agent said, what changed, how it ended, and where the changes are.
+def print_result(result: SandboxResult, *, then: Sequence[str]) -> None:
+    """Print what the agent said, what changed and how it ended.
 
     Args:
         result: What the run gave back.
-        applied_to: The folder that its changes are in now; `None` for none.
+        then: Lines to end with, such as what can be done with the changes.
     """
     text = strip_controls(result.text).strip()
     parts = [text] if text else []
@@ -46,7 +48,9 @@ def print_result(result: SandboxResult, *, applied_to: str | None) -> None:
             parts[-1] += f"\n... ({len(result.patch) - _DIFF_SHOWN:,} more characters)"
     elif result.patch_reference is not None:
         parts.append(f"The patch has {result.patch_reference.size:,} bytes; see {result.patch_reference.path}")
-    parts.append("\n".join(sum_up(result, applied_to=applied_to)))
+    parts.append("\n".join(sum_up(result)))
+    if then:
+        parts.append("\n".join(then))
     sys.stdout.write("\n\n".join(parts) + "\n")
     sys.stdout.flush()
 

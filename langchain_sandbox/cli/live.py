@@ -23,7 +23,7 @@ from rich.text import Text
 
 from langchain_sandbox.activity import Activity
 from langchain_sandbox.cli.log import Log
-from langchain_sandbox.cli.terminal import is_coloured, write_mark
+from langchain_sandbox.cli.terminal import is_coloured, is_screen, write_mark
 
 if TYPE_CHECKING:
     from rich.console import ConsoleOptions, RenderResult
@@ -32,7 +32,15 @@ if TYPE_CHECKING:
     from langchain_sandbox.cli.terminal import Colour
     from langchain_sandbox.events import SandboxEvent
 
-_STYLES: dict[Colour | None, str] = {None: "", "grey": "bright_black"}
+_STYLES: dict[Colour | None, str] = {
+    None: "",
+    "red": "red",
+    "green": "green",
+    "yellow": "yellow",
+    "cyan": "cyan",
+    "grey": "bright_black",
+    "bold": "bold",
+}
 _REDRAWN = 10  # times a second
 _STALE = 1  # column that stays free: a line as wide as the window makes some terminals break it
 
@@ -46,6 +54,8 @@ class LiveProgress:
 
     def __init__(self, timeout: float) -> None:
         self._log = Log()
+        self._held: list[Line] = []  # the agent's words; the last ones are the answer, which is printed after the run
+        self._completed = False
         self._status = Status(timeout)
         self._console = Console(
             file=sys.stderr,
@@ -68,24 +78,31 @@ class LiveProgress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._print(*self._log.rest())
+        self._held += self._log.rest()
+        if not (self._completed and is_screen(sys.stdout)):
+            self._release()
         self._live.stop()
+        self._console.print()  # room before the answer
 
     def show(self, event: SandboxEvent) -> None:
         """Let the log scroll, and change the status."""
         self._status.activity.update(event)
-        self._print(*self._log.take(event))
+        self._completed = event.type == "finished" and event.ok
+        for line in self._log.take(event):
+            self._held.append(line)
+            if line.colour is not None:
+                self._release()
 
     def note(self, words: str) -> None:
         """Say in the status what the program itself does now."""
         self._status.note = words
 
-    def _print(self, *lines: Line) -> None:
-        for line in lines:
-            text = Text(no_wrap=line.colour is not None, overflow="ellipsis" if line.colour is not None else "fold")
-            text.append(line.clock, style="bright_black").append(" ")
-            text.append(line.words, style=_STYLES.get(line.colour, line.colour or ""))
-            self._console.print(text)
+    def _release(self) -> None:
+        for line in self._held:
+            text = Text.assemble((line.clock, "bright_black"), " ", (line.words, _STYLES[line.colour]))
+            said = line.colour is None  # by the agent, to be read whole; the rest is cut where the window ends
+            self._console.print(text, no_wrap=not said, overflow="fold" if said else "ellipsis")
+        self._held.clear()
 
 
 class Status:

@@ -48,7 +48,7 @@ def review(result: SandboxResult, *, changes: ChangesPolicy) -> int:
     if changes == "discard" or not (result.files or result.commits):
         return COMPLETED
     while (answer := _ask(result)) == "show":
-        print_result(result, applied_to=None)
+        print_result(result, then=[])
     risky = list_refused(result)
     if answer == "apply" and (not risky or _ask_about(risky)):
         try:
@@ -58,7 +58,7 @@ def review(result: SandboxResult, *, changes: ChangesPolicy) -> int:
             say(f"langchain-sandbox: error: {error}")
             return NOT_APPLIED
         return COMPLETED
-    sys.stdout.write("\n".join(["Kept. Nothing was touched.", *describe_changes(result, applied_to=None)[1:]]) + "\n")
+    sys.stdout.write("\n".join(["Kept; nothing was touched.", *describe_changes(result, applied_to=None)[1:]]) + "\n")
     return COMPLETED
 
 
@@ -71,15 +71,15 @@ def list_refused(result: SandboxResult) -> list[str]:
 
 
 def _ask(result: SandboxResult) -> Answer:
-    keys = "/".join(
-        f"{paint(f'[{word[0]}]', 'bold', sys.stderr)}{word[1:]}" for word in ("apply", "keep", "show again")
-    )
+    words = ("apply", "keep", "show again")
+    keys = "  ".join(f"{paint(f'[{word[0]}]', 'bold', sys.stderr)}{word[1:]}" for word in words)
+    sys.stderr.write(f"\nApply this to {show_name(result.workspace.root or '')}?\n")
     while True:
-        words = _read(f"\nApply to {show_name(result.workspace.root or '')}? {keys} ")
-        if words is None:
+        typed = _read(f"{keys}  > ")
+        if typed is None:
             return "keep"
-        if words in _ANSWERS:
-            return _ANSWERS[words]
+        if typed in _ANSWERS:
+            return _ANSWERS[typed]
 
 
 def _ask_about(risky: list[str]) -> bool:

@@ -74,6 +74,7 @@ def run(options: argparse.Namespace) -> int:
     """
     from langchain_sandbox.cli.answer import print_json, print_result, write_json  # noqa: PLC0415 - loads pydantic
     from langchain_sandbox.cli.kept import find_applied  # noqa: PLC0415 - as above
+    from langchain_sandbox.cli.summary import describe_changes  # noqa: PLC0415 - as above
 
     _check(options)
     task = read_task(options.task)
@@ -88,13 +89,14 @@ def run(options: argparse.Namespace) -> int:
         options.output.write_text(f"{write_json(result)}\n", encoding="ascii")
     if options.json:
         print_json(result)
-    else:
-        applied_to = find_applied(result.run_id) or (result.workspace.root if result.applied else None)
-        print_result(result, applied_to=applied_to)
-    if options.review and result.ok:
+    elif options.review and result.ok:
         from langchain_sandbox.cli.review import review  # noqa: PLC0415 - most runs need none
 
+        print_result(result, then=[])
         return review(result, changes=changes)
+    else:
+        applied_to = find_applied(result.run_id) or (result.workspace.root if result.applied else None)
+        print_result(result, then=describe_changes(result, applied_to=applied_to))
     if result.ok and changes == "apply" and not result.applied:
         return NOT_APPLIED
     return EXIT_OF[result.status]

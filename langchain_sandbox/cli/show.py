@@ -49,6 +49,8 @@ def run(options: argparse.Namespace) -> int:
     from langchain_sandbox.cli.answer import print_json, print_result  # noqa: PLC0415 - loads pydantic
     from langchain_sandbox.cli.kept import find_applied, find_result  # noqa: PLC0415 - as above
 
+    from langchain_sandbox.cli.summary import describe_changes  # noqa: PLC0415 - as above
+
     result = find_result(options.name)
     if options.html is not None or options.open:
         _write_page(result, options)
@@ -58,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
         _print_patch(result)
     elif options.html is None and not options.open:
         _print_head(result)
-        print_result(result, applied_to=find_applied(result.run_id))
+        print_result(result, then=describe_changes(result, applied_to=find_applied(result.run_id)))
     return COMPLETED
 
 

@@ -23,13 +23,8 @@ _LETTER_COLOURS: dict[str, Colour] = {"added": "green", "deleted": "red"}
 _LONGEST_NAME = 48  # columns for paths, so that what stands behind them stands in a line
 
 
-def sum_up(result: SandboxResult, *, applied_to: str | None) -> list[str]:
-    """The lines.
-
-    Args:
-        result: What the run gave back.
-        applied_to: The folder that its changes are in now; `None` for none.
-    """
+def sum_up(result: SandboxResult) -> list[str]:
+    """How it ended, what it used, and what it changed."""
     lines = [describe_end(result)]
     if not result.ok:
         lines += [f"  {line}" for text in (result.ending.message, result.ending.hint) for line in _plain_lines(text)]
@@ -46,7 +41,7 @@ def sum_up(result: SandboxResult, *, applied_to: str | None) -> list[str]:
         for commit in result.commits[:SHOWN]:
             lines.append(f"  {paint(commit.id[:12], 'yellow', sys.stdout)} {_line(commit.subject)}")
         lines += _count_rest(result.commits, "commit")
-    return [*lines, "", *describe_changes(result, applied_to=applied_to)]
+    return lines
 
 
 def describe_end(result: SandboxResult) -> str:
