@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import sys
+import textwrap
 from typing import TYPE_CHECKING
 
 from langchain_sandbox.cli.summary import sum_up
-from langchain_sandbox.cli.terminal import paint
+from langchain_sandbox.cli.terminal import is_screen, paint
 from langchain_sandbox.untrusted import show_controls, strip_controls
 
 if TYPE_CHECKING:
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from langchain_sandbox.result import SandboxResult
 
 _DIFF_SHOWN = 64 * 1024
+_HASH = re.compile(r"\b([0-9a-f]{9})[0-9a-f]{31}\b")
 
 
 def print_json(result: SandboxResult) -> None:
@@ -38,7 +42,7 @@ def print_result(result: SandboxResult, *, then: Sequence[str]) -> None:
         then: Lines to end with, such as what can be done with the changes.
     """
     text = strip_controls(result.text).strip()
-    parts = [text] if text else []
+    parts = [_wrap(text)] if text else []
     if result.structured is not None:
         answer = result.model_dump(mode="json", include={"structured"})["structured"]
         parts.append(show_controls(json.dumps(answer, indent=2, ensure_ascii=False)))
@@ -58,10 +62,24 @@ def print_result(result: SandboxResult, *, then: Sequence[str]) -> None:
 def paint_diff(patch: str) -> str:
     """A diff for the eye: what would be invisible in it, or would steer the terminal, is shown as an escape."""
     lines, in_hunk = [], False
+    shorten = is_screen(sys.stdout)
     for line in show_controls(patch).rstrip("\n").split("\n"):
         in_hunk = line.startswith("@@") or (in_hunk and not line.startswith("diff --git "))
+        if shorten and not in_hunk and line.startswith("index "):
+            line = _HASH.sub(r"\1", line)  # noqa: PLW2901 - as git shows it
         lines.append(paint(line, _choose_colour(line, in_hunk=in_hunk), sys.stdout))
     return "\n".join(lines)
+
+
+def _wrap(text: str) -> str:
+    """Long lines broken between words, where the window would break them anywhere."""
+    if not is_screen(sys.stdout):
+        return text
+    width = shutil.get_terminal_size().columns
+    return "\n".join(
+        line if len(line) <= width else textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
+        for line in text.split("\n")
+    )
 
 
 def _choose_colour(line: str, *, in_hunk: bool) -> Colour | None:

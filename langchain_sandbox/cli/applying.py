@@ -54,7 +54,7 @@ def apply(
         lines = [f"Nothing to do: {show_name(str(root))} has these changes already."]
     else:
         lines = [_headline(f"applied to {show_name(str(root))}"), *lines]
-        lines.append(f"{paint(f'langchain-sandbox revert {result.run_id}', 'bold', sys.stdout)} takes it back.")
+        lines.append(f"To take it back: {paint(f'langchain-sandbox revert {result.run_id}', 'bold', sys.stdout)}")
     sys.stdout.write("\n".join(lines) + "\n")
 
 

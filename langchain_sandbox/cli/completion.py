@@ -56,7 +56,7 @@ def answer(parser: argparse.ArgumentParser) -> None:
 
     # `errors` makes do without LangChain, as it has to inside the container; loading it would take half a second.
     sys.modules["langchain_core.tools"] = None  # type: ignore[assignment]
-    autocomplete(parser, always_complete_options="long")
+    autocomplete(parser, always_complete_options=False)
 
 
 def offer(completer: Completer, options: argparse.Namespace) -> list[str]:

@@ -48,7 +48,6 @@ def run(options: argparse.Namespace) -> int:
     """
     from langchain_sandbox.cli.answer import print_json, print_result  # noqa: PLC0415 - loads pydantic
     from langchain_sandbox.cli.kept import find_applied, find_result  # noqa: PLC0415 - as above
-
     from langchain_sandbox.cli.summary import describe_changes  # noqa: PLC0415 - as above
 
     result = find_result(options.name)

@@ -86,9 +86,9 @@ def describe_changes(result: SandboxResult, *, applied_to: str | None) -> list[s
     run = result.run_id
     if not result.files and not result.commits:
         dropped = ", and were not to be" if result.settings.changes == "discard" else ""
-        return [f"No files were changed{dropped}. {_tell(f'show {run}', 'shows this again')}"]
+        return [f"No files were changed{dropped}."]
     if applied_to is not None:
-        return [f"Applied to {show_name(applied_to)}.", _tell(f"revert {run}", "takes it back")]
+        return [f"Applied to {show_name(applied_to)}.", _tell(f"revert {run}", "take it back")]
     if result.settings.changes == "discard":
         return ["Not applied: the changes were to be discarded."]
     if not RunFolder.of(run).result.exists():
@@ -96,12 +96,12 @@ def describe_changes(result: SandboxResult, *, applied_to: str | None) -> list[s
     where = "" if result.workspace.root else " --workspace DIR"
     return [
         f"Not applied to {show_name(result.workspace.root or 'any folder')}.",
-        _tell(f"apply {run}{where}", "applies it"),
+        _tell(f"apply {run}{where}", "apply it"),
     ]
 
 
 def _tell(command: str, what: str) -> str:
-    return f"{paint(f'langchain-sandbox {command}', 'bold', sys.stdout)} {what}."
+    return f"To {what}: {paint(f'langchain-sandbox {command}', 'bold', sys.stdout)}"
 
 
 def _count(number: int, name: str) -> str:

@@ -83,7 +83,7 @@ def test_ctrl_c_says_what_was_kept(
     assert not screen.cursor_hidden
     assert "Traceback" not in screen.text
     assert "✗ cancelled in" in screen.text
-    assert re.search(r"langchain-sandbox apply [0-9a-f]{12} applies it", screen.text)
+    assert re.search(r"To apply it: langchain-sandbox apply [0-9a-f]{12}", screen.text)
 
 
 def test_a_second_ctrl_c_leaves_at_once(repository: Path, client: docker.DockerClient) -> None:
@@ -118,7 +118,7 @@ def test_a_review_that_is_answered_with_apply_changes_the_folder(repository: Pat
         screen.type("a\n")
         assert screen.wait() == 0
     assert (repository / "new.txt").read_text() == "hello\n"
-    assert re.search(r"langchain-sandbox revert [0-9a-f]{12} takes it back", screen.text)
+    assert re.search(r"To take it back: langchain-sandbox revert [0-9a-f]{12}", screen.text)
 
 
 @pytest.mark.parametrize("keys", ["k\n", "\n", "\x04", "\x03"], ids=["keep", "return", "ctrl-d", "ctrl-c"])
@@ -130,7 +130,7 @@ def test_a_review_that_is_answered_with_anything_less_keeps_the_patch(repository
     assert git(repository, "status", "--porcelain") == ""
     assert "Traceback" not in screen.text
     assert "Kept; nothing was touched." in screen.text
-    assert re.search(r"langchain-sandbox apply [0-9a-f]{12} applies it", screen.text)
+    assert re.search(r"To apply it: langchain-sandbox apply [0-9a-f]{12}", screen.text)
 
 
 @pytest.mark.parametrize(("second", "applied"), [("y\n", True), ("n\n", False)])
