@@ -12,6 +12,7 @@ import asyncio
 import json
 import math
 import os
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Self
@@ -284,10 +285,8 @@ async def _read(client: Any, result: Any, mime_type: str) -> str:  # noqa: ANN40
 
 
 def _cite(diff: str, run_id: str) -> dict[str, Any]:
-    """Open WebUI's event for a source; nothing in the diff can end the block that it stands in."""
-    fence = "`" * 3
-    while fence in diff:
-        fence += "`"
+    """Open WebUI's event for a source. The fence is longer than any in the diff, which therefore cannot end it."""
+    fence = max(["``", *re.findall("`+", diff)], key=len) + "`"
     name = f"Changes of run {run_id[:8]}" if run_id else "Changes"
     return {
         "type": "source",

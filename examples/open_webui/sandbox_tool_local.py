@@ -7,6 +7,7 @@ license: MIT
 required_open_webui_version: 0.12.4
 """  # noqa: D205, D212, D415 - Open WebUI reads these lines, and wants the quotes alone on theirs
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -64,7 +65,8 @@ class Tools:
             return f"Error: {error}"
         if result.patch:
             name = f"Changes of run {result.run_id[:8]}"
-            diff = "\n".join(f"    {line}" for line in result.patch.splitlines())  # indented, it is code in Markdown
-            await emit("source", {"source": {"name": name}, "document": [diff], "metadata": [{"source": name}]})
+            fence = max(["``", *re.findall("`+", result.patch)], key=len) + "`"  # no text of the patch can end it
+            document = f"{fence}diff\n{result.patch}\n{fence}"
+            await emit("source", {"source": {"name": name}, "document": [document], "metadata": [{"source": name}]})
         text = describe_result(result)
         return text if result.ok else f"Error: {text}"  # Open WebUI knows a failed call by this word
