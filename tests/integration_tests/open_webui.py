@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 import uuid
 import venv
 from pathlib import Path
@@ -104,14 +105,14 @@ class OpenWebUI:
         assert answer.is_success, f"{answer.status_code} {answer.text}\n{self.log.read_text()[-4000:]}"
         return answer.json()
 
-    def add_tool(self, file: Path, valves: dict[str, Any]) -> str:
-        """Import a tool's file as an administrator does, and set its valves."""
-        tool = self.post(
-            "/api/v1/tools/create",
-            {"id": file.stem, "name": "Sandbox", "content": file.read_text(), "meta": {"description": "A sandbox."}},
-        )
-        self.post(f"/api/v1/tools/id/{tool['id']}/valves/update", valves)
-        return str(tool["id"])
+    def add_tool(self, file: Path) -> str:
+        """Import a tool's file as an administrator does; its id is the file's name."""
+        tool = {"id": file.stem, "name": "Sandbox", "content": file.read_text(), "meta": {"description": "A sandbox."}}
+        return str(self.post("/api/v1/tools/create", tool)["id"])
+
+    def set_valves(self, tool: str, valves: dict[str, Any]) -> None:
+        """Set a tool up as an administrator does."""
+        self.post(f"/api/v1/tools/id/{tool}/valves/update", valves)
 
     def add_mcp_server(self, url: str, token: str) -> str:
         """Connect to an MCP server as an administrator does, without any file."""
@@ -171,8 +172,11 @@ class Chat:
 
     def wait(self, limit: float = 90) -> dict[str, Any]:
         """The model's message, once it is complete."""
-        wait_until(lambda: self.message().get("done"), limit)
-        return self.message()
+        began = time.monotonic()
+        while not (message := self.message()).get("done"):
+            assert time.monotonic() - began < limit, message
+            time.sleep(0.2)
+        return message
 
     def statuses(self) -> list[str]:
         """The lines that told the user what goes on."""
