@@ -1,4 +1,4 @@
-"""A real Open WebUI, slim edition, with the tool imported as an administrator does: its loader, its middleware, its chats.
+"""A real Open WebUI, slim edition, with the tool imported as an administrator does it: loader, middleware, chats.
 
 Installing it takes a minute and 0.8 GB, once: see `open_webui.install`.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,9 @@ TOOL = Path(__file__).parents[2] / "examples/open_webui/sandbox_tool.py"
 FIXED = "def add(a, b):\n    return a + b\n"
 
 
-def play(request: Mapping[str, Any]) -> Turn:
+def play(messages: list[dict[str, Any]]) -> Turn:
     """The chat's model: calls the tool that the user names, and repeats what it is told."""
-    last = request["messages"][-1]
+    last = messages[-1]
     if last["role"] == "tool":
         return {"text": last["content"]}
     return {"text": "", "tool_calls": [json.loads(last["content"])]}
@@ -39,7 +39,7 @@ def ask(name: str, **arguments: Any) -> str:
 
 @pytest.fixture(scope="module")
 def chatter() -> Iterator[ScriptedModel]:
-    with ScriptedModel(lambda request: play(request.body)) as model:
+    with ScriptedModel(play) as model:
         yield model
 
 
