@@ -26,6 +26,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "integration_tests" in str(item.path):
             item.add_marker(pytest.mark.engine)
+            # One process for all of them: each looks at the whole engine when it is over. Unit tests run beside it.
+            item.add_marker(pytest.mark.xdist_group("engine"))
 
 
 @pytest.fixture(scope="session")

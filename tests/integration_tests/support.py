@@ -67,6 +67,12 @@ def containers(client: docker.DockerClient, *, run_id: str | None = None) -> lis
     return [name for name, marks in ours.items() if run_id in {None, marks.get(labels.RUN)}]
 
 
+def containers_of(client: docker.DockerClient, state: Path) -> list[str]:
+    """Names of the containers, in whatever state, of the runs that a state folder knows, whoever owns them."""
+    known = {f"langchain-sandbox-{folder.name}" for folder in (state / "runs").glob("*")}
+    return [item.name for item in client.containers.list(all=True, filters=LABELLED) if item.name in known]
+
+
 def wait_until(condition: Callable[[], Any], limit: float) -> float:
     """Wait until a condition holds and return the seconds that it took; more than `limit` fails."""
     began = time.monotonic()
