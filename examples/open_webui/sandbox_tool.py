@@ -131,7 +131,7 @@ class Tools:
         text = _text_of(result)
         if not report:
             return text
-        from fastapi.responses import HTMLResponse  # noqa: PLC0415 - Open WebUI has it; who reads this file may not
+        from starlette.responses import HTMLResponse  # noqa: PLC0415 - Open WebUI has it; who tests this file may not
 
         return HTMLResponse(report, headers={"Content-Disposition": "inline"}), text
 

@@ -74,14 +74,14 @@ def test_the_model_is_offered_the_tools_methods(web: OpenWebUI, chatter: Scripte
 def test_a_task_is_watched_in_the_chat_and_its_changes_are_cited(
     web: OpenWebUI, chatter: ScriptedModel, repository: Path, tmp_path: Path
 ) -> None:
-    script: list[Turn] = [bash("cat calc.py"), write("calc.py", FIXED), say("It subtracted.")]
+    script: list[Turn] = [bash("sleep 1; cat calc.py"), write("calc.py", FIXED), say("It subtracted.")]
     with ScriptedModel(script) as coder, McpServer(repository, coder.endpoint, tmp_path) as server:
         web.set_valves("sandbox_tool", {"server_url": server.url, "token": TOKEN})
         chat = web.ask(ask("run_in_sandbox", task="Fix add."), tools=["sandbox_tool"])
         message = chat.wait()
     assert "It subtracted." in message["content"]
     assert [item["status"] for item in message["output"]] == ["completed"] * 3
-    assert any("cat calc.py" in status for status in chat.statuses())
+    assert any("sleep 1; cat calc.py" in status for status in chat.statuses())
     assert chat.statuses()[-1].startswith("completed · 1 file changed · ")
     (source,) = message["sources"]
     assert "-    return a - b\n+    return a + b\n" in source["document"][0]
