@@ -26,6 +26,15 @@ ANSWERING = 30  # seconds for what is no run
 SILENCE = 120  # seconds; while a run lasts, the server lets something be heard every few
 PAUSE = 0.3  # seconds between two lines of what a run does: each is written to Open WebUI's database
 
+# Makes the frame of the report, which Open WebUI shuts off from its own page, as high as the report, within limits. It
+# stands before the report, whose own rules allow no script.
+FITTING = """<!doctype html><script>
+const page = document.documentElement;
+const tell = () => parent.postMessage({type: "iframe:height", height: Math.min(page.offsetHeight, 640)}, "*");
+new ResizeObserver(tell).observe(page);
+</script>
+"""
+
 Emit = Callable[[dict[str, Any]], Awaitable[Any]]
 
 
@@ -133,7 +142,7 @@ class Tools:
             return text
         from starlette.responses import HTMLResponse  # noqa: PLC0415 - Open WebUI has it; who tests this file may not
 
-        return HTMLResponse(report, headers={"Content-Disposition": "inline"}), text
+        return HTMLResponse(FITTING + report, headers={"Content-Disposition": "inline"}), text
 
     @asynccontextmanager
     async def _connect(self, call: Emit | None = None) -> AsyncIterator[Any]:
@@ -292,7 +301,7 @@ def _cite(diff: str, run_id: str) -> dict[str, Any]:
         "type": "source",
         "data": {
             "source": {"name": name},
-            "document": [f"{fence}diff\n{diff}\n{fence}"],
+            "document": [f"{fence}diff\n{diff.rstrip()}\n{fence}"],
             "metadata": [{"source": name}],
         },
     }

@@ -66,7 +66,7 @@ class Tools:
         if result.patch:
             name = f"Changes of run {result.run_id[:8]}"
             fence = max(["``", *re.findall("`+", result.patch)], key=len) + "`"  # no text of the patch can end it
-            document = f"{fence}diff\n{result.patch}\n{fence}"
+            document = f"{fence}diff\n{result.patch.rstrip()}\n{fence}"
             await emit("source", {"source": {"name": name}, "document": [document], "metadata": [{"source": name}]})
         text = describe_result(result)
         return text if result.ok else f"Error: {text}"  # Open WebUI knows a failed call by this word
