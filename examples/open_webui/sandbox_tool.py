@@ -173,7 +173,7 @@ class Tools:
                 Client(
                     streamable_http_client(url, http_client=http),
                     read_timeout_seconds=ANSWERING,
-                    elicitation_callback=_ask_with(call) if call else None,
+                    elicitation_callback=_ask_with(call),
                 ) as client,
             ):
                 yield client
@@ -233,11 +233,17 @@ class _Status:
             self._pump = None
 
 
-def _ask_with(call: Emit) -> Callable[..., Awaitable[Any]]:
-    """Let the server's questions, such as whether changes are to be applied, be answered by the user."""
+def _ask_with(call: Emit | None) -> Callable[..., Awaitable[Any]]:
+    """Let the server's questions, such as whether changes are to be applied, be answered by the user.
+
+    Where there is no user to ask, the answer is no: a server that hears that nobody can be asked would leave the
+    decision to the chat's model.
+    """
     from mcp.types import ElicitResult  # noqa: PLC0415 - as in `_connect`
 
     async def ask(_context: object, params: Any) -> ElicitResult:  # noqa: ANN401 - of either kind
+        if call is None:
+            return ElicitResult(action="cancel")
         asked = params.model_dump(mode="json", by_alias=True, include={"mode", "message", "requested_schema", "url"})
         answer = await call({"type": "request:elicitation", "data": {**asked, "server_name": "sandbox"}})
         if not isinstance(answer, dict) or answer.get("action") not in {"accept", "decline"}:

@@ -211,6 +211,20 @@ async def test_changes_are_applied_if_the_user_says_so(
     assert chat.statuses[-1].endswith("· applied") == applied
 
 
+async def test_without_a_user_to_ask_nothing_is_applied_and_the_model_cannot_either(
+    repository: Path, coder: ScriptedModel, tmp_path: Path
+) -> None:
+    with McpServer(repository, coder.endpoint, tmp_path, "--changes", "review") as server:
+        tools = make_tools(server)
+        text = await tools.run_in_sandbox("Fix add.")
+        run_id = text.partition("Sandbox run ")[2][:12]
+        assert "apply_run" not in await tools.list_commands()
+        applied = await tools.run_command("apply_run", {"run_id": run_id})
+    assert "not applied" in text
+    assert applied.startswith("Error: There is no command 'apply_run'.")
+    assert git(repository, "status", "--porcelain") == ""
+
+
 async def test_beside_the_engine_no_server_is_needed(repository: Path, coder: ScriptedModel) -> None:
     chat = Chat()
     tools = load("sandbox_tool_local").Tools()

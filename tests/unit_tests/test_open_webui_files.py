@@ -207,3 +207,8 @@ async def test_a_question_of_the_servers_is_answered_by_the_user_alone(
     assert asked[0]["type"] == "request:elicitation"
     assert asked[0]["data"]["message"] == "Apply?"
     assert asked[0]["data"]["requestedSchema"]["properties"] == schema["properties"]
+
+
+async def test_where_there_is_no_user_a_question_of_the_servers_is_not_answered() -> None:
+    params = ElicitRequestFormParams(message="Apply?", requested_schema={"type": "object", "properties": {}})
+    assert (await tool._ask_with(None)(SimpleNamespace(), params)).action == "cancel"
