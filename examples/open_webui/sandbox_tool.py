@@ -14,7 +14,7 @@ import math
 import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, Self
 
 from pydantic import BaseModel, Field
@@ -228,8 +228,7 @@ class _Status:
     async def _stop(self) -> None:
         if self._pump:
             self._pump.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._pump
+            await asyncio.wait([self._pump])  # whatever became of it is no reason to lose a run's result
             self._pump = None
 
 
