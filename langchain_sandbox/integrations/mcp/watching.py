@@ -33,19 +33,19 @@ async def watch_run(handle: RunHandle, runs: Runs, peer: Peer) -> SandboxResult:
         SandboxUnavailableError: If the engine or the image is not there.
     """
     runs.begin(handle)
-    result: SandboxResult | None = None
     try:
         await _tell(handle, peer)
-        with anyio.CancelScope(shield=True):  # after the last event it takes a moment: the result is written down
-            return (result := await handle.aresult())
     except BaseException:
         # Shielded from what has cancelled us: in anyio that would cancel every further wait as well.
         with anyio.CancelScope(shield=True), suppress(SandboxError):
             await handle.acancel()
-            result = await handle.aresult() if handle.done else None
+            if handle.done:
+                runs.keep(await handle.aresult())
         raise
-    finally:
-        runs.end(handle.run_id, result)
+    with anyio.CancelScope(shield=True):  # after the last event it takes a moment: the result is written down
+        result = await handle.aresult()
+        runs.keep(result)
+    return result
 
 
 async def _tell(handle: RunHandle, peer: Peer) -> None:
