@@ -1,4 +1,4 @@
-"""The MCP server over HTTP, in a process of its own: who may talk to it, and what becomes of a run without its client."""
+"""The MCP server over HTTP, in a process of its own: who may talk to it, and what becomes of runs without a client."""
 
 from __future__ import annotations
 

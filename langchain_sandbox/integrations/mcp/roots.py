@@ -58,13 +58,18 @@ class Workspaces:
 
 def parse_roots(addresses: Sequence[str]) -> list[Workspace]:
     """The folders that roots name, each once; what is no folder on this machine is passed over."""
-    found = []
-    for address in addresses:
-        parts = urlsplit(address)
-        path = Path(unquote(parts.path))
-        if parts.scheme == "file" and parts.hostname in {None, "localhost"} and "\0" not in str(path) and path.is_dir():
-            found.append(path)
+    found = [path for address in addresses if (path := _parse_root(address)) is not None and path.is_dir()]
     return [Workspace.of(path) for path in dict.fromkeys(found)]
+
+
+def _parse_root(address: str) -> Path | None:
+    try:
+        parts = urlsplit(address)
+        path = unquote(parts.path)
+        here = parts.scheme == "file" and parts.hostname in {None, "localhost"} and "\0" not in path
+    except ValueError:
+        return None
+    return Path(path) if here else None
 
 
 def choose_folder(folders: Sequence[Workspace], wanted: object) -> Workspace:
@@ -84,7 +89,7 @@ def choose_folder(folders: Sequence[Workspace], wanted: object) -> Workspace:
         msg = f"Several folders are open in the client; say which one is meant as {ARGUMENT}: {names}."
         raise SandboxConfigError(msg)
     for folder in folders:
-        if wanted in {str(folder.path), folder.path.as_uri()}:
+        if wanted in (str(folder.path), folder.path.as_uri()):
             return folder
     msg = f"{ARGUMENT} has to be one of the folders that are open in the client: {names}."
     raise SandboxConfigError(msg)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from langchain_sandbox.integrations.mcp.runs import Runs
     from langchain_sandbox.result import SandboxResult
 
-_QUIET = 10.0
-"""Seconds after which a client hears that a run is still going on: some give up on a request that says nothing."""
+_QUIET = 3.0
+"""Seconds after which a client hears that a run is still going on: OpenCode gives up after five that were quiet."""
 
 
 async def watch_run(handle: RunHandle, runs: Runs, peer: Peer) -> SandboxResult:
