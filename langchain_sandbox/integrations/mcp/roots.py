@@ -25,6 +25,9 @@ ARGUMENT_SCHEMA: Mapping[str, Any] = {
     "there are several.",
 }
 
+_LIMIT = 5.0
+"""Seconds that a client may take to say its roots, when it has asked for something itself."""
+
 
 class Workspaces:
     """Chooses the folder.
@@ -50,8 +53,8 @@ class Workspaces:
         if self._settings.workspace is not None:
             return [self._settings.workspace]
         if peer.has_roots:
-            roots = await peer.ask("roots", types.ListRootsRequest(), types.ListRootsResult)
-            if found := parse_roots([str(root.uri) for root in roots.roots]):
+            roots = await peer.ask("roots", types.ListRootsRequest(), types.ListRootsResult, limit=_LIMIT)
+            if roots is not None and (found := parse_roots([str(root.uri) for root in roots.roots])):
                 return found
         return [self._settings.fallback]
 
