@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_serializer
 from pydantic_core import to_jsonable_python
 
-from langchain_sandbox.result_html import build_html
+from langchain_sandbox.html.card import build_card
 
 SCHEMA_VERSION = 1
 
@@ -241,4 +241,4 @@ class SandboxResult(BaseModel):
 
     def _repr_html_(self) -> str:
         """What notebooks show in place of the fields."""
-        return build_html(self.model_dump(mode="json"))
+        return build_card(self.model_dump(mode="json"))

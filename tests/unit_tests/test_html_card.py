@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from langchain_sandbox.result import SandboxResult
-from langchain_sandbox.result_html import build_html
+from langchain_sandbox.html.card import build_card
 from langchain_sandbox.untrusted import show_controls
 
 PATCH = """\
@@ -122,7 +122,7 @@ OURS = {
         make(patch="x\n" * 500),
         make(patch=None, patch_reference={"path": "p", "sha256": "s", "size": 1}, files=[], commits=[]),
     )
-    for element in Reader(build_html(fields)).elements
+    for element in Reader(build_card(fields)).elements
 }
 """Every element with its attributes that a harmless result has."""
 
@@ -130,7 +130,7 @@ OURS = {
 @given(hostile)
 @settings(max_examples=300)
 def test_no_word_ever_makes_an_element_or_an_attribute(word: str) -> None:
-    card = Reader(build_html(make(word)))
+    card = Reader(build_card(make(word)))
     assert card.odd == []
     assert set(card.elements) <= OURS
     assert {name for _, attributes in card.elements for name, _ in attributes} <= {"class", "open"}
@@ -139,19 +139,19 @@ def test_no_word_ever_makes_an_element_or_an_attribute(word: str) -> None:
 @given(hostile)
 def test_every_word_is_read_as_it_was_written(word: str) -> None:
     shown = show_controls(" ".join(word.split()))
-    text = "\n".join(Reader(build_html(make("", warnings=[word]))).words)
+    text = "\n".join(Reader(build_card(make("", warnings=[word]))).words)
     assert shown in text
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=300))
 def test_a_patch_of_any_form_is_shown_line_by_line(patch: str) -> None:
-    card = Reader(build_html(make(patch=patch)))
+    card = Reader(build_card(make(patch=patch)))
     assert card.odd == []
     assert [line for _, line in card.lines if line] == [show_controls(line) for line in patch.split("\n") if line]
 
 
 def test_the_counts_of_a_hunk_say_what_a_line_is_not_its_looks() -> None:
-    lines = Reader(build_html(make(patch=PATCH))).lines
+    lines = Reader(build_card(make(patch=PATCH))).lines
     assert [css for css, _ in lines] == [
         *("file", "faint", "faint", "faint", "hunk"),
         *("same", "del", "del", "add", "faint"),
@@ -170,15 +170,15 @@ def test_it_says_how_it_ended_what_changed_and_what_to_do_next() -> None:
         timings={"total": 4.44},
         workspace={"root": "/home/ada/shop"},
     )
-    text = Reader(build_html(fields)).text
+    text = Reader(build_card(fields)).text
     assert "completed The agent says that it has done the task." in text
     assert "M a.py ci +3 -1" in text
     assert "Not applied. To apply them, all or none: sandbox.apply(result)" in text
     assert "4.4 s · 12,345 tokens in, 6 out, 2 model calls" in text
     assert "not shown" not in text
-    applied = Reader(build_html(fields | {"applied": True})).text
+    applied = Reader(build_card(fields | {"applied": True})).text
     assert "Applied to /home/ada/shop. To take them back: sandbox.revert(result)" in applied
-    nowhere = Reader(build_html(fields | {"workspace": {"root": None}})).text
+    nowhere = Reader(build_card(fields | {"workspace": {"root": None}})).text
     assert 'sandbox.apply(result, workspace="path/to/folder")' in nowhere
 
 
@@ -194,13 +194,13 @@ def test_it_says_how_it_ended_what_changed_and_what_to_do_next() -> None:
     ],
 )
 def test_what_is_long_is_cut_and_says_so(fields: dict[str, Any], said: str) -> None:
-    card = build_html(make("", **fields))
+    card = build_card(make("", **fields))
     assert said in Reader(card).text
     assert len(card) < 60_000
 
 
 def test_its_style_touches_nothing_else_on_the_page_and_loads_nothing() -> None:
-    style = build_html(make()).partition("<style>")[2].partition("</style>")[0]
+    style = build_card(make()).partition("<style>")[2].partition("</style>")[0]
     rules = re.findall(r"([^{}]+)\{", style)
     assert rules
     assert all(part.startswith(".lc-sandbox") for rule in rules for part in rule.split(","))
@@ -210,4 +210,4 @@ def test_its_style_touches_nothing_else_on_the_page_and_loads_nothing() -> None:
 
 def test_a_notebook_is_given_the_card() -> None:
     result = SandboxResult.model_validate(make("one"))
-    assert result._repr_html_() == build_html(result.model_dump(mode="json"))
+    assert result._repr_html_() == build_card(result.model_dump(mode="json"))
