@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer
 from pydantic_core import to_jsonable_python
 
 from langchain_sandbox.html.card import build_card
+from langchain_sandbox.html.page import build_page
 
 SCHEMA_VERSION = 1
 
@@ -238,6 +241,34 @@ class SandboxResult(BaseModel):
     def _write_structured(self, value: Any) -> Any:  # noqa: ANN401 - of any type, and any JSON
         """By the names that the model was given, which its type reads again."""
         return to_jsonable_python(value, by_alias=True)
+
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The run's report: one page for people that loads nothing, runs nothing and needs no other file.
+
+        Args:
+            path: Where to write it as well, UTF-8. What is there is replaced, whole or not at all.
+
+        Returns:
+            The page.
+
+        Raises:
+            OSError: If it cannot be written.
+
+        Example:
+            ```python
+            result.to_html("report.html")
+            ```
+        """
+        page = build_page(self.model_dump(mode="json"))
+        if path is not None:
+            target = Path(path).expanduser()
+            beside = target.with_name(f".{target.name}.{os.getpid()}.new")
+            try:
+                beside.write_text(page, encoding="utf-8")
+                beside.replace(target)
+            finally:
+                beside.unlink(missing_ok=True)
+        return page
 
     def _repr_html_(self) -> str:
         """What notebooks show in place of the fields."""
