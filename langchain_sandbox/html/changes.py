@@ -26,7 +26,7 @@ _KINDS: Final = {"added": "A", "modified": "M", "deleted": "D", "renamed": "R"}
 def draw_changes(fields: Mapping[str, Any]) -> list[Html]:
     """Everything that a reader needs to judge the changes."""
     files, commits = fields["files"], fields["commits"]
-    if not files and not commits:
+    if not any((files, commits, fields["patch"], fields["patch_reference"])):
         return [tag("p", "empty", "No file was changed.")]
     diffs = split_files(fields["patch"] or "")
     # Without as many parts as files (a result that was written by other hands) nothing says which part is whose.
