@@ -20,7 +20,7 @@ def format_seconds(seconds: float | None) -> str:
     """
     if seconds is None or not math.isfinite(seconds):
         return NOTHING
-    if seconds < 1:
+    if 0 < seconds < 1:
         return f"{seconds:.2f} s"
     if round(seconds, 1) < _MINUTE:
         return f"{seconds:g} s" if float(seconds).is_integer() else f"{seconds:.1f} s"

@@ -11,10 +11,13 @@ CARD_STYLE: Final = """
 .lc-sandbox>.head{border-top:0;padding:9px 14px;background:#e5534b24}
 .lc-sandbox>.head.good{background:#2ea04324}
 .lc-sandbox>.head.soft{background:#d2992224}
+.lc-sandbox>.head.busy{background:#388bfd24}
 .lc-sandbox .status{font-weight:600}
 .lc-sandbox .status::before{content:"\\25cf";margin-right:6px;color:#e5534b}
 .lc-sandbox .good .status::before{color:#2ea043}
 .lc-sandbox .soft .status::before{color:#d29922}
+.lc-sandbox .busy .status::before{color:#388bfd}
+.lc-sandbox .news{margin:0;padding:7px 14px;min-height:7.6em;white-space:pre-wrap;overflow-wrap:anywhere}
 .lc-sandbox .label{font-size:11px;opacity:.7;margin-bottom:2px}
 .lc-sandbox .faint{opacity:.7}
 .lc-sandbox .quote{white-space:pre-wrap;overflow-wrap:anywhere;border-left:3px solid #8888;padding-left:10px}
