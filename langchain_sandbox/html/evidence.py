@@ -57,7 +57,7 @@ def _draw_table(fields: Mapping[str, Any], seen: str) -> Html:
         ("Memory", "", "The kernel killed something for memory." if evidence["oom"] else "Enough."),
         ("Container", "", gone),
     ]
-    head = tag("tr", "", *(tag("th", "", name, scope="col") for name in ("", "OpenCode claims", seen)))
+    head = tag("tr", "", *(tag("th", "", name, scope="col") for name in ("What", "OpenCode claims", seen)))
     body = [
         tag("tr", "", tag("th", "", name, scope="row"), tag("td", "", claim or NOTHING), tag("td", "", fact))
         for name, claim, fact in rows

@@ -40,7 +40,7 @@ def build_live_card(doing: Doing, *, run_id: str, seconds: float, lines: Sequenc
     parts = [
         tag("div", "head busy", head),
         tag("div", "", tell_figures(doing, seconds)),
-        *([tag("pre", "news", *news)] if news else []),
+        tag("div", "", tag("pre", "news", *news)),
         tag("div", "foot faint", f"Interrupt the kernel to cancel it. · run {run_id}"),
     ]
     return _wrap(parts)
@@ -60,8 +60,14 @@ def build_note_card(status: str, message: str) -> str:
 def tell_figures(doing: Doing, seconds: float) -> str:
     """The figures of a run that is under way, on one line."""
     tokens = f"{doing.prompt_tokens:,} tokens in, {doing.completion_tokens:,} out"
-    counts = [(doing.steps, "steps"), (doing.tools, "tools"), (doing.model_calls, "model calls")]
-    return " · ".join([format_seconds(int(seconds)), *(f"{count:,} {name}" for count, name in counts), tokens])
+    counts = [(doing.steps, "step"), (doing.tools, "tool"), (doing.model_calls, "model call")]
+    return " · ".join(
+        [
+            format_seconds(int(seconds)),
+            *(f"{count:,} {name}{'' if count == 1 else 's'}" for count, name in counts),
+            tokens,
+        ]
+    )
 
 
 def _wrap(parts: Sequence[Html]) -> str:

@@ -118,7 +118,7 @@ def test_claims_stand_beside_what_was_seen() -> None:
         },
     )
     text = spaced(fields)
-    assert "OpenCode claims The host saw End of the work stop length Changed files 2 2" in text
+    assert "What OpenCode claims The host saw End of the work stop length Changed files 2 2" in text
     assert "Changed without a word from OpenCode's editing tools: 1 b.py" in text
     assert "Claimed to be changed, and as it was: 1 c.py" in text
     assert "The gateway refused 1: POST /v1/files" in text
