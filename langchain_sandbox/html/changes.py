@@ -46,6 +46,8 @@ def _draw_state(fields: Mapping[str, Any]) -> Html:
     partial = " They are those of a run that did not complete." if fields["partial"] else ""
     if fields["applied"]:
         return tag("p", "about", f"Applied to {to_line(str(root))}.{partial}")
+    if fields["evidence"]["source"] == "self_reported":
+        return tag("p", "about", f"Not applied.{partial}")
     call = tag("code", "", f"langchain-sandbox apply {to_line(fields['run_id'])}")
     return tag("p", "about", f"Not applied.{partial} To apply them, all or none: ", call)
 

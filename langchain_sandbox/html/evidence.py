@@ -22,7 +22,7 @@ def draw_evidence(fields: Mapping[str, Any]) -> list[Html]:
     untouched = [path for path in evidence["claimed_files"] if path not in changed]
     parts = [
         tag("p", "about", _ABOUT_OBSERVED if observed else _ABOUT_REPORTED),
-        _draw_table(fields, "The host saw" if observed else "Its own program says"),
+        _draw_table(fields),
         *_draw_paths("Changed without a word from OpenCode's editing tools", evidence["unclaimed_files"]),
         *_draw_paths("Claimed to be changed, and as it was", untouched),
         tag("h3", "", "Network"),
@@ -46,17 +46,22 @@ _ABOUT_NETWORK: Final = (
 )
 
 
-def _draw_table(fields: Mapping[str, Any], seen: str) -> Html:
+def _draw_table(fields: Mapping[str, Any]) -> Html:
     evidence = fields["evidence"]
     code = evidence["exit_code"]
     gone = "It is gone." if evidence["cleanup_confirmed"] else "The engine did not confirm that it is gone."
+    observed = evidence["source"] == "observed"
     rows = [
         ("End of the work", _quote(evidence["finish_reason"]), _quote(evidence["model_finish_reason"])),
         ("Changed files", f"{len(evidence['claimed_files']):,}", f"{len(fields['files']):,}"),
-        ("Exit code", "", NOTHING if code is None else str(code)),
-        ("Memory", "", "The kernel killed something for memory." if evidence["oom"] else "Enough."),
-        ("Container", "", gone),
     ]
+    if observed:
+        rows += [
+            ("Exit code", "", NOTHING if code is None else str(code)),
+            ("Memory", "", "The kernel killed something for memory." if evidence["oom"] else "Enough."),
+            ("Container", "", gone),
+        ]
+    seen = "The host saw" if observed else "Its own program says"
     head = tag("tr", "", *(tag("th", "", name, scope="col") for name in ("What", "OpenCode claims", seen)))
     body = [
         tag("tr", "", tag("th", "", name, scope="row"), tag("td", "", claim or NOTHING), tag("td", "", fact))

@@ -50,7 +50,7 @@ def build_page(fields: Mapping[str, Any]) -> str:
         ("answer", "Typed answer", draw_answer(fields["structured"])),
         ("timeline", "Timeline", draw_timeline(fields)),
         ("changes", "Changes", draw_changes(fields)),
-        ("steps", "Steps", draw_steps(fields)),
+        ("steps", "Steps and calls", draw_steps(fields)),
         ("evidence", "Evidence", draw_evidence(fields)),
         ("settings", "Settings", draw_settings(fields)),
         ("receipt", "Receipt", draw_receipt(fields)),

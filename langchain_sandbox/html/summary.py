@@ -41,7 +41,8 @@ def draw_head(fields: Mapping[str, Any]) -> Html:
         aria_hidden="true",
     )
     title = tag("div", "title", mark, tag("h1", "", name_status(fields["status"])))
-    parts = [title, tag("p", "message", to_line(ending["message"], 2_000))]
+    message = to_line(ending["message"], 2_000)
+    parts = [title, tag("p", "message", message[:1].upper() + message[1:])]
     if ending["hint"] and not fields["ok"]:
         parts.append(tag("p", "hint", tag("b", "", "What to do: "), to_line(ending["hint"], 2_000)))
     if evidence["source"] == "self_reported":
@@ -116,6 +117,8 @@ def draw_figures(fields: Mapping[str, Any]) -> Html:
 
 
 def _count_tools(used: int, failed: int) -> str:
+    if not used:
+        return ""
     words = f"{used:,} tool use" if used == 1 else f"{used:,} tool uses"
     return f"{words}, {failed:,} failed" if failed else words
 
