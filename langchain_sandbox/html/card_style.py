@@ -17,7 +17,7 @@ CARD_STYLE: Final = """
 .lc-sandbox .good .status::before{color:#2ea043}
 .lc-sandbox .soft .status::before{color:#d29922}
 .lc-sandbox .busy .status::before{color:#388bfd}
-.lc-sandbox .news{min-height:7.3em;white-space:pre-wrap;overflow-wrap:anywhere}
+.lc-sandbox .news{min-height:7.3em;white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere}
 .lc-sandbox .news .line{padding:0}
 .lc-sandbox .label{font-size:11px;opacity:.7;margin-bottom:2px}
 .lc-sandbox .faint{opacity:.7}
