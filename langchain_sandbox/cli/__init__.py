@@ -13,7 +13,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from langchain_sandbox._version import __version__
-from langchain_sandbox.cli import build, doctor, gc, run
+from langchain_sandbox.cli import build, doctor, gc, mcp, run
 from langchain_sandbox.cli.terminal import say
 from langchain_sandbox.exits import CANCELLED, EXITS_TEXT, FAILED, UNAVAILABLE, UNREAD, USAGE
 from langchain_sandbox.installation import DISTRIBUTION, REINSTALL
@@ -21,7 +21,7 @@ from langchain_sandbox.installation import DISTRIBUTION, REINSTALL
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_COMMANDS = (doctor, build, run, gc)
+_COMMANDS = (doctor, build, run, mcp, gc)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

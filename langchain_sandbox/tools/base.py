@@ -19,6 +19,8 @@ from langchain_sandbox.tools.content import describe_refusal, describe_result
 from langchain_sandbox.tools.injected import Injected, with_injected, without_injected
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from langgraph.prebuilt import ToolRuntime
 
     from langchain_sandbox.result import SandboxResult
@@ -74,6 +76,21 @@ class RunTool(BaseTool):
         Args:
             arguments: What the model said, by the names of the fields of `_build_arguments`, valid and complete.
         """
+
+    def read_call(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """A call's run, for faces that are not LangChain's.
+
+        Args:
+            arguments: What a model said, by the names that `tool_call_schema` has.
+
+        Returns:
+            The arguments of `Sandbox.start`.
+
+        Raises:
+            pydantic.ValidationError: If that is not what `tool_call_schema` asks for.
+        """
+        said = self.tool_call_schema.model_validate(arguments)
+        return self._request({name: getattr(said, name) for name in type(said).model_fields})
 
     def _request(self, arguments: dict[str, Any]) -> dict[str, Any]:
         return {**self._build_request(arguments), "output": self.output, "changes": self.changes}

@@ -56,15 +56,27 @@ def make_repository(folder: Path, files: dict[str, str | bytes]) -> Path:
     return folder
 
 
-def containers(client: docker.DockerClient, *, run_id: str | None = None) -> list[str]:
-    """Names of the containers of ours that are there, in whatever state; other living processes' do not count."""
+def containers(client: docker.DockerClient, *, run_id: str | None = None, dead: bool = True) -> list[str]:
+    """Names of the containers of ours that are there, in whatever state; other living processes' do not count.
+
+    Args:
+        client: The engine's.
+        run_id: The only run that counts; all by default.
+        dead: Whether those of processes that are gone count.
+    """
     ours = {
         name: item["Labels"]
         for item in client.api.containers(all=True, filters=LABELLED)
         for name in item["Names"]
-        if item["Labels"][labels.OWNER] == current_owner() or is_dead(item["Labels"][labels.OWNER])
+        if item["Labels"][labels.OWNER] == current_owner() or (dead and is_dead(item["Labels"][labels.OWNER]))
     }
     return [name for name, marks in ours.items() if run_id in {None, marks.get(labels.RUN)}]
+
+
+def containers_of(client: docker.DockerClient, state: Path) -> list[str]:
+    """Names of the containers, in whatever state, of the runs that a state folder knows, whoever owns them."""
+    known = {f"langchain-sandbox-{folder.name}" for folder in (state / "runs").glob("*")}
+    return [item.name for item in client.containers.list(all=True, filters=LABELLED) if item.name in known]
 
 
 def wait_until(condition: Callable[[], Any], limit: float) -> float:

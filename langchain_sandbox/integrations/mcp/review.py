@@ -1,0 +1,142 @@
+"""Whether changes get into the workspace: by the server's policy, and by the user's word where that is wanted."""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+import anyio
+import mcp_types as types
+from mcp.shared.exceptions import MCPError
+from pydantic import ValidationError
+
+from langchain_sandbox.errors import SandboxApplyError, SandboxConfigError
+from langchain_sandbox.integrations.mcp.catalogue import APPLY_RUN
+from langchain_sandbox.integrations.mcp.review_form import FORM, build_question, is_accepted, may_run
+from langchain_sandbox.workspace_config import ApplyPolicy
+
+if TYPE_CHECKING:
+    from langchain_sandbox.config import ChangesPolicy
+    from langchain_sandbox.integrations.mcp.peer import Peer
+    from langchain_sandbox.result import SandboxResult
+    from langchain_sandbox.sandbox import Sandbox
+
+_KEY = "review"
+_WAITING = 100
+
+
+class Reviews:
+    """Asks users about changes, and applies those that they accept.
+
+    A client that has to come again with its answer comes with a name that only it was told, for the same call.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: OrderedDict[str, tuple[str, str]] = OrderedDict()
+
+    def find_waiting(self, state: str, call: str) -> str:
+        """The run that a client comes again for.
+
+        Args:
+            state: What it says; whatever it may be.
+            call: The tool and its arguments.
+
+        Raises:
+            SandboxConfigError: If that is no review that waits for it.
+        """
+        run_id, asked = self._waiting.pop(state, ("", ""))
+        if not run_id or asked != call:
+            msg = "No review waits for this answer; call the tool again."
+            raise SandboxConfigError(msg)
+        return run_id
+
+    async def decide(
+        self, result: SandboxResult, changes: ChangesPolicy, sandbox: Sandbox, peer: Peer, *, call: str
+    ) -> tuple[SandboxResult, str]:
+        """Apply a run's changes if they are to be.
+
+        Args:
+            result: What the run gave back.
+            changes: What is to become of its changes.
+            sandbox: What ran it.
+            peer: The client.
+            call: The tool and its arguments, which a client has to call again with its answer.
+
+        Returns:
+            The result as it is now, and how changes that are still not applied get into the workspace.
+
+        Raises:
+            InputNeededError: If the client has to come again with its user's answer.
+        """
+        if not _is_open(result, changes):
+            return result, describe_way(result, changes, forms=peer.has_forms)
+        if not peer.has_forms:
+            return result, describe_way(result, changes, forms=False)
+        state = secrets.token_urlsafe(24)
+        if not peer.can_wait:
+            self._remember(state, result.run_id, call)
+        request = types.ElicitRequest(
+            params=types.ElicitRequestFormParams(message=build_question(result), requested_schema=FORM)
+        )
+        try:
+            answer = await peer.ask(_KEY, request, types.ElicitResult, state=state)
+        except (MCPError, ValidationError):  # it said that it can ask, and then would not
+            return result, describe_way(result, changes, forms=False)
+        self._waiting.pop(state, None)
+        if not is_accepted(answer):
+            return result, "the user was asked and did not accept them"
+        return await apply_changes(result, sandbox, policy=ApplyPolicy(risky="allow" if may_run(result) else "refuse"))
+
+    def _remember(self, state: str, run_id: str, call: str) -> None:
+        self._waiting[state] = (run_id, call)
+        while len(self._waiting) > _WAITING:
+            self._waiting.popitem(last=False)
+
+
+async def apply_changes(result: SandboxResult, sandbox: Sandbox, *, policy: ApplyPolicy) -> tuple[SandboxResult, str]:
+    """Apply a result. It is not interrupted: a client that leaves meanwhile leaves a whole tree behind.
+
+    Args:
+        result: What a run gave back.
+        sandbox: What applies it.
+        policy: How.
+
+    Returns:
+        As for `Reviews.decide`.
+    """
+    with anyio.CancelScope(shield=True):
+        try:
+            report = await sandbox.aapply(result, policy=policy)
+        except SandboxApplyError as error:
+            warning = f"The changes were not applied: {error}"
+            refused = result.model_copy(update={"warnings": [*result.warnings, warning]})
+            return refused, _by_hand(result)
+    warnings = list(result.warnings)
+    if report.branch is not None:
+        warnings.append(f"The branch could not simply move forward: the commits are on {report.branch}.")
+    return result.model_copy(update={"applied": True, "warnings": warnings}), ""
+
+
+def describe_way(result: SandboxResult, changes: ChangesPolicy, *, forms: bool) -> str:
+    """How changes get into the workspace that are not applied.
+
+    Args:
+        result: What the run gave back.
+        changes: What was to become of its changes.
+        forms: Whether the client can ask its user.
+    """
+    if changes == "review" and result.ok and not forms:
+        return f"the tool {APPLY_RUN} applies them: call it with run_id {result.run_id}, after the user has agreed"
+    return _by_hand(result)
+
+
+def _by_hand(result: SandboxResult) -> str:
+    return f"the user can look at them and apply them with `langchain-sandbox apply {result.run_id}`"
+
+
+def _is_open(result: SandboxResult, changes: ChangesPolicy) -> bool:
+    """Whether the user's word could change something."""
+    if not result.ok or result.applied or not (result.files or result.commits):
+        return False
+    return changes == "review" or (changes == "apply" and bool(may_run(result)))

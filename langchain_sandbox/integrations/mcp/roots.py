@@ -1,0 +1,90 @@
+"""Which folder a call works on: the operator's, else one of the client's roots, else where the server was started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+import mcp_types as types
+
+from langchain_sandbox.errors import SandboxConfigError
+from langchain_sandbox.workspace_config import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from langchain_sandbox.integrations.mcp.peer import Peer
+    from langchain_sandbox.integrations.mcp.settings import ServerSettings
+
+ARGUMENT = "workspace"
+"""What a model may say of the folder, where there are several."""
+ARGUMENT_SCHEMA: Mapping[str, Any] = {
+    "type": "string",
+    "description": "Folder that the task works on, one of the roots that are open in the client. Needed only where "
+    "there are several.",
+}
+
+
+class Workspaces:
+    """Chooses the folder.
+
+    Args:
+        settings: What the server was started with.
+    """
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self._settings = settings
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the operator has chosen."""
+        return self._settings.workspace is not None
+
+    async def find(self, peer: Peer) -> Sequence[Workspace]:
+        """All folders that may be meant, one at least.
+
+        Raises:
+            InputNeededError: If the client has to come again with its roots.
+        """
+        if self._settings.workspace is not None:
+            return [self._settings.workspace]
+        if peer.has_roots:
+            roots = await peer.ask("roots", types.ListRootsRequest(), types.ListRootsResult)
+            if found := parse_roots([str(root.uri) for root in roots.roots]):
+                return found
+        return [self._settings.fallback]
+
+
+def parse_roots(addresses: Sequence[str]) -> list[Workspace]:
+    """The folders that roots name, each once; what is no folder on this machine is passed over."""
+    found = []
+    for address in addresses:
+        parts = urlsplit(address)
+        path = Path(unquote(parts.path))
+        if parts.scheme == "file" and parts.hostname in {None, "localhost"} and "\0" not in str(path) and path.is_dir():
+            found.append(path)
+    return [Workspace.of(path) for path in dict.fromkeys(found)]
+
+
+def choose_folder(folders: Sequence[Workspace], wanted: object) -> Workspace:
+    """The one that is wanted.
+
+    Args:
+        folders: Those that may be meant.
+        wanted: The path of one of them, or its address; `None` for the only one.
+
+    Raises:
+        SandboxConfigError: If it is none of them, or there are several and nothing is wanted.
+    """
+    if wanted is None and len(folders) == 1:
+        return folders[0]
+    names = ", ".join(str(folder.path) for folder in folders)
+    if wanted is None:
+        msg = f"Several folders are open in the client; say which one is meant as {ARGUMENT}: {names}."
+        raise SandboxConfigError(msg)
+    for folder in folders:
+        if wanted in {str(folder.path), folder.path.as_uri()}:
+            return folder
+    msg = f"{ARGUMENT} has to be one of the folders that are open in the client: {names}."
+    raise SandboxConfigError(msg)
