@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from langchain_sandbox.activity import Activity, describe_event
 from langchain_sandbox.errors import SandboxConfigError
@@ -46,11 +46,10 @@ def watch(handle: RunHandle) -> SandboxResult:
         result = watch(sandbox.start("Fix the failing test."))
         ```
     """
-    card = _Card(handle)
-    # Pictures are drawn in the thread of the cell: that is how Jupyter knows which cell they belong to.
-    reader = threading.Thread(target=card.follow, args=(handle.events(),), daemon=True)
-    reader.start()
-    with card, handle:
+    with _Card(handle) as card, handle:
+        # Pictures are drawn in the thread of the cell: that is how Jupyter knows which cell they belong to.
+        reader = threading.Thread(target=card.follow, args=(handle.events(),), daemon=True)
+        reader.start()
         while reader.is_alive():
             card.draw()
             reader.join(_PERIOD)
@@ -59,17 +58,16 @@ def watch(handle: RunHandle) -> SandboxResult:
 
 async def awatch(handle: RunHandle) -> SandboxResult:
     """As `watch`, without blocking the event loop. Several at once have a card each."""
-    card = _Card(handle)
-    reader = asyncio.ensure_future(card.afollow(handle.aevents()))
-    try:
-        with card:
-            async with handle:
+    with _Card(handle) as card:
+        async with handle:
+            reader = asyncio.ensure_future(card.afollow(handle.aevents()))
+            try:
                 while not reader.done():
                     card.draw()
                     await asyncio.wait({reader}, timeout=_PERIOD)
                 return card.keep(await handle.aresult())
-    finally:
-        reader.cancel()
+            finally:
+                reader.cancel()
 
 
 def load_ipython_extension(shell: Any) -> None:  # noqa: ANN401 - IPython's shell
@@ -110,10 +108,10 @@ class _Card:
         self._lines: deque[str] = deque(maxlen=_LINES)
         self._words = ""
         self._shown = ""
-        self._display = _show(self._draw_live())
+        self._display: Any = None
 
-    def __enter__(self) -> None:
-        pass
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if error is None:
@@ -124,7 +122,7 @@ class _Card:
                 return
         interrupted = not isinstance(error, Exception)
         status, message = ("interrupted", "The run is being cancelled.") if interrupted else ("not run", str(error))
-        self._display.update(_bundle(build_note_card(status, message), f"{status}: {message}"), raw=True)
+        self._show(build_note_card(status, message), f"{status}: {message}")
 
     def follow(self, events: Iterator[SandboxEvent]) -> None:
         for event in events:
@@ -136,15 +134,16 @@ class _Card:
 
     def draw(self) -> None:
         """Show what has come since the last time, if anything has."""
-        bundle = self._draw_live()
-        if bundle["text/html"] != self._shown:
-            self._shown = bundle["text/html"]
-            self._display.update(bundle, raw=True)
+        with self._lock:
+            seconds, lines = time.monotonic() - self._began, [*self._lines]
+            html = build_live_card(self._activity, run_id=self._handle.run_id, seconds=seconds, lines=lines)
+            text = f"{self._activity.now}: {tell_figures(self._activity, seconds)}"
+        if html != self._shown:
+            self._show(html, text)
 
     def keep(self, result: SandboxResult) -> SandboxResult:
         """Show the result, and leave it at that."""
-        text = f"{result.status}: {result.ending.message}"
-        self._display.update(_bundle(result._repr_html_(), text), raw=True)
+        self._show(result._repr_html_(), f"{result.status}: {result.ending.message}")
         _remember(self._shell, result)
         return result
 
@@ -161,11 +160,13 @@ class _Card:
             self._words = f"{self._words}{event.text}"[-_WORDS:]
             self._lines.append(self._words)
 
-    def _draw_live(self) -> dict[str, str]:
-        with self._lock:
-            seconds = time.monotonic() - self._began
-            html = build_live_card(self._activity, run_id=self._handle.run_id, seconds=seconds, lines=[*self._lines])
-            return _bundle(html, f"{self._activity.now}: {tell_figures(self._activity, seconds)}")
+    def _show(self, html: str, text: str) -> None:
+        self._shown = html
+        bundle = {"text/html": html, "text/plain": text}
+        if self._display is None:
+            self._display = _display_new(bundle)
+        else:
+            self._display.update(bundle, raw=True)
 
 
 def _find_shell(handle: RunHandle) -> Any:  # noqa: ANN401 - IPython's shell
@@ -192,14 +193,10 @@ def _check_shell(shell: Any) -> None:  # noqa: ANN401 - IPython's shell
         raise SandboxConfigError(msg)
 
 
-def _show(bundle: dict[str, str]) -> Any:  # noqa: ANN401 - IPython's DisplayHandle
+def _display_new(bundle: dict[str, str]) -> Any:  # noqa: ANN401 - IPython's DisplayHandle
     from IPython.display import display  # noqa: PLC0415 - only notebooks have it
 
     return display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
-
-
-def _bundle(html: str, text: str) -> dict[str, str]:
-    return {"text/html": html, "text/plain": text}
 
 
 _kept: tuple[int, list[SandboxResult]] = (0, [])

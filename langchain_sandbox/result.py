@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Any, Literal
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer
 from pydantic_core import to_jsonable_python
 
 from langchain_sandbox.html.card import build_card
 from langchain_sandbox.html.page import build_page
+
+if TYPE_CHECKING:
+    import os
 
 SCHEMA_VERSION = 1
 
@@ -262,9 +265,10 @@ class SandboxResult(BaseModel):
         page = build_page(self.model_dump(mode="json"))
         if path is not None:
             target = Path(path).expanduser()
-            beside = target.with_name(f".{target.name}.{os.getpid()}.new")
+            beside = target.with_name(f".{target.name}.{token_hex(4)}.new")
             try:
-                beside.write_text(page, encoding="utf-8")
+                with beside.open("x", encoding="utf-8") as file:
+                    file.write(page)
                 beside.replace(target)
             finally:
                 beside.unlink(missing_ok=True)

@@ -33,7 +33,7 @@ def draw_changes(fields: Mapping[str, Any]) -> list[Html]:
     matched = len(diffs) == len(files)
     parts = [_draw_state(fields)]
     if files:
-        parts.append(_draw_list(files, linked=matched))
+        parts.extend(_draw_list(files, linked=matched))
     if commits:
         parts.append(_draw_commits(commits))
     parts.extend(_draw_reference(fields["patch_reference"]))
@@ -52,13 +52,20 @@ def _draw_state(fields: Mapping[str, Any]) -> Html:
     return tag("p", "about", f"Not applied.{partial} To apply them, all or none: ", call)
 
 
-def _draw_list(files: Sequence[Mapping[str, Any]], *, linked: bool) -> Html:
+def _draw_list(files: Sequence[Mapping[str, Any]], *, linked: bool) -> list[Html]:
     rows = [_draw_file(index if linked else None, file) for index, file in enumerate(files[:_FILES])]
+    risky = [row for row, file in zip(rows, files, strict=False) if file["risks"]]
     if len(files) > _FILES:
         rows.append(tag("tr", "", tag("td", "faint", f"… and {len(files) - _FILES:,} more files", colspan="3")))
+    if len(files) <= _LISTED:
+        return [_draw_table(rows)]
+    # What deserves a look is seen without a click, however much there is.
+    return [*([_draw_table(risky)] if risky else []), fold(f"All {len(files):,} files", _draw_table(rows))]
+
+
+def _draw_table(rows: Sequence[Html]) -> Html:
     head = tag("tr", "", *(tag("th", "", name, scope="col") for name in ("File", "Worth a look", "Lines")))
-    table = tag("table", "files", tag("thead", "", head), tag("tbody", "", *rows))
-    return table if len(files) <= _LISTED else fold(f"{len(files):,} files", table, css="list", state="open")
+    return tag("table", "files", tag("thead", "", head), tag("tbody", "", *rows))
 
 
 def _draw_file(index: int | None, file: Mapping[str, Any]) -> Html:

@@ -105,6 +105,7 @@ th,td{text-align:left;vertical-align:top;padding:6px 12px 6px 0;border-bottom:1p
 thead th{font-size:12.5px;font-weight:500;color:var(--faint)}
 tbody th{font-weight:500}
 .files{margin-bottom:6px}
+.files td{padding-top:3px;padding-bottom:3px}
 .files thead{font-family:system-ui,sans-serif}
 .files .count{text-align:right;white-space:nowrap;padding-right:0}
 .files th:last-child{text-align:right;padding-right:0}

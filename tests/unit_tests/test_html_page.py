@@ -141,6 +141,15 @@ def test_a_file_leads_to_its_own_diff_even_if_it_became_a_link() -> None:
     assert 'href="#file-' not in without
 
 
+def test_of_many_files_those_that_deserve_a_look_are_seen_at_once() -> None:
+    files = [{"path": f"{index}.py", "kind": "added"} for index in range(60)]
+    files[50]["risks"] = ["secret"]
+    page = build_page(plain(files=files))
+    before = page.partition("All 60 files")[0]
+    assert [name for name in ("50.py", "49.py") if name in before] == ["50.py"]
+    assert "All" not in build_page(plain(files=files[:40])).partition("<main>")[2]
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
