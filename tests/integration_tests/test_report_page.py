@@ -99,5 +99,8 @@ def test_it_is_dark_where_the_screen_is_and_light_on_paper(browser: Browser, tmp
     dark.page.emulate_media(media="print")
     assert [dark.color("body", name) for name in ("backgroundColor", "color")] == colors
     assert dark.color("nav", "display") == "none"
+    calls = dark.page.locator("table.calls")
+    assert calls.evaluate("table => table.closest('details').open") is False
+    assert calls.evaluate("table => table.checkVisibility({contentVisibilityAuto: true})")  # what is folded is printed
     light.close()
     dark.close()
