@@ -17,7 +17,7 @@ IMAGE_INPUTS := Dockerfile $(shell find langchain_sandbox -name '*.py' -o -name 
 WITH_IMAGE = $(ENGINE) with sh -c 'MAKEFLAGS= $(MAKE) -s image-on-engine && exec "$$@"' sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup image demo test test-unit lint bench engine-stop clean image-on-engine
+.PHONY: help setup image demo test test-unit lint docs bench engine-stop clean image-on-engine
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,7 @@ demo: $(READY) ## run examples/quickstart.py
 	@$(WITH_IMAGE) $(BIN)/python examples/quickstart.py $(ARGS)
 
 test: $(READY) ## run all tests, on a real engine; ARGS="-k name" picks some
+	@scripts/browser
 	@$(WITH_IMAGE) $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 test-unit: $(READY) ## run the tests that need no engine and no image
@@ -44,6 +45,10 @@ lint: $(READY) ## check style, formatting, types and the floors' imports
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+docs: $(READY) ## build the documentation's site, in build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "Open build/site/index.html"
 
 bench: $(READY) ## measure start-up, throughput and clean-up
 	@$(WITH_IMAGE) $(BIN)/python tests/benchmarks/run.py $(ARGS)

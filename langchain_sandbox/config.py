@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
 
 ChangesPolicy = Literal["return", "review", "apply", "discard"]
+"""What becomes of a run's changes: given back as a patch, given back for someone to decide, put into the workspace
+too if the run completed, or dropped."""
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -161,7 +163,11 @@ class Limits:
                 raise SandboxConfigError(msg)
 
     def size(self, name: Literal["memory", "workspace", "workspace_file", "home", "tmp", "changes"]) -> int:
-        """One of the sizes in bytes, whichever way it was written."""
+        """One of the sizes in bytes, whichever way it was written.
+
+        Args:
+            name: Which one.
+        """
         return int(getattr(self, name))
 
     @classmethod

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 class _Event(BaseModel):
     model_config = ConfigDict(frozen=True)
 
-    run_id: str
+    run_id: str = Field(description="The run's name.")
     at: float = Field(description="Seconds since the run began.")
 
 
@@ -29,25 +29,25 @@ class TextEvent(_Event):
     """The agent said something; texts that nobody has read yet are joined."""
 
     type: Literal["text"] = "text"
-    text: str
+    text: str = Field(description="What it said, or a piece of it.")
 
 
 class ToolStartedEvent(_Event):
     """The agent began to use one of OpenCode's tools."""
 
     type: Literal["tool_started"] = "tool_started"
-    call_id: str
+    call_id: str = Field(description="The same for a call's beginning and its end.")
     tool: str = Field(description="OpenCode's name of the tool, such as bash, edit or read.")
-    input: dict[str, Any]
+    input: dict[str, Any] = Field(description="The tool's arguments.")
 
 
 class ToolEndedEvent(_Event):
     """A tool has ended."""
 
     type: Literal["tool_ended"] = "tool_ended"
-    call_id: str
-    tool: str
-    status: Literal["completed", "error"]
+    call_id: str = Field(description="The same for a call's beginning and its end.")
+    tool: str = Field(description="OpenCode's name of the tool.")
+    status: Literal["completed", "error"] = Field(description="Whether it worked.")
     output: str = Field(description="What it printed, or its error; long texts are shortened.")
 
 
@@ -59,8 +59,8 @@ class ModelCallEvent(_Event):
     status: int | None = Field(description="HTTP status; None if there was no answer.")
     first_byte: float | None = Field(description="Seconds until the answer began.")
     duration: float = Field(description="Seconds in all.")
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: int = Field(description="Tokens that the model read, as the server counts them.")
+    completion_tokens: int = Field(description="Tokens that it wrote.")
     error: str | None = Field(description="Code of what went wrong.")
 
 
@@ -76,15 +76,15 @@ class WarningEvent(_Event):
     """Something that a user should know, and that did not stop the run."""
 
     type: Literal["warning"] = "warning"
-    message: str
+    message: str = Field(description="What it is, for people.")
 
 
 class FinishedEvent(_Event):
     """The run is over; the result is complete. Always the last event, and there is always one."""
 
     type: Literal["finished"] = "finished"
-    status: str
-    ok: bool
+    status: str = Field(description="The result's status.")
+    ok: bool = Field(description="Whether the run completed.")
 
 
 SandboxEvent = Annotated[

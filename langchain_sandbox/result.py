@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from pathlib import Path
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer
 from pydantic_core import to_jsonable_python
 
-from langchain_sandbox.result_html import build_html
+from langchain_sandbox.html.card import build_card
+from langchain_sandbox.html.page import build_page
+
+if TYPE_CHECKING:
+    import os
 
 SCHEMA_VERSION = 1
 
@@ -46,15 +52,15 @@ class Ending(_Part):
 class FileChange(_Part):
     """One changed path of the patch."""
 
-    path: str
+    path: str = Field(description="Where it is, from the workspace's folder.")
     kind: str = Field(description="added, modified, deleted or renamed.")
     old_path: str | None = Field(default=None, description="Where it was, if it was renamed.")
     size: int | None = Field(default=None, description="Bytes; None if it was deleted.")
     old_size: int | None = Field(default=None, description="Bytes before; None if it is new.")
     mode: str | None = Field(default=None, description="Git's mode, such as 100644; None if it was deleted.")
-    insertions: int = 0
-    deletions: int = 0
-    binary: bool = False
+    insertions: int = Field(default=0, description="Lines that were added.")
+    deletions: int = Field(default=0, description="Lines that were taken away.")
+    binary: bool = Field(default=False, description="Whether it is no text, so that lines are not counted.")
     risks: list[str] = Field(
         default_factory=list, description="Why it deserves a second look, such as ci, hook, lock_file or secret."
     )
@@ -63,10 +69,10 @@ class FileChange(_Part):
 class Commit(_Part):
     """One commit that the agent made. Author and subject are the agent's words."""
 
-    id: str
-    subject: str
-    author: str
-    email: str
+    id: str = Field(description="Its name in git.")
+    subject: str = Field(description="The first line of its message.")
+    author: str = Field(description="The author's name.")
+    email: str = Field(description="The author's address.")
     date: str = Field(description="When it was written, ISO 8601.")
     risks: list[str] = Field(default_factory=list, description="As for a file, of all that it changes.")
 
@@ -75,14 +81,14 @@ class PatchReference(_Part):
     """A patch that is too long to be part of the result."""
 
     path: str = Field(description="File on the host that holds it.")
-    sha256: str
+    sha256: str = Field(description="Of that file.")
     size: int = Field(description="Bytes.")
 
 
 class ToolUse(_Part):
     """One use of a tool by the agent, as it reported it; the times are when the host heard of it."""
 
-    tool: str
+    tool: str = Field(description="OpenCode's name of it, such as bash, edit or read.")
     title: str = Field(default="", description="What tells most about it, on one line: its command, its file.")
     status: Literal["completed", "error"] | None = Field(default=None, description="None if it never ended.")
     at: float = Field(default=0.0, description="When it began, in seconds since the run did.")
@@ -92,7 +98,7 @@ class ToolUse(_Part):
 class Step(_Part):
     """One step of the agent, as it reported it; the times are when the host heard of it."""
 
-    index: int
+    index: int = Field(description="Counted from 0.")
     text: str = Field(default="", description="What it said.")
     tools: list[str] = Field(default_factory=list, description="The tools that it used, in order.")
     reason: str | None = Field(default=None, description="Why the step ended.")
@@ -104,22 +110,22 @@ class Step(_Part):
 class ModelCall(_Part):
     """One call of the model, as the host relayed it."""
 
-    index: int
+    index: int = Field(description="Counted from 0.")
     at: float = Field(description="When it began, in seconds since the run did.")
     first_byte: float | None = Field(default=None, description="Seconds until the answer began; None if it never did.")
     duration: float = Field(default=0.0, description="Seconds in all.")
     status: int | None = Field(default=None, description="HTTP status; None if there was no answer.")
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: int = Field(default=0, description="Tokens that the model read, as the server counts them.")
+    completion_tokens: int = Field(default=0, description="Tokens that it wrote.")
     error: str | None = Field(default=None, description="Code of what went wrong.")
 
 
 class Usage(_Part):
     """What the run used of the model, as the host counted it."""
 
-    model_calls: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    model_calls: int = Field(default=0, description="Calls of the model.")
+    prompt_tokens: int = Field(default=0, description="Tokens that it read in them, as the server counts them.")
+    completion_tokens: int = Field(default=0, description="Tokens that it wrote.")
 
 
 class Timings(_Part):
@@ -178,11 +184,11 @@ class Settings(_Part):
 class Receipt(_Part):
     """What the run was made of, for whoever has to account for it."""
 
-    package: str
+    package: str = Field(description="This package's version.")
     image: str = Field(default="", description="The image's id.")
     opencode: str = Field(default="", description="OpenCode's version, as the container says.")
     model: str = Field(default="", description="The model's name, as the server says.")
-    patch_sha256: str = ""
+    patch_sha256: str = Field(default="", description="Of the patch, all of it, however long.")
     command: str | None = Field(default=None, description="The command's name, if it was one.")
     command_sha256: str | None = Field(default=None, description="Of the command's file, as it was read.")
     config_sha256: str = Field(
@@ -204,41 +210,70 @@ class SandboxResult(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    schema_version: int = SCHEMA_VERSION
-    run_id: str
-    status: Status
-    ok: bool
-    ending: Ending
+    schema_version: int = Field(default=SCHEMA_VERSION, description="Of this list of fields.")
+    run_id: str = Field(description="The run's name, 12 hexadecimal digits.")
+    status: Status = Field(description="How it ended.")
+    ok: bool = Field(description="Whether it completed.")
+    ending: Ending = Field(description="Why it ended so, and what to do about it.")
     text: str = Field(default="", description="The agent's last words. Untrusted.")
     structured: Any = Field(
         default=None,
         description="The typed answer, if one was asked for: of the type that was given, and plain data once dumped.",
     )
     patch: str | None = Field(default=None, description="For `git apply`; None if it is long, see patch_reference.")
-    patch_reference: PatchReference | None = None
-    files: list[FileChange] = Field(default_factory=list)
+    patch_reference: PatchReference | None = Field(default=None, description="Where a patch of 256 KiB or more is.")
+    files: list[FileChange] = Field(default_factory=list, description="The changed paths of the patch.")
     commits: list[Commit] = Field(
         default_factory=list, description="New commits of the branch that was checked out, oldest first."
     )
     partial: bool = Field(
         default=False, description="Whether the changes are those of a run that did not complete, so far as it came."
     )
-    steps: list[Step] = Field(default_factory=list)
+    steps: list[Step] = Field(default_factory=list, description="What the agent did, as it reported it.")
     model_calls: list[ModelCall] = Field(default_factory=list, description="In the order in which they began.")
-    usage: Usage = Usage()
-    timings: Timings = Timings()
-    warnings: list[str] = Field(default_factory=list)
-    evidence: Evidence = Evidence()
-    workspace: WorkspaceState = WorkspaceState()
-    settings: Settings = Settings()
+    usage: Usage = Field(default=Usage(), description="What it used of the model.")
+    timings: Timings = Field(default=Timings(), description="When it came how far.")
+    warnings: list[str] = Field(default_factory=list, description="What a user should know, and did not stop it.")
+    evidence: Evidence = Field(default=Evidence(), description="What the status rests on.")
+    workspace: WorkspaceState = Field(default=WorkspaceState(), description="The tree that the patch belongs to.")
+    settings: Settings = Field(default=Settings(), description="What was asked for, and what it might use.")
     applied: bool = Field(default=False, description="Whether the changes are in the user's tree already.")
-    receipt: Receipt
+    receipt: Receipt = Field(description="What it was made of.")
 
     @field_serializer("structured", when_used="json")
     def _write_structured(self, value: Any) -> Any:  # noqa: ANN401 - of any type, and any JSON
         """By the names that the model was given, which its type reads again."""
         return to_jsonable_python(value, by_alias=True)
 
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The run's report: one page for people that loads nothing, runs nothing and needs no other file.
+
+        Args:
+            path: Where to write it as well, UTF-8. What is there is replaced, whole or not at all.
+
+        Returns:
+            The page.
+
+        Raises:
+            OSError: If it cannot be written.
+
+        Example:
+            ```python
+            result.to_html("report.html")
+            ```
+        """
+        page = build_page(self.model_dump(mode="json"))
+        if path is not None:
+            target = Path(path).expanduser()
+            beside = target.with_name(f".{target.name}.{token_hex(4)}.new")
+            try:
+                with beside.open("x", encoding="utf-8") as file:
+                    file.write(page)
+                beside.replace(target)
+            finally:
+                beside.unlink(missing_ok=True)
+        return page
+
     def _repr_html_(self) -> str:
         """What notebooks show in place of the fields."""
-        return build_html(self.model_dump(mode="json"))
+        return build_card(self.model_dump(mode="json"))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 WorkspaceMode = Literal["copy", "bind"]
+"""How a workspace goes into the container: as a copy, or the folder itself."""
 
 DEFAULT_HISTORY = 200
 """Commits of a repository that go in, where nobody says otherwise."""

@@ -37,11 +37,10 @@ arguments:
 changes: discard
 output:
   type: object
-  properties: {count: {$ref: "#/$defs/count"}}
+  properties: {count: {type: integer}}
   required: [count]
-  $defs: {count: {type: integer}}
 ---
-Count the $what, $times times.
+Count the $1, $2 times.
 """
 REPAIR = [write("calc.py", "def add(a, b):\n    return a + b\n"), say("Mended.")]
 HOOK = [write(".github/workflows/ci.yml", "on: push\n"), say("Done.")]
@@ -211,8 +210,8 @@ async def test_without_engine_or_model_the_server_starts_and_each_call_says_what
 
 
 async def test_calls_run_side_by_side(repository: Path) -> None:
-    def answer(request: Any) -> Turn:
-        return say("one" if "task one" in str(request.messages) else "two")
+    def answer(messages: list[dict[str, Any]]) -> Turn:
+        return say("one" if "task one" in str(messages) else "two")
 
     with ScriptedModel(answer) as model:
         async with stdio(*using(model, repository), folder=repository) as client:
@@ -261,8 +260,8 @@ class Turns:
         self._turns = turns
         self.outputs: list[str] = []
 
-    def __call__(self, request: Any) -> Turn:
-        printed = [str(message["content"]) for message in request.messages if message["role"] == "tool"]
+    def __call__(self, messages: list[dict[str, Any]]) -> Turn:
+        printed = [str(message["content"]) for message in messages if message["role"] == "tool"]
         if len(printed) == len(self._turns) - 1:
             self.outputs += printed
         return self._turns[len(printed)]

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 import tomllib
-from pathlib import Path
 
 import pytest
+from pages import PAGES, ROOT
 
 from langchain_sandbox.commands import declaration, schema
 from langchain_sandbox.commands.folder import DEFAULTS, load_commands
 from langchain_sandbox.workspace.outbound.risks import MEANINGS, REFUSED
-
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def test_the_floors_are_those_that_are_checked() -> None:
@@ -22,12 +19,6 @@ def test_the_floors_are_those_that_are_checked() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text()
     shown = page.partition("<!-- floors -->\n```\n")[2].partition("```")[0].splitlines()
     assert shown == checked
-
-
-@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
-def test_links_between_pages_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
-        assert (page.parent / target).exists(), target
 
 
 def test_every_make_target_that_is_named_exists() -> None:

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 import anyio
 import mcp_types as types
-from mcp.shared.exceptions import MCPError
-from pydantic import ValidationError
 
 from langchain_sandbox.errors import SandboxApplyError, SandboxConfigError
 from langchain_sandbox.integrations.mcp.catalogue import APPLY_RUN
@@ -89,9 +87,8 @@ class Reviews:
         if not peer.can_wait:
             self._remember(state, case)
         params = types.ElicitRequestFormParams(message=build_question(result), requested_schema=FORM)
-        try:
-            answer = await peer.ask(_KEY, types.ElicitRequest(params=params), types.ElicitResult, state=state)
-        except (MCPError, ValidationError):  # it said that it can ask, and then would not
+        answer = await peer.ask(_KEY, types.ElicitRequest(params=params), types.ElicitResult, state=state)
+        if answer is None:
             return result, describe_way(case, forms=False)
         self._waiting.pop(state, None)
         if not is_accepted(answer):

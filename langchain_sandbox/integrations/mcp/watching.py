@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from langchain_sandbox.integrations.mcp.runs import Runs
     from langchain_sandbox.result import SandboxResult
 
-_QUIET = 10.0
-"""Seconds after which a client hears that a run is still going on: some give up on a request that says nothing."""
+_QUIET = 3.0
+"""Seconds after which a client hears that a run is still going on: OpenCode gives up after five that were quiet."""
 
 
 async def watch_run(handle: RunHandle, runs: Runs, peer: Peer) -> SandboxResult:
@@ -33,19 +33,19 @@ async def watch_run(handle: RunHandle, runs: Runs, peer: Peer) -> SandboxResult:
         SandboxUnavailableError: If the engine or the image is not there.
     """
     runs.begin(handle)
-    result: SandboxResult | None = None
     try:
         await _tell(handle, peer)
-        with anyio.CancelScope(shield=True):  # after the last event it takes a moment: the result is written down
-            return (result := await handle.aresult())
     except BaseException:
         # Shielded from what has cancelled us: in anyio that would cancel every further wait as well.
         with anyio.CancelScope(shield=True), suppress(SandboxError):
             await handle.acancel()
-            result = await handle.aresult() if handle.done else None
+            if handle.done:
+                runs.keep(await handle.aresult())
         raise
-    finally:
-        runs.end(handle.run_id, result)
+    with anyio.CancelScope(shield=True):  # after the last event it takes a moment: the result is written down
+        result = await handle.aresult()
+        runs.keep(result)
+    return result
 
 
 async def _tell(handle: RunHandle, peer: Peer) -> None:
