@@ -34,6 +34,7 @@ demo: $(READY) ## run examples/quickstart.py
 	@$(WITH_IMAGE) $(BIN)/python examples/quickstart.py $(ARGS)
 
 test: $(READY) ## run all tests, on a real engine; ARGS="-k name" picks some
+	@scripts/browser
 	@$(WITH_IMAGE) $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 test-unit: $(READY) ## run the tests that need no engine and no image

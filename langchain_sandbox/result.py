@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from pathlib import Path
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer
 from pydantic_core import to_jsonable_python
 
-from langchain_sandbox.result_html import build_html
+from langchain_sandbox.html.card import build_card
+from langchain_sandbox.html.page import build_page
+
+if TYPE_CHECKING:
+    import os
 
 SCHEMA_VERSION = 1
 
@@ -239,6 +245,35 @@ class SandboxResult(BaseModel):
         """By the names that the model was given, which its type reads again."""
         return to_jsonable_python(value, by_alias=True)
 
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The run's report: one page for people that loads nothing, runs nothing and needs no other file.
+
+        Args:
+            path: Where to write it as well, UTF-8. What is there is replaced, whole or not at all.
+
+        Returns:
+            The page.
+
+        Raises:
+            OSError: If it cannot be written.
+
+        Example:
+            ```python
+            result.to_html("report.html")
+            ```
+        """
+        page = build_page(self.model_dump(mode="json"))
+        if path is not None:
+            target = Path(path).expanduser()
+            beside = target.with_name(f".{target.name}.{token_hex(4)}.new")
+            try:
+                with beside.open("x", encoding="utf-8") as file:
+                    file.write(page)
+                beside.replace(target)
+            finally:
+                beside.unlink(missing_ok=True)
+        return page
+
     def _repr_html_(self) -> str:
         """What notebooks show in place of the fields."""
-        return build_html(self.model_dump(mode="json"))
+        return build_card(self.model_dump(mode="json"))

@@ -28,6 +28,7 @@ from langchain_sandbox.request import (
     choose_timeout,
 )
 from langchain_sandbox.shared import get_shared
+from langchain_sandbox.watching import await_for, wait_for
 from langchain_sandbox.workspace.applying.apply_result import apply_result, revert_result
 from langchain_sandbox.workspace_config import ApplyPolicy, Retention, Workspace
 
@@ -145,11 +146,11 @@ class Sandbox:
         options = RunOptions(
             command=command, arguments=arguments, output=output, workspace=workspace, timeout=timeout, changes=changes
         )
-        return self.start(task, **options).result()
+        return wait_for(self.start(task, **options))
 
     async def arun(self, task: str | None = None, **options: Unpack[RunOptions]) -> SandboxResult:
         """As `run`. Cancelling it ends the run and removes its container first."""
-        return await (await self.astart(task, **options)).aresult()
+        return await await_for(await self.astart(task, **options))
 
     def stream(self, task: str | None = None, **options: Unpack[RunOptions]) -> Iterator[SandboxEvent]:
         """Run a task and give its events as they happen; leaving the loop early cancels the run.
@@ -218,13 +219,13 @@ class Sandbox:
             results = sandbox.batch([{"command": "refactor-audit", "workspace": path} for path in repositories])
             ```
         """
-        return run_side_by_side(self.arun, requests, max_concurrency, check=self._check_request)
+        return run_side_by_side(self._arun, requests, max_concurrency, check=self._check_request)
 
     async def abatch(
         self, requests: Sequence[str | Mapping[str, Any]], *, max_concurrency: int | None = None
     ) -> list[SandboxResult]:
         """As `batch`. Cancelling it ends all runs and removes their containers first."""
-        return await arun_side_by_side(self.arun, requests, max_concurrency, check=self._check_request)
+        return await arun_side_by_side(self._arun, requests, max_concurrency, check=self._check_request)
 
     def apply(
         self,
@@ -286,6 +287,10 @@ class Sandbox:
     async def arevert(self, result: SandboxResult, *, workspace: str | os.PathLike[str] | None = None) -> ApplyReport:
         """As `revert`, without blocking the event loop."""
         return await asyncio.to_thread(self.revert, result, workspace=workspace)
+
+    async def _arun(self, task: str | None = None, **options: Unpack[RunOptions]) -> SandboxResult:
+        """One of several runs, which nobody watches each by itself."""
+        return await (await self.astart(task, **options)).aresult()
 
     def _check_request(self, task: str | None = None, **options: Unpack[RunOptions]) -> None:
         workspace = self._build_request(task, **options).workspace

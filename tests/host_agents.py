@@ -9,6 +9,9 @@ from pathlib import Path
 
 PACKAGES = {"claude": "@anthropic-ai/claude-code@2.1.197", "codex": "@openai/codex@0.171.0"}
 
+# Where each has its program for this machine; a package's own scripts, which might put it elsewhere, are not run.
+_PROGRAMS = {"claude": "@anthropic-ai/claude-code-*/claude", "codex": ".bin/codex"}
+
 
 def install_host(name: str) -> Path:
     """The command of a host agent; installed where it is missing.
@@ -21,19 +24,24 @@ def install_host(name: str) -> Path:
     """
     package = PACKAGES[name]
     folder = Path(sys.prefix) / "host-agents" / package.replace("/", "-").lstrip("@")
-    command = folder / "node_modules/.bin" / name
-    if not _answers(command):
+    command = _find(folder, name)
+    if command is None:
         npm = shutil.which("npm")
         if npm is None:
             msg = f"There is no npm here to install {package}."
             raise LookupError(msg)
         words = [npm, "install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(folder)]
         done = subprocess.run([*words, package], capture_output=True, text=True, check=False)
-        if done.returncode or not _answers(command):
+        command = _find(folder, name)
+        if done.returncode or command is None:
             msg = f"npm could not install {package}: {done.stderr.strip()[-300:]}"
             raise LookupError(msg)
     return command
 
 
-def _answers(command: Path) -> bool:
-    return command.exists() and subprocess.run([command, "--version"], capture_output=True, check=False).returncode == 0
+def _find(folder: Path, name: str) -> Path | None:
+    """The program, if it is there and can run here."""
+    for command in folder.glob(f"node_modules/{_PROGRAMS[name]}"):
+        if subprocess.run([command, "--version"], capture_output=True, check=False).returncode == 0:
+            return command
+    return None

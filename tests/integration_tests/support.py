@@ -75,8 +75,9 @@ def containers(client: docker.DockerClient, *, run_id: str | None = None, dead: 
 
 def containers_of(client: docker.DockerClient, state: Path) -> list[str]:
     """Names of the containers, in whatever state, of the runs that a state folder knows, whoever owns them."""
-    known = {f"langchain-sandbox-{folder.name}" for folder in (state / "runs").glob("*")}
-    return [item.name for item in client.containers.list(all=True, filters=LABELLED) if item.name in known]
+    known = {f"/langchain-sandbox-{folder.name}" for folder in (state / "runs").glob("*")}
+    there = client.api.containers(all=True, filters=LABELLED)
+    return [name for item in there for name in item["Names"] if name in known]
 
 
 def wait_until(condition: Callable[[], Any], limit: float) -> float:

@@ -46,7 +46,7 @@ class Host:
 
     def tool(self, name: str) -> str:
         """What the host calls one of the server's tools."""
-        return f"mcp__sandbox__{name}" if self.name == "claude" else f"mcp__sandbox/{name}"
+        return f"mcp__sandbox__{name}" if self.name == "claude" else f"mcp__sandbox/{name.replace('-', '_')}"
 
     def start(self, caller: HostModel, agent: ScriptedModel, *options: str) -> subprocess.Popen[str]:
         """Have it work on one prompt; `options` are the server's."""
@@ -83,6 +83,7 @@ wire_api = "responses"
 command = {json.dumps(COMMAND)}
 args = {json.dumps(arguments)}
 env = {{ {variables} }}
+required = true
 startup_timeout_sec = 60
 tool_timeout_sec = 900
 """
@@ -97,6 +98,8 @@ tool_timeout_sec = 900
             "HOME": str(self.home),
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
             "ENABLE_TOOL_SEARCH": "false",
+            "MCP_CONNECTION_NONBLOCKING": "0",  # else it may ask its model before our tools are known
+            "MCP_CONNECT_TIMEOUT_MS": "60000",
             **more,
         }
 

@@ -37,6 +37,7 @@ def test_it_runs_from_top_to_bottom_and_shows_what_it_says(monkeypatch: pytest.M
     assert "Steps (5)" in card
     assert "Not applied." in card
 
+    assert re.fullmatch(r"report\.html: [\d,]+ bytes", find(shown, "to_html"))
     assert find(shown, "sandbox.apply(result)") == "['shop/prices.py']"
     assert "return round(sum(prices) * (100 - discount_percent) / 100)" in find(shown, "!git")
 

@@ -36,7 +36,8 @@ def build_answer(result: SandboxResult, *, how: str, links: bool) -> types.CallT
         how: How changes that are not applied get into the workspace, as the end of a sentence.
         links: Whether the client's revision of the protocol knows links to resources.
     """
-    content: list[types.ContentBlock] = [types.TextContent(text=describe_result(result, apply=how))]
+    where = f"{how}; the patch is {run_address(result.run_id, 'patch')}"
+    content: list[types.ContentBlock] = [types.TextContent(text=describe_result(result, apply=where))]
     if links:
         content += _build_links(result)
     return types.CallToolResult(

@@ -28,7 +28,6 @@ FIELDS = (
 """Of `SandboxResult`; the patch is no part, since hosts may show all of this to their model."""
 
 _NOTE = "What changed, where it is, and whose words the other fields hold."
-_MOVING = ("$dynamicRef", "$recursiveRef", "$anchor", "$dynamicAnchor")
 
 
 def build_output_schema(answer: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -37,7 +36,7 @@ def build_output_schema(answer: Mapping[str, Any] | None) -> dict[str, Any]:
     Only `ok` is always there: a run that could not be tried has an `error` and a `message` and nothing else.
 
     Args:
-        answer: The JSON Schema of the command's typed answer; `None` if it has none.
+        answer: The JSON Schema of the command's typed answer, which refers to nothing; `None` if it has none.
     """
     schema = _describe_fields()
     properties = {
@@ -46,9 +45,9 @@ def build_output_schema(answer: Mapping[str, Any] | None) -> dict[str, Any]:
         "error": {"type": "string", "description": "Why no run could be tried: the error's class."},
         "message": {"type": "string", "description": "What to do about it."},
     }
-    if answer is not None and not _holds(answer, _MOVING):
-        moved = _move_references(answer, "#/properties/structured/anyOf/0")
-        properties["structured"] = {"anyOf": [moved, {"type": "null"}], "description": "The typed answer. Untrusted."}
+    if answer is not None:
+        typed = {"anyOf": [dict(answer), {"type": "null"}], "description": "The typed answer. Untrusted."}
+        properties["structured"] = typed
     return {"type": "object", "properties": properties, "required": ["ok"], "$defs": schema["$defs"]}
 
 
@@ -70,21 +69,3 @@ def _find_definitions(schema: Any) -> set[str]:  # noqa: ANN401 - any JSON
         own = {schema["$ref"].rpartition("/")[2]} if isinstance(schema.get("$ref"), str) else set()
         return own.union(*map(_find_definitions, schema.values()))
     return set().union(*map(_find_definitions, schema)) if isinstance(schema, list) else set()
-
-
-def _holds(schema: Any, keywords: tuple[str, ...]) -> bool:  # noqa: ANN401 - any JSON
-    if isinstance(schema, dict):
-        return any(key in keywords or _holds(value, keywords) for key, value in schema.items())
-    return isinstance(schema, list) and any(_holds(item, keywords) for item in schema)
-
-
-def _move_references(schema: Any, place: str) -> Any:  # noqa: ANN401 - any JSON
-    """A schema whose references to itself lead there again, now that it is a part of another one."""
-    if isinstance(schema, dict):
-        return {
-            key: place + value[1:]
-            if key == "$ref" and isinstance(value, str) and value.startswith("#")
-            else _move_references(value, place)
-            for key, value in schema.items()
-        }
-    return [_move_references(item, place) for item in schema] if isinstance(schema, list) else schema

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import anyio
 import mcp_types as types
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
@@ -15,21 +13,19 @@ from langchain_sandbox.errors import SandboxConfigError, SandboxError
 from langchain_sandbox.integrations.mcp.answer import build_answer, build_complaint, build_refusal
 from langchain_sandbox.integrations.mcp.catalogue import APPLY_RUN
 from langchain_sandbox.integrations.mcp.peer import InputNeededError, Peer
-from langchain_sandbox.integrations.mcp.review import Reviews, apply_changes
+from langchain_sandbox.integrations.mcp.review import Case, Reviews, apply_changes
 from langchain_sandbox.integrations.mcp.roots import ARGUMENT, choose_folder
-from langchain_sandbox.integrations.mcp.telling import tell_events
-from langchain_sandbox.integrations.mcp.tool_list import describe_faults, find_changes, takes_workspace
+from langchain_sandbox.integrations.mcp.tool_list import describe_faults, takes_workspace
+from langchain_sandbox.integrations.mcp.watching import watch_run
 from langchain_sandbox.workspace_config import ApplyPolicy
 
 if TYPE_CHECKING:
     from mcp.server.context import ServerRequestContext
 
-    from langchain_sandbox.config import ChangesPolicy
     from langchain_sandbox.integrations.mcp.catalogue import Catalogue
     from langchain_sandbox.integrations.mcp.roots import Workspaces
     from langchain_sandbox.integrations.mcp.runs import Runs
     from langchain_sandbox.integrations.mcp.settings import ServerSettings
-    from langchain_sandbox.result import SandboxResult
     from langchain_sandbox.tools.base import RunTool
 
 _NO_MODEL = (
@@ -85,16 +81,17 @@ class Calls:
     ) -> types.CallToolResult | types.InputRequiredResult:
         arguments = dict(params.arguments or {})
         call = json.dumps([params.name, arguments], sort_keys=True)
-        tool, arguments = await self._find_tool(params.name, arguments, peer)
         if params.request_state is not None:
-            result = self._runs.find(self._reviews.find_waiting(params.request_state, call))
-            changes = find_changes(tool)
+            case = self._reviews.find_waiting(params.request_state, call)
         else:
+            tool, arguments = await self._find_tool(params.name, arguments, peer)
             request = tool.read_call(arguments)
             if self._settings.model is None:
                 raise SandboxConfigError(_NO_MODEL)
-            result, changes = await self._execute(tool, request, peer)
-        result, how = await self._reviews.decide(result, changes, tool.sandbox, peer, call=call)
+            handle = await tool.sandbox.astart(**request)
+            result = await watch_run(handle, self._runs, peer)
+            case = Case(result=result, changes=handle.changes, sandbox=tool.sandbox, call=call)
+        result, how = await self._reviews.decide(case, peer)
         self._runs.keep(result)
         return build_answer(result, how=how, links=peer.reads_links)
 
@@ -114,23 +111,6 @@ class Calls:
             msg = f"The folder {folder.path} has no command for the tool {name}."
             raise SandboxConfigError(msg)
         return tool, arguments
-
-    async def _execute(self, tool: RunTool, request: dict[str, Any], peer: Peer) -> tuple[SandboxResult, ChangesPolicy]:
-        """Run it. Whatever ends this call early also ends the run, and its container is gone before this returns."""
-        handle = await tool.sandbox.astart(**request)
-        self._runs.begin(handle)
-        result: SandboxResult | None = None
-        try:
-            await tell_events(handle, peer)
-        finally:
-            # Not `aresult` alone: what cancels us here would cancel that wait over and over.
-            with anyio.CancelScope(shield=True):
-                await handle.acancel()
-                if handle.done:
-                    with suppress(SandboxError):
-                        result = await handle.aresult()
-            self._runs.end(handle.run_id, result)
-        return (result if result is not None else await handle.aresult()), handle.changes
 
     async def _apply_run(self, arguments: dict[str, Any], peer: Peer) -> types.CallToolResult:
         run_id = arguments.get("run_id")

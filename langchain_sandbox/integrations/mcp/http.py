@@ -64,7 +64,11 @@ async def _serve(settings: ServerSettings, host: str, port: int, token: str) -> 
         shown = f"[{host}]" if ":" in host else host
         sys.stderr.write(f"Serving MCP at http://{shown}:{listening.getsockname()[1]}{PATH}\n")
         sys.stderr.flush()
-        await _Uvicorn(config, server.runs).serve(sockets=[listening])
+        try:
+            await _Uvicorn(config, server.runs).serve(sockets=[listening])
+        finally:
+            with anyio.CancelScope(shield=True):
+                await server.runs.aclose()  # a client that had gone waits for nothing, and its run may be under way
 
 
 class _Uvicorn(uvicorn.Server):
@@ -75,8 +79,11 @@ class _Uvicorn(uvicorn.Server):
         self._runs = runs
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # Not uvicorn's own, which raises the signal again at its end: that would end us before we have cleaned up.
+        del sig, frame
         self._runs.cancel()
-        super().handle_exit(sig, frame)
+        self.force_exit = self.should_exit
+        self.should_exit = True
 
 
 def _listen(host: str, port: int) -> socket.socket:

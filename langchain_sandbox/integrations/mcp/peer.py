@@ -10,8 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import mcp_types as types
+from mcp.shared.exceptions import MCPError
 from mcp.shared.message import ServerMessageMetadata
 from mcp_types.version import is_version_at_least
+from pydantic import ValidationError
 
 if TYPE_CHECKING:
     from mcp.server.context import ServerRequestContext
@@ -73,8 +75,14 @@ class Peer:
         return is_version_at_least(self._session.protocol_version, _LINKS_SINCE)
 
     async def ask(
-        self, key: str, request: types.InputRequest, kind: type[_Answer], *, state: str | None = None
-    ) -> _Answer:
+        self,
+        key: str,
+        request: types.InputRequest,
+        kind: type[_Answer],
+        *,
+        state: str | None = None,
+        limit: float | None = None,
+    ) -> _Answer | None:
         """Have it answer a question.
 
         Args:
@@ -82,10 +90,13 @@ class Peer:
             request: The question.
             kind: What answers it.
             state: What it has to say when it comes again, if it has to.
+            limit: Seconds to wait; a user may take any time.
+
+        Returns:
+            The answer; `None` if there is none that can be read.
 
         Raises:
             InputNeededError: If it has to come again.
-            MCPError: If it will not answer.
         """
         answer = self._answers.get(key)
         if isinstance(answer, kind):
@@ -94,7 +105,10 @@ class Peer:
             raise InputNeededError(types.InputRequiredResult(input_requests={key: request}, request_state=state))
         # Over HTTP the question travels in the stream of the request that it belongs to.
         metadata = ServerMessageMetadata(related_request_id=self._request_id)
-        return await self._session.send_request(request, kind, metadata=metadata)
+        try:
+            return await self._session.send_request(request, kind, limit, metadata)
+        except (MCPError, ValidationError):  # it said that it can be asked, and then would not
+            return None
 
     async def report(self, progress: float, message: str) -> None:
         """Tell it how a request goes, if it wants to know."""

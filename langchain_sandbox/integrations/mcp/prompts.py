@@ -61,5 +61,5 @@ def _describe(tool: CommandTool) -> types.Prompt:
 
 def _describe_values(argument: Any) -> str:  # noqa: ANN401 - a command's `Argument`
     allowed = f"One of {', '.join(map(str, argument.enum))}." if argument.enum else ""
-    usual = "" if argument.default is None else f"Usually {argument.default}."
+    usual = "" if argument.default in {None, ""} else f"Usually {argument.default}."
     return " ".join(part for part in (argument.description, allowed, usual) if part)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import anyio
 import mcp_types as types
-from mcp.shared.exceptions import MCPError
-from pydantic import ValidationError
 
 from langchain_sandbox.errors import SandboxApplyError, SandboxConfigError
 from langchain_sandbox.integrations.mcp.catalogue import APPLY_RUN
@@ -26,6 +25,23 @@ _KEY = "review"
 _WAITING = 100
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A run whose changes are decided about.
+
+    Args:
+        result: What the run gave back.
+        changes: What is to become of its changes.
+        sandbox: What ran it.
+        call: The tool and its arguments, which a client that comes again has to call again.
+    """
+
+    result: SandboxResult
+    changes: ChangesPolicy
+    sandbox: Sandbox
+    call: str
+
+
 class Reviews:
     """Asks users about changes, and applies those that they accept.
 
@@ -33,10 +49,10 @@ class Reviews:
     """
 
     def __init__(self) -> None:
-        self._waiting: OrderedDict[str, tuple[str, str]] = OrderedDict()
+        self._waiting: OrderedDict[str, Case] = OrderedDict()
 
-    def find_waiting(self, state: str, call: str) -> str:
-        """The run that a client comes again for.
+    def find_waiting(self, state: str, call: str) -> Case:
+        """What a client comes again for.
 
         Args:
             state: What it says; whatever it may be.
@@ -45,23 +61,18 @@ class Reviews:
         Raises:
             SandboxConfigError: If that is no review that waits for it.
         """
-        run_id, asked = self._waiting.pop(state, ("", ""))
-        if not run_id or asked != call:
+        case = self._waiting.pop(state, None)
+        if case is None or case.call != call:
             msg = "No review waits for this answer; call the tool again."
             raise SandboxConfigError(msg)
-        return run_id
+        return case
 
-    async def decide(
-        self, result: SandboxResult, changes: ChangesPolicy, sandbox: Sandbox, peer: Peer, *, call: str
-    ) -> tuple[SandboxResult, str]:
+    async def decide(self, case: Case, peer: Peer) -> tuple[SandboxResult, str]:
         """Apply a run's changes if they are to be.
 
         Args:
-            result: What the run gave back.
-            changes: What is to become of its changes.
-            sandbox: What ran it.
+            case: The run.
             peer: The client.
-            call: The tool and its arguments, which a client has to call again with its answer.
 
         Returns:
             The result as it is now, and how changes that are still not applied get into the workspace.
@@ -69,27 +80,24 @@ class Reviews:
         Raises:
             InputNeededError: If the client has to come again with its user's answer.
         """
-        if not _is_open(result, changes):
-            return result, describe_way(result, changes, forms=peer.has_forms)
-        if not peer.has_forms:
-            return result, describe_way(result, changes, forms=False)
+        result = case.result
+        if not _is_open(case) or not peer.has_forms:
+            return result, describe_way(case, forms=peer.has_forms)
         state = secrets.token_urlsafe(24)
         if not peer.can_wait:
-            self._remember(state, result.run_id, call)
-        request = types.ElicitRequest(
-            params=types.ElicitRequestFormParams(message=build_question(result), requested_schema=FORM)
-        )
-        try:
-            answer = await peer.ask(_KEY, request, types.ElicitResult, state=state)
-        except (MCPError, ValidationError):  # it said that it can ask, and then would not
-            return result, describe_way(result, changes, forms=False)
+            self._remember(state, case)
+        params = types.ElicitRequestFormParams(message=build_question(result), requested_schema=FORM)
+        answer = await peer.ask(_KEY, types.ElicitRequest(params=params), types.ElicitResult, state=state)
+        if answer is None:
+            return result, describe_way(case, forms=False)
         self._waiting.pop(state, None)
         if not is_accepted(answer):
             return result, "the user was asked and did not accept them"
-        return await apply_changes(result, sandbox, policy=ApplyPolicy(risky="allow" if may_run(result) else "refuse"))
+        policy = ApplyPolicy(risky="allow" if may_run(result) else "refuse")
+        return await apply_changes(result, case.sandbox, policy=policy)
 
-    def _remember(self, state: str, run_id: str, call: str) -> None:
-        self._waiting[state] = (run_id, call)
+    def _remember(self, state: str, case: Case) -> None:
+        self._waiting[state] = case
         while len(self._waiting) > _WAITING:
             self._waiting.popitem(last=False)
 
@@ -118,25 +126,26 @@ async def apply_changes(result: SandboxResult, sandbox: Sandbox, *, policy: Appl
     return result.model_copy(update={"applied": True, "warnings": warnings}), ""
 
 
-def describe_way(result: SandboxResult, changes: ChangesPolicy, *, forms: bool) -> str:
+def describe_way(case: Case, *, forms: bool) -> str:
     """How changes get into the workspace that are not applied.
 
     Args:
-        result: What the run gave back.
-        changes: What was to become of its changes.
+        case: The run.
         forms: Whether the client can ask its user.
     """
-    if changes == "review" and result.ok and not forms:
-        return f"the tool {APPLY_RUN} applies them: call it with run_id {result.run_id}, after the user has agreed"
-    return _by_hand(result)
+    if case.changes == "review" and case.result.ok and not forms:
+        run_id = case.result.run_id
+        return f"the tool {APPLY_RUN} applies them: call it with run_id {run_id}, after the user has agreed"
+    return _by_hand(case.result)
 
 
 def _by_hand(result: SandboxResult) -> str:
     return f"the user can look at them and apply them with `langchain-sandbox apply {result.run_id}`"
 
 
-def _is_open(result: SandboxResult, changes: ChangesPolicy) -> bool:
+def _is_open(case: Case) -> bool:
     """Whether the user's word could change something."""
+    result = case.result
     if not result.ok or result.applied or not (result.files or result.commits):
         return False
-    return changes == "review" or (changes == "apply" and bool(may_run(result)))
+    return case.changes == "review" or (case.changes == "apply" and may_run(result))

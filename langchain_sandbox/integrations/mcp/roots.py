@@ -25,6 +25,9 @@ ARGUMENT_SCHEMA: Mapping[str, Any] = {
     "there are several.",
 }
 
+_LIMIT = 5.0
+"""Seconds that a client may take to say its roots, when it has asked for something itself."""
+
 
 class Workspaces:
     """Chooses the folder.
@@ -50,21 +53,26 @@ class Workspaces:
         if self._settings.workspace is not None:
             return [self._settings.workspace]
         if peer.has_roots:
-            roots = await peer.ask("roots", types.ListRootsRequest(), types.ListRootsResult)
-            if found := parse_roots([str(root.uri) for root in roots.roots]):
+            roots = await peer.ask("roots", types.ListRootsRequest(), types.ListRootsResult, limit=_LIMIT)
+            if roots is not None and (found := parse_roots([str(root.uri) for root in roots.roots])):
                 return found
         return [self._settings.fallback]
 
 
 def parse_roots(addresses: Sequence[str]) -> list[Workspace]:
     """The folders that roots name, each once; what is no folder on this machine is passed over."""
-    found = []
-    for address in addresses:
-        parts = urlsplit(address)
-        path = Path(unquote(parts.path))
-        if parts.scheme == "file" and parts.hostname in {None, "localhost"} and "\0" not in str(path) and path.is_dir():
-            found.append(path)
+    found = [path for address in addresses if (path := _parse_root(address)) is not None and path.is_dir()]
     return [Workspace.of(path) for path in dict.fromkeys(found)]
+
+
+def _parse_root(address: str) -> Path | None:
+    try:
+        parts = urlsplit(address)
+        path = unquote(parts.path)
+        here = parts.scheme == "file" and parts.hostname in {None, "localhost"} and "\0" not in path
+    except ValueError:
+        return None
+    return Path(path) if here else None
 
 
 def choose_folder(folders: Sequence[Workspace], wanted: object) -> Workspace:
@@ -84,7 +92,7 @@ def choose_folder(folders: Sequence[Workspace], wanted: object) -> Workspace:
         msg = f"Several folders are open in the client; say which one is meant as {ARGUMENT}: {names}."
         raise SandboxConfigError(msg)
     for folder in folders:
-        if wanted in {str(folder.path), folder.path.as_uri()}:
+        if wanted in (str(folder.path), folder.path.as_uri()):
             return folder
     msg = f"{ARGUMENT} has to be one of the folders that are open in the client: {names}."
     raise SandboxConfigError(msg)

@@ -24,26 +24,15 @@ class Runs:
     """Knows the runs that began here, and the last ones that ended."""
 
     def __init__(self) -> None:
-        self._under_way: dict[str, RunHandle] = {}
+        self._under_way: list[RunHandle] = []
         self._over: OrderedDict[str, SandboxResult] = OrderedDict()
         self._closed = False
 
     def begin(self, handle: RunHandle) -> None:
         """Take in a run that has begun. If the server is closing, it ends at once."""
-        self._under_way[handle.run_id] = handle
+        self._under_way = [each for each in self._under_way if not each.done] + [handle]
         if self._closed:
             handle.cancel()
-
-    def end(self, run_id: str, result: SandboxResult | None) -> None:
-        """Take in how a run ended.
-
-        Args:
-            run_id: The run.
-            result: What it gave back; `None` if it could not be tried.
-        """
-        self._under_way.pop(run_id, None)
-        if result is not None:
-            self.keep(result)
 
     def keep(self, result: SandboxResult) -> None:
         """Keep a result, in the place of the one that the run had before."""
@@ -70,12 +59,12 @@ class Runs:
     def cancel(self) -> None:
         """End all runs, and each one that may still begin. From any thread; it waits for nothing."""
         self._closed = True
-        for handle in list(self._under_way.values()):
+        for handle in list(self._under_way):
             handle.cancel()
 
     async def aclose(self) -> None:
         """As `cancel`, and wait until they have ended, five seconds at most."""
         self.cancel()
-        handles = list(self._under_way.values())
+        handles = list(self._under_way)
         if handles:
             await asyncio.wait({asyncio.ensure_future(each.acancel()) for each in handles}, timeout=CANCEL_LIMIT)

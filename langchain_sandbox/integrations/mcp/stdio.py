@@ -35,11 +35,14 @@ def serve_stdio(settings: ServerSettings) -> None:
 async def _serve(settings: ServerSettings) -> None:
     server = SandboxServer(settings)
     await server.check()
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_end_on_signal, server)
-        async with stdio_server() as (incoming, outgoing):
-            await server.protocol.run(incoming, outgoing, server.protocol.create_initialization_options())
-        tasks.cancel_scope.cancel()
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_end_on_signal, server)
+            async with stdio_server() as (incoming, outgoing):
+                await server.protocol.run(incoming, outgoing, server.protocol.create_initialization_options())
+            tasks.cancel_scope.cancel()
+    except* BrokenPipeError:
+        pass  # the host has gone in the middle of an answer
 
 
 async def _end_on_signal(server: SandboxServer) -> None:
