@@ -9,7 +9,6 @@ import mcp_types as types
 
 from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.integrations.mcp.addresses import KINDS, PARTS, parse_address, run_address
-from langchain_sandbox.result_html import build_html
 from langchain_sandbox.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ def _write(result: SandboxResult, part: Part) -> str:
         case "patch":
             return _read_patch(result)
         case "report":
-            return build_html(result.model_dump(mode="json"))
+            return result.to_html()
         case "result":
             return result.model_dump_json(indent=2)
 
