@@ -43,6 +43,6 @@ exit codes:
   {UNAVAILABLE:3}  the container engine or the sandbox image is not there, or went away
   {MODEL:3}  the model: unreachable, in error, or its context too short
   {LIMIT:3}  a limit: time, tokens or calls, memory, disk, or a run that stood still
-  {NOT_APPLIED:3}  completed, but --apply could not apply the changes
+  {NOT_APPLIED:3}  the changes could not be applied or reverted, so nothing was touched
   {CANCELLED:3}  cancelled, by Ctrl-C or SIGTERM
   {UNREAD:3}  whoever read the output has gone"""

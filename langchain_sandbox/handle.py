@@ -89,6 +89,11 @@ class RunHandle:
         return self._run.changes
 
     @property
+    def timeout(self) -> float:
+        """Seconds that the run may take from its container's start."""
+        return self._run.timeout
+
+    @property
     def done(self) -> bool:
         """Whether the run is over."""
         return self._future.done()

@@ -100,6 +100,11 @@ class Run:
         """What becomes of the changes."""
         return self._request.changes
 
+    @property
+    def timeout(self) -> float:
+        """Seconds that it may take from its container's start."""
+        return self._request.timeout
+
     def cancel(self) -> None:
         """Have the run end soon, with what was changed until then; call it on the portal's loop."""
         self._report.cancelled = True

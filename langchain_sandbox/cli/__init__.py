@@ -7,21 +7,44 @@ the same name, and `doctor` has to work then.
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from langchain_sandbox._version import __version__
-from langchain_sandbox.cli import build, doctor, gc, mcp, run
+from langchain_sandbox.cli import apply, build, commands, completion, doctor, gc, mcp, revert, run, runs, show
+from langchain_sandbox.cli.options import Formatter
 from langchain_sandbox.cli.terminal import say
-from langchain_sandbox.exits import CANCELLED, EXITS_TEXT, FAILED, UNAVAILABLE, UNREAD, USAGE
+from langchain_sandbox.exits import CANCELLED, EXITS_TEXT, FAILED, NOT_APPLIED, UNAVAILABLE, UNREAD, USAGE
 from langchain_sandbox.installation import DISTRIBUTION, REINSTALL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_COMMANDS = (doctor, build, run, mcp, gc)
+_COMMANDS = (
+    doctor,
+    build,
+    run,
+    commands,
+    apply,
+    revert,
+    runs,
+    show,
+    mcp,
+    gc,
+    completion,
+)
+
+_FIRST_STEPS = """\
+first steps:
+  langchain-sandbox build                                      # the image, once
+  langchain-sandbox doctor                                     # is everything there?
+  langchain-sandbox run --review "Make the failing test pass." # asks before it changes your folder
+
+`langchain-sandbox COMMAND --help` has examples for each."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,7 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code; `langchain-sandbox --help` lists them.
     """
-    options = _build_parser().parse_args(arguments)
+    _open_missing()
+    parser = _build_parser()
+    if completion.ASKED in os.environ:
+        completion.answer(parser)
+    options = parser.parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # not so where a test, or a notebook, has put in one of its own
             stream.reconfigure(errors="backslashreplace")
@@ -44,21 +71,53 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except KeyboardInterrupt:
         return CANCELLED
-    except BrokenPipeError:
-        # Whoever read our output has gone. Python would complain once more when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return UNREAD
-    except ModuleNotFoundError as error:
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) or error.errno == errno.EIO:
+            return _leave_unread()
+        return _explain(error)
+    except Exception as error:  # noqa: BLE001 - told apart there
+        return _explain(error)
+    return code
+
+
+def _open_missing() -> None:
+    """Put nothing in the place of streams that the caller has closed: a socket would get their numbers otherwise."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            with suppress(OSError):
+                os.fstat(number)
+                continue
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
+            if number:
+                setattr(sys, name, open(number, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - for the whole process
+
+
+def _leave_unread() -> int:
+    """Whoever read our output has gone, or the terminal has. Python would complain once more when it ends."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            os.dup2(nothing, stream.fileno())
+    return UNREAD
+
+
+def _explain(error: Exception) -> int:
+    """Say what is wrong in one line, and give its exit code; what is nobody's fault but ours is raised again."""
+    if isinstance(error, ModuleNotFoundError):
         say(f"langchain-sandbox: error: {DISTRIBUTION} is not installed whole: {error}. {REINSTALL}")
         return FAILED
-    except Exception as error:
-        # Loaded here, since it takes half a second that `--help` need not take.
-        from langchain_sandbox.errors import SandboxConfigError, SandboxUnavailableError  # noqa: PLC0415 - as said
+    # Loaded here, since it takes half a second that `--help` need not take.
+    from langchain_sandbox.errors import (  # noqa: PLC0415 - as said
+        SandboxApplyError,
+        SandboxConfigError,
+        SandboxUnavailableError,
+    )
 
-        if not isinstance(error, SandboxConfigError | SandboxUnavailableError):
-            raise
-        say(f"langchain-sandbox: error: {error}")
-        return USAGE if isinstance(error, SandboxConfigError) else UNAVAILABLE
+    codes = {SandboxApplyError: NOT_APPLIED, SandboxConfigError: USAGE, SandboxUnavailableError: UNAVAILABLE}
+    code = next((code for kind, code in codes.items() if isinstance(error, kind)), None)
+    if code is None:
+        raise error
+    say(f"langchain-sandbox: error: {error}")
     return code
 
 
@@ -66,8 +125,8 @@ def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="langchain-sandbox",
         description="Run coding tasks with OpenCode in ephemeral, hardened containers, against your own model server.",
-        epilog=EXITS_TEXT,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"{_FIRST_STEPS}\n\n{EXITS_TEXT}",
+        formatter_class=Formatter,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)

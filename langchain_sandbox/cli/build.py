@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from langchain_sandbox.cli.options import add_command
 from langchain_sandbox.cli.terminal import say
 from langchain_sandbox.exits import COMPLETED
 
@@ -26,7 +27,17 @@ The image's tag is all that goes to standard output.
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser's."""
-    parser = commands.add_parser("build", help="build the sandbox image", description=_DESCRIPTION)
+    parser = add_command(
+        commands,
+        "build",
+        summary="build the sandbox image",
+        description=_DESCRIPTION,
+        examples="""
+            langchain-sandbox build                                # once, and after an update
+            langchain-sandbox build --requirements requirements-dev.txt --apt postgresql-client
+            langchain-sandbox build --dry-run                      # shows the Dockerfile
+        """,
+    )
     parser.add_argument(
         "--requirements",
         action="append",

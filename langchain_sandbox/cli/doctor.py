@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from langchain_sandbox._version import __version__
-from langchain_sandbox.cli.options import add_common_options
+from langchain_sandbox.cli.options import add_command, add_common_options
 from langchain_sandbox.cli.terminal import Colour, paint
 from langchain_sandbox.exits import COMPLETED, FAILED
 from langchain_sandbox.untrusted import strip_controls
@@ -24,12 +24,18 @@ _COLOURS: dict[str, Colour] = {"ok": "green", "warning": "yellow", "error": "red
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "doctor",
-        help="check everything that a run needs",
+        summary="check everything that a run needs",
         description="Check everything that a run needs: this machine, the engine, the image and the model. One small "
         "container is made and removed, and the model is asked one small question. The exit code is 0 if there is no "
         "error, and 1 otherwise.",
+        examples="""
+            langchain-sandbox doctor
+            langchain-sandbox doctor --workspace ~/project --model http://127.0.0.1:8000/v1
+            langchain-sandbox doctor --json                        # in a script
+        """,
     )
     add_common_options(parser)
     parser.add_argument("--json", action="store_true", help="print the findings as one JSON object")

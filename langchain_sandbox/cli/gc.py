@@ -6,6 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+from langchain_sandbox.cli.options import add_command
 from langchain_sandbox.cli.terminal import say
 from langchain_sandbox.exits import COMPLETED, UNAVAILABLE
 
@@ -15,12 +16,17 @@ if TYPE_CHECKING:
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "gc",
-        help="remove what killed processes left behind",
+        summary="remove what killed processes left behind",
         description="Remove the containers and temporary folders whose process is gone. What a living process owns, "
         "and what another machine's processes own, is left alone. Every run does the same, so this is for whoever "
         "wants it done now.",
+        examples="""
+            langchain-sandbox gc
+            langchain-sandbox gc --json
+        """,
     )
     parser.add_argument("--json", action="store_true", help="print what was removed as one JSON object")
     parser.set_defaults(run=run)

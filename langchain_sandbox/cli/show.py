@@ -1,125 +1,131 @@
-"""A result on standard output: for people, or as JSON."""
+"""`langchain-sandbox show`: a run that is over, as `run` showed it, as JSON, as a patch or as a page."""
 
 from __future__ import annotations
 
-import json
-import shlex
-import subprocess
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from langchain_sandbox.cli.terminal import paint
-from langchain_sandbox.run_folder import RunFolder
-from langchain_sandbox.untrusted import show_controls, strip_controls
+from langchain_sandbox.cli.options import add_command, add_run
+from langchain_sandbox.cli.terminal import say
+from langchain_sandbox.exits import COMPLETED
 
 if TYPE_CHECKING:
-    from langchain_sandbox.cli.terminal import Colour
+    import argparse
+
     from langchain_sandbox.result import SandboxResult
 
-_DIFF_SHOWN = 64 * 1024
-_FILES_SHOWN = 20
 
-
-def print_json(result: SandboxResult) -> None:
-    """Print the result as one line of JSON, in ASCII: it is valid in every encoding, and steers no terminal."""
-    sys.stdout.write(f"{json.dumps(result.model_dump(mode='json'))}\n")
-    sys.stdout.flush()
-
-
-def print_result(result: SandboxResult, *, discarded: bool) -> None:
-    """Print what the agent said, what changed, how it ended, and where the changes are.
-
-    Args:
-        result: What the run gave back.
-        discarded: Whether changes were not to be kept.
-    """
-    text = strip_controls(result.text).strip()
-    parts = [text] if text else []
-    if result.structured is not None:
-        answer = result.model_dump(mode="json", include={"structured"})["structured"]
-        parts.append(show_controls(json.dumps(answer, indent=2, ensure_ascii=False)))
-    if result.patch:
-        parts.append(_paint_diff(result.patch[:_DIFF_SHOWN]))
-        if len(result.patch) > _DIFF_SHOWN:
-            parts[-1] += f"\n... ({len(result.patch) - _DIFF_SHOWN} more characters)"
-    parts.append("\n".join(_sum_up(result, discarded=discarded)))
-    sys.stdout.write("\n\n".join(parts) + "\n")
-    sys.stdout.flush()
-
-
-def _sum_up(result: SandboxResult, *, discarded: bool) -> list[str]:
-    usage = result.usage
-    status = paint(result.status, "green" if result.ok else "red", sys.stdout)
-    message = strip_controls(f"{result.ending.message} {'' if result.ok else result.ending.hint}").strip()
-    lines = [f"Status:   {status}. {message}", f"Files:    {_describe_files(result)}"]
-    lines += [
-        f"Tokens:   {usage.prompt_tokens} in, {usage.completion_tokens} out, in {usage.model_calls} model calls",
-        f"Seconds:  {result.timings.total:.1f}",
-    ]
-    if discarded:
-        lines.append("Changes:  discarded, as SANDBOX_CHANGES says.")
-    elif result.files or result.commits:
-        lines += [f"Commit:   {commit.id[:12]} {_plain(commit.subject)}" for commit in result.commits[:_FILES_SHOWN]]
-        risky = [f"{_plain(file.path)} ({', '.join(file.risks)})" for file in result.files if file.risks]
-        lines += [f"Look at:  {', '.join(risky[:_FILES_SHOWN])}"] if risky else []
-        lines.append(f"Changes:  {_describe_changes(result)}")
-    return lines
-
-
-def _plain(text: str) -> str:
-    return show_controls(text).replace("\n", "\\n")
-
-
-def _describe_files(result: SandboxResult) -> str:
-    if not result.files:
-        return "none changed"
-    insertions = sum(file.insertions for file in result.files)
-    deletions = sum(file.deletions for file in result.files)
-    names = ", ".join(_plain(file.path) for file in result.files[:_FILES_SHOWN])
-    more = f", and {len(result.files) - _FILES_SHOWN} more" if len(result.files) > _FILES_SHOWN else ""
-    return f"{len(result.files)} changed (+{insertions} -{deletions}): {names}{more}"
-
-
-def _describe_changes(result: SandboxResult) -> str:
-    if result.applied:
-        return f"applied to {result.workspace.root}{', as far as the run came' if result.partial else ''}"
-    kept = RunFolder.of(result.run_id).patch
-    if not result.files:
-        return "the commits are not applied. Run it with --apply, or apply the result with sandbox.apply(result)."
-    path = result.patch_reference.path if result.patch_reference else str(kept)
-    if not Path(path).exists():
-        return "not applied; the diff is above."
-    return f"not applied. The patch is {path}; apply it with: {build_apply_command(result.workspace.root or '.', path)}"
-
-
-def build_apply_command(root: str, patch: str) -> str:
-    """The command that applies a patch to a folder.
-
-    Args:
-        root: The folder that the run worked on.
-        patch: The patch's file.
-    """
-    command = ["git", "-C", root, "apply"]
-    told = subprocess.run(  # noqa: S603 - fixed words and a folder
-        ["git", "-C", root, "rev-parse", "--show-prefix"],  # noqa: S607 - the user's git, wherever it is
-        capture_output=True,
-        text=True,
-        check=False,
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the parser."""
+    parser = add_command(
+        commands,
+        "show",
+        summary="show a run that is over",
+        description="Show what came of a run: what the agent said, the diff and a summary, or with --html and --open "
+        "a page with everything that is known of it.",
+        examples="""
+            langchain-sandbox show last --open
+            langchain-sandbox show f6a2 --patch | git apply --check
+            langchain-sandbox show result.json --html report.html
+        """,
     )
-    prefix = told.stdout.rstrip("\n")
-    if prefix:
-        # Below the top of a repository, git takes a patch's paths from the top, and passes over what it does not find.
-        command.append(f"--directory={prefix}")
-    return shlex.join([*command, patch])
+    add_run(parser)
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--json", action="store_true", help="print the whole result as one JSON object")
+    what.add_argument("--patch", action="store_true", help="print the patch alone, and all of it")
+    what.add_argument("--html", metavar="FILE", type=Path, help="write a page about the run to FILE")
+    parser.add_argument("--open", action="store_true", help="write that page, and open it in the browser")
+    parser.set_defaults(run=run)
 
 
-def _paint_diff(patch: str) -> str:
-    """A diff for the eye: what would be invisible in it, or would steer the terminal, is shown as an escape."""
-    return "\n".join(paint(line, _colour(line), sys.stdout) for line in show_controls(patch).rstrip("\n").split("\n"))
+def run(options: argparse.Namespace) -> int:
+    """Show the run.
+
+    Raises:
+        SandboxConfigError: If there is no such run, or something of it cannot be read or written.
+    """
+    from langchain_sandbox.cli.answer import print_json, print_result  # noqa: PLC0415 - loads pydantic
+    from langchain_sandbox.cli.kept import find_applied, find_result  # noqa: PLC0415 - as above
+    from langchain_sandbox.cli.summary import describe_changes  # noqa: PLC0415 - as above
+
+    result = find_result(options.name)
+    if options.html is not None or options.open:
+        _write_page(result, options)
+    if options.json:
+        print_json(result)
+    elif options.patch:
+        _print_patch(result)
+    elif options.html is None and not options.open:
+        _print_head(result)
+        print_result(result, then=describe_changes(result, applied_to=find_applied(result.run_id)))
+    return COMPLETED
 
 
-def _colour(line: str) -> Colour | None:
-    if line.startswith(("diff --git", "index ", "--- ", "+++ ")):
-        return "bold"
-    return {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])  # type: ignore[return-value]
+def _print_head(result: SandboxResult) -> None:
+    from langchain_sandbox.cli.terminal import paint  # noqa: PLC0415
+    from langchain_sandbox.narration import to_line  # noqa: PLC0415
+
+    task = to_line(result.settings.task)
+    sys.stdout.write(f"{paint(f'run {result.run_id}', 'yellow', sys.stdout)}{f'  {task[:200]}' if task else ''}\n\n")
+
+
+def _print_patch(result: SandboxResult) -> None:
+    """For a program as it is, byte by byte; for the eye with nothing hidden in it."""
+    from langchain_sandbox.cli.answer import paint_diff  # noqa: PLC0415 - loads pydantic
+
+    patch = _read_patch(result)
+    if sys.stdout.isatty():
+        sys.stdout.write(f"{paint_diff(patch.decode('utf-8', 'backslashreplace'))}\n" if patch else "")
+        return
+    sys.stdout.flush()
+    sys.stdout.buffer.write(patch)
+
+
+def _read_patch(result: SandboxResult) -> bytes:
+    from langchain_sandbox.errors import SandboxConfigError  # noqa: PLC0415 - loads LangChain
+    from langchain_sandbox.run_folder import RunFolder  # noqa: PLC0415 - as above
+
+    if result.patch is not None or result.patch_reference is None:
+        return (result.patch or "").encode()
+    path = Path(result.patch_reference.path)
+    path = path if path.exists() else RunFolder.of(result.run_id).patch
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        msg = f"The patch {path} cannot be read: {error.strerror}."
+        raise SandboxConfigError(msg) from error
+
+
+def _write_page(result: SandboxResult, options: argparse.Namespace) -> None:
+    from langchain_sandbox.errors import SandboxConfigError  # noqa: PLC0415 - loads LangChain
+
+    page = _choose_page(result, options)
+    try:
+        result.to_html(page)
+    except OSError as error:
+        msg = f"The page {page} cannot be written: {error.strerror}."
+        raise SandboxConfigError(msg) from error
+    if not options.open or not _open(page):
+        say(f"The page is {page}")
+
+
+def _choose_page(result: SandboxResult, options: argparse.Namespace) -> Path:
+    """Where the page goes: where the user says, else to what is kept of the run, else beside the result's file."""
+    from langchain_sandbox.run_folder import RunFolder  # noqa: PLC0415 - loads LangChain
+
+    if options.html is not None:
+        chosen: Path = options.html.expanduser().absolute()
+        return chosen
+    folder = RunFolder.of(result.run_id).path
+    return folder / "report.html" if folder.is_dir() else Path(options.name).absolute().with_suffix(".html")
+
+
+def _open(page: Path) -> bool:
+    """Open a page in the browser, and say whether there is one. Without a display, it would be one in this terminal."""
+    import webbrowser  # noqa: PLC0415 - nobody else wants it
+
+    if sys.platform != "darwin" and not any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))):
+        return False
+    return webbrowser.open(page.as_uri())

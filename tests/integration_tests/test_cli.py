@@ -40,6 +40,12 @@ def run(*arguments: str, cwd: Path, model: ScriptedModel, stdin: str = "") -> su
     return call("run", *arguments, cwd=cwd, stdin=stdin, SANDBOX_MODEL_BASE_URL=model.endpoint.base_url)
 
 
+def follow(out: str, verb: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Type what the summary says to type."""
+    (words,) = re.findall(rf"langchain-sandbox ({verb} \w+)", out)
+    return call(*words.split(), cwd=cwd)
+
+
 @pytest.mark.parametrize("below", ["", "data"])
 def test_a_task_on_the_current_folder_gives_a_patch_that_the_printed_command_applies(
     repository: Path, below: str
@@ -51,16 +57,20 @@ def test_a_task_on_the_current_folder_gives_a_patch_that_the_printed_command_app
         assert "Write it." in str(model.requests[0].messages)
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout + done.stderr
-    assert f"-> write: /run/ws/repo/{below}" in done.stderr
+    assert f"-> write: {below}/new.txt".replace(" /", " ") in done.stderr
     assert "model call 1" in done.stderr
     assert done.stdout.startswith("It is [2Jwritten.\n\ndiff --git a/new.txt b/new.txt\n")
     assert "+hello\n" in done.stdout
-    assert "Status:   completed." in done.stdout
-    assert "Files:    1 changed (+1 -0): new.txt" in done.stdout
+    assert "✓ completed in " in done.stdout
+    assert "1 file changed +1 -0\n  A new.txt  +1 -0\n" in done.stdout
+    assert f"Not applied to {folder}.\n" in done.stdout
     assert git(repository, "status", "--porcelain") == ""
-    (command,) = re.findall(r"apply it with: (.*)", done.stdout)
-    subprocess.run(shlex.split(command), cwd="/", check=True)
+    applied = follow(done.stdout, "apply", Path("/"))
+    assert applied.returncode == 0, applied.stderr
     assert (folder / "new.txt").read_text() == "hello\n"
+    reverted = follow(applied.stdout, "revert", Path("/"))
+    assert reverted.returncode == 0, reverted.stderr
+    assert git(repository, "status", "--porcelain") == ""
 
 
 def test_json_is_one_result_and_nothing_else(repository: Path, tmp_path: Path) -> None:
@@ -81,7 +91,9 @@ def test_apply_changes_the_folder(repository: Path) -> None:
         done = run("Write it.", "--apply", cwd=repository, model=model)
     assert done.returncode == 0, done.stderr
     assert (repository / "new.txt").read_text() == "hello\n"
-    assert f"Changes:  applied to {repository}" in done.stdout
+    assert f"Applied to {repository}.\n" in done.stdout
+    assert follow(done.stdout, "revert", repository).returncode == 0
+    assert git(repository, "status", "--porcelain") == ""
 
 
 def test_what_could_not_be_applied_is_no_success(repository: Path) -> None:
@@ -94,13 +106,15 @@ def test_what_could_not_be_applied_is_no_success(repository: Path) -> None:
     assert done.returncode == 6, done.stderr
     assert (repository / "new.txt").read_text() == "the user's own\n"
     assert "not applied" in done.stderr
-    assert "apply it with: git -C" in done.stdout
+    again = follow(done.stdout, "apply", repository)
+    assert (again.returncode, again.stdout) == (6, "")
+    assert "new.txt" in again.stderr
 
 
 def test_each_kind_of_failure_has_its_exit_code(repository: Path, tmp_path: Path) -> None:
     with ScriptedModel([], fault="refused") as model:
         done = run("Work.", cwd=repository, model=model)
-        assert (done.returncode, "Status:   model_unreachable." in done.stdout) == (4, True), done
+        assert (done.returncode, "✗ model_unreachable in " in done.stdout) == (4, True), done
     with ScriptedModel([]) as model:
         done = run("Work.", "--image", "nope", cwd=repository, model=model)
         assert (done.returncode, "nope" in done.stderr, done.stdout) == (3, True, "")
@@ -116,11 +130,11 @@ def test_a_time_out_keeps_what_was_done(repository: Path) -> None:
     with ScriptedModel([SCRIPT[0], bash("sleep 600")]) as model:
         done = run("Work.", "--timeout", "12", cwd=repository, model=model)
     assert done.returncode == 5, done.stderr
-    assert "Status:   timeout." in done.stdout
+    assert "✗ timeout in " in done.stdout
     assert "+hello" in done.stdout
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_ends_it_within_five_seconds_and_keeps_what_was_done(
     repository: Path, client: docker.DockerClient, number: signal.Signals
 ) -> None:
@@ -143,9 +157,10 @@ def test_ctrl_c_ends_it_within_five_seconds_and_keeps_what_was_done(
     assert process.returncode == 130, err
     assert "Cancelling" in err
     assert "Traceback" not in err
-    assert "Status:   cancelled." in out
+    assert "✗ cancelled in " in out
     assert "+hello" in out
-    assert "apply it with: git -C" in out
+    assert follow(out, "apply", repository).returncode == 0
+    assert (repository / "new.txt").read_text() == "hello\n"
     assert containers(client) == []
 
 
@@ -211,4 +226,84 @@ def test_a_command_that_discards_its_changes_has_none_that_could_not_be_applied(
         done = run("--apply", "/refactor-audit .", cwd=repository, model=model)
     assert done.returncode == 0, done.stderr
     assert '"summary": "Nothing found."' in done.stdout
+    assert "No files were changed, and were not to be." in done.stdout
     assert git(repository, "status", "--porcelain") == ""
+
+
+def test_what_is_kept_can_be_listed_shown_applied_and_reverted(repository: Path, tmp_path: Path) -> None:
+    with ScriptedModel(SCRIPT) as model:
+        file = tmp_path / "result.json"
+        done = run("Write", "it now.", "--output", str(file), cwd=repository, model=model)
+        assert "Write 'it now.'" in str(model.requests[0].messages)
+    assert done.returncode == 0, done.stderr
+    result = SandboxResult.model_validate_json(file.read_text())
+    name = result.run_id
+
+    (row,) = json.loads(call("runs", "--json", cwd=tmp_path).stdout)
+    assert (row["run_id"], row["status"], row["files"], row["applied_to"]) == (name, "completed", 1, None)
+    assert row["task"] == "Write 'it now.'"
+    shown = call("show", name[:6], cwd=tmp_path)
+    assert shown.stdout.startswith(f"run {name}  Write 'it now.'\n\nIt is [2Jwritten.\n\ndiff --git")
+    assert SandboxResult.model_validate_json(call("show", "last", "--json", cwd=tmp_path).stdout) == result
+    patch = call("show", name, "--patch", cwd=tmp_path).stdout
+    assert patch == result.patch
+    subprocess.run(["git", "apply", "--check"], cwd=repository, input=patch, text=True, check=True)
+
+    applied = call("apply", str(file), "--json", cwd=tmp_path)
+    assert json.loads(applied.stdout)["paths"] == ["new.txt"]
+    assert f"Applied to {repository}." in call("show", "last", cwd=tmp_path).stdout
+    assert re.search(r"completed +just now +1 \+1 -0 +yes +Write", call("runs", cwd=tmp_path).stdout)
+    assert "has these changes already" in call("apply", name, cwd=tmp_path).stdout
+    reverted = call("revert", name[:4], cwd=tmp_path)
+    assert (reverted.returncode, reverted.stderr) == (0, "")
+    assert not (repository / "new.txt").exists()
+    assert f"Not applied to {repository}." in call("show", "last", cwd=tmp_path).stdout
+    assert call("revert", name, cwd=tmp_path).returncode == 0
+
+
+def test_what_reaches_further_than_the_project_needs_a_word(repository: Path) -> None:
+    with ScriptedModel([write(".github/workflows/ci.yml", "on: push\n"), say()]) as model:
+        done = run("Write it.", cwd=repository, model=model)
+    assert "A .github/workflows/ci.yml  +1 -0  ⚠ ci" in done.stdout
+    refused = call("apply", "last", cwd=repository)
+    assert (refused.returncode, refused.stdout) == (6, "")
+    assert "--allow-risky" in refused.stderr
+    assert "ApplyPolicy" not in refused.stderr
+    assert call("apply", "last", "--allow-risky", cwd=repository).returncode == 0
+    assert (repository / ".github/workflows/ci.yml").read_text() == "on: push\n"
+
+
+def test_a_schema_has_a_typed_answer(repository: Path, tmp_path: Path) -> None:
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"type": "object", "required": ["lines"], "properties": {"lines": {"type": "integer"}}}')
+    answer = {"text": "", "tool_calls": [{"name": "StructuredOutput", "arguments": {"lines": 2}}]}
+    with ScriptedModel([answer]) as model:
+        done = run("How many lines?", "--schema", str(schema), "--json", cwd=repository, model=model)
+        assert json.loads(done.stdout)["structured"] == {"lines": 2}, done
+        for wrong in ("nowhere.json", "README.md"):
+            done = run("How many?", "--schema", wrong, cwd=repository, model=model)
+            assert (done.returncode, done.stdout) == (2, "")
+            assert wrong in done.stderr
+
+
+def test_without_a_terminal_there_is_nobody_to_ask(repository: Path) -> None:
+    with ScriptedModel(SCRIPT) as model:
+        done = run("Write it.", "--review", cwd=repository, model=model)
+        assert model.requests == []
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "langchain-sandbox apply RUN" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("tail", "code"), [("| head -c 1", 141), ("<&-", 0), (">&-", 0)], ids=["head", "no stdin", "no stdout"]
+)
+def test_a_reader_that_has_gone_and_streams_that_are_closed_are_no_traceback(
+    repository: Path, tail: str, code: int
+) -> None:
+    with ScriptedModel([*SCRIPT[:1], say("word " * 40_000)]) as model:
+        command = shlex.join([*COMMAND, "run", "Write it.", "--model", model.endpoint.base_url])
+        line = f"{command} {tail}; echo code ${{PIPESTATUS[0]}} >&2"
+        done = subprocess.run(["bash", "-c", line], cwd=repository, capture_output=True, text=True, check=True)
+    assert done.stderr.endswith(f"code {code}\n"), done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr
