@@ -22,6 +22,7 @@ from langgraph.prebuilt import ToolNode, tools_condition
 from sample import AGENT_SCRIPT, CALLER_SCRIPT, TASK, make_repository
 
 from langchain_sandbox import ModelEndpoint, Sandbox, SandboxResult, SandboxTool
+from langchain_sandbox.activity import describe_event
 from langchain_sandbox.testing import ScriptedModel
 
 WIDTH = 110
@@ -42,6 +43,8 @@ def main() -> int:
         print(f"\nsandbox.apply(result) changed: {', '.join(sandbox.apply(result).paths)}")
         after = run_tests(repository)
         print(f"The sample repository's tests, after: {after}")
+        command = os.path.relpath(Path(sys.executable).with_name("langchain-sandbox"))
+        print(f"The whole run as a page: {command} show {result.run_id} --open")
         return 0 if result.ok and "failed" not in after else 1
 
 
@@ -88,25 +91,10 @@ def ask(graph: Any) -> SandboxResult:  # noqa: ANN401 - as above
 
 
 def print_event(event: dict[str, Any]) -> None:
-    """One line for each event of the run."""
-    match event["type"]:
-        case "started":
-            words = f"container {event['container']} is up; OpenCode boots"
-        case "text":
-            words = event["text"]
-        case "tool_started":
-            shown = event["input"].get("command") or event["input"].get("filePath") or ""
-            words = f"-> {event['tool']}: {shown}"
-        case "tool_ended":
-            last = event["output"].strip().rpartition("\n")[2]
-            words = f"<- {event['status']}: {last}"
-        case "model_call":
-            words = f"model call {event['index']}: {event['prompt_tokens']} + {event['completion_tokens']} tokens"
-        case "warning":
-            words = f"warning: {event['message']}"
-        case _:
-            return
-    print(f"[{event['at']:6.2f} s] {words}"[:WIDTH])
+    """One line for each event of the run that says something."""
+    words = describe_event(event)
+    if words:
+        print(f"[{event['at']:6.2f} s] {words}"[:WIDTH])
 
 
 def show(result: SandboxResult) -> None:

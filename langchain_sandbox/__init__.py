@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         aload_command_tools,
         load_command_tools,
     )
+    from langchain_sandbox.tools.content import describe_result
     from langchain_sandbox.workspace.applying.told import ApplyReport
     from langchain_sandbox.workspace_config import ApplyPolicy, Retention, Workspace
 
@@ -64,6 +65,7 @@ __all__ = [
     "Workspace",
     "__version__",
     "aload_command_tools",
+    "describe_result",
     "load_command_tools",
 ]
 
@@ -93,6 +95,7 @@ _HOMES = {
     "SandboxUnavailableError": "errors",
     "Workspace": "workspace_config",
     "aload_command_tools": "tools",
+    "describe_result": "tools.content",
     "load_command_tools": "tools",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.untrusted import strip_controls
@@ -9,6 +10,8 @@ from langchain_sandbox.untrusted import strip_controls
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_TAG = re.compile(r"</?[a-z_]+>")
+_LOOKED_AT = 2_000  # characters
 _INSIDE = "/run/ws/repo/"
 _TELLING = ("command", "filePath", "path", "pattern", "description", "url")
 
@@ -28,7 +31,7 @@ def narrate(kind: str, fields: Mapping[str, Any]) -> str:
         case "tool_started":
             words = f"-> {narrate_call(fields['tool'], fields['input'])}"
         case "tool_ended":
-            words = f"<- {fields['status']}: {fields['output'].strip().rpartition(chr(10))[2]}"
+            words = f"<- {fields['status']}: {_find_last_word(fields['output'])}"
         case "model_call":
             tokens = f"{fields['prompt_tokens']} + {fields['completion_tokens']} tokens"
             error = f", {fields['error']}" if fields["error"] else ""
@@ -49,6 +52,12 @@ def narrate_call(tool: str, given: Mapping[str, Any]) -> str:
     """
     telling = narrate_input(given)
     return to_line(f"{tool}: {telling}" if telling else tool)
+
+
+def _find_last_word(output: str) -> str:
+    """The last line that says something: OpenCode's tools put what they print between tags."""
+    lines = [line.strip() for line in output[-_LOOKED_AT:].split("\n")]
+    return next((line for line in reversed(lines) if line and not _TAG.fullmatch(line)), "")
 
 
 def narrate_input(given: Mapping[str, Any]) -> str:

@@ -62,12 +62,16 @@ def decide(facts: Facts) -> tuple[Status, Ending]:
 
 def _failure(facts: Facts, hint: str) -> Ending:
     code, message = facts.failure or ("", "")
-    return Ending(code=code, message=message, hint=hint)
+    return Ending(code=code, message=_to_sentence(message), hint=hint)
 
 
 def _error(facts: Facts, hint: str) -> Ending:
     code, message = facts.error or ("", "")
     return Ending(code=code, message=message or code, hint=hint)
+
+
+def _to_sentence(clause: str) -> str:
+    return clause if not clause else f"{clause[0].upper()}{clause[1:].rstrip('.')}."
 
 
 def _errored(facts: Facts, *names: str) -> bool:

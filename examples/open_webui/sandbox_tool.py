@@ -23,7 +23,7 @@ FREE = "run_in_sandbox"
 MAX_SHOWN = 200_000  # characters of a diff or a report: the chat is stored with what is shown in it
 CONNECTING = 10  # seconds
 ANSWERING = 30  # seconds for what is no run
-SILENCE = 120  # seconds; while a run lasts, the server lets something be heard every few
+SILENCE = 300  # seconds; while a run lasts, the server lets something be heard every few
 PAUSE = 0.3  # seconds between two lines of what a run does: each is written to Open WebUI's database
 
 # Makes the frame of the report, which Open WebUI shuts off from its own page, as high as the report, within limits. It

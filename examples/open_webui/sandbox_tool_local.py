@@ -13,9 +13,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from langchain_sandbox import ModelEndpoint, Sandbox, SandboxError
+from langchain_sandbox import ModelEndpoint, Sandbox, SandboxError, describe_result
 from langchain_sandbox.activity import Activity
-from langchain_sandbox.tools.content import describe_result
 
 Emit = Callable[[dict[str, Any]], Awaitable[Any]]
 

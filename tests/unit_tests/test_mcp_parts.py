@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -241,3 +243,12 @@ def test_the_folder_is_one_of_those_that_are_open(tmp_path: Path) -> None:
     for wanted in (None, "", "/", str(tmp_path), f"{one.path}/../two", 7, ["x"]):
         with pytest.raises(SandboxConfigError, match="one"):
             choose_folder([one, two], wanted)
+
+
+@pytest.mark.parametrize("missing", ["mcp", "mcp_types", "uvicorn"])
+def test_without_the_extra_the_command_says_how_to_get_it(missing: str) -> None:
+    hidden = f"import sys; sys.modules[{missing!r}] = None"
+    program = f"{hidden}; from langchain_sandbox.cli import main; sys.exit(main(['mcp']))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "pip install 'langchain-opencode-sandbox[mcp]'" in done.stderr

@@ -33,6 +33,11 @@ EVENTS: list[tuple[str, dict[str, Any]]] = [
         ("tool_started", {"tool": "todo", "input": {}}, "-> todo"),
         ("tool_started", {"tool": "todo", "input": {"n": 1}}, "-> todo: {'n': 1}"),
         ("tool_ended", {"status": "completed", "output": "one\ntwo\n"}, "<- completed: two"),
+        (
+            "tool_ended",
+            {"status": "completed", "output": "1: a\n\n(End of file)\n</content>"},
+            "<- completed: (End of file)",
+        ),
         ("tool_ended", {"status": "error", "output": "\x1b[2J\u202egone"}, "<- error: [2Jgone"),
         ("model_call", CALL, "model call 3: 10 + 2 tokens in 1.2 s"),
         ("model_call", {**CALL, "error": "http_500"}, "model call 3: 10 + 2 tokens in 1.2 s, http_500"),

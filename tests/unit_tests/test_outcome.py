@@ -14,10 +14,10 @@ SAID = Facts(reported=True)
 # Facts that only this row fits, the status, the ending's code, and a word that its message has to hold.
 ROWS: list[tuple[Facts, str, str, str]] = [
     (replace(DONE, cancelled=True), "cancelled", "cancelled", "cancelled"),
-    (Facts(failure=("model_unreachable", "no route")), "model_unreachable", "model_unreachable", "no route"),
+    (Facts(failure=("model_unreachable", "no route")), "model_unreachable", "model_unreachable", "No route."),
     (Facts(failure=("budget_exceeded", "200 calls")), "budget_exceeded", "budget_exceeded", "200 calls"),
-    (Facts(failure=("context_overflow", "too long")), "context_overflow", "context_overflow", "too long"),
-    (Facts(failure=("answer_cut", "in the middle")), "model_error", "answer_cut", "in the middle"),
+    (Facts(failure=("context_overflow", "too long")), "context_overflow", "context_overflow", "Too long."),
+    (Facts(failure=("answer_cut", "in the middle")), "model_error", "answer_cut", "In the middle."),
     (replace(DONE, timed_out=2.5), "timeout", "timeout", "2.5 s"),
     (Facts(stalled="nothing came"), "stalled", "stalled", "nothing came"),
     (Facts(engine_lost=True), "engine_error", "engine_lost", "engine"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import sys
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.handle import CANCEL_LIMIT
 from langchain_sandbox.integrations.mcp.guard import Guard
+from langchain_sandbox.integrations.mcp.runs import LAST_WORDS
 from langchain_sandbox.integrations.mcp.server import SandboxServer
 
 if TYPE_CHECKING:
@@ -72,17 +74,31 @@ async def _serve(settings: ServerSettings, host: str, port: int, token: str) -> 
 
 
 class _Uvicorn(uvicorn.Server):
-    """Ends the runs when a signal comes, so that the requests that wait for them are answered, and it can stop."""
+    """At a signal it ends the runs first, and stops when the requests that wait for them have been answered.
+
+    Not as uvicorn does: it would cut the answers' streams at once, and raise the signal again at its end, which would
+    end the process before it has cleaned up. A second signal stops at once.
+    """
 
     def __init__(self, config: uvicorn.Config, runs: Runs) -> None:
         super().__init__(config)
         self._runs = runs
+        self._loop = asyncio.get_running_loop()
+        self._stopping: asyncio.Task[None] | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        # Not uvicorn's own, which raises the signal again at its end: that would end us before we have cleaned up.
         del sig, frame
-        self._runs.cancel()
-        self.force_exit = self.should_exit
+        self._loop.call_soon_threadsafe(self._begin_to_stop)
+
+    def _begin_to_stop(self) -> None:
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self._stop())
+        else:
+            self.should_exit = self.force_exit = True
+
+    async def _stop(self) -> None:
+        await self._runs.aclose()
+        await asyncio.sleep(LAST_WORDS)
         self.should_exit = True
 
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from langchain_sandbox.handle import RunHandle
     from langchain_sandbox.result import SandboxResult
 
+LAST_WORDS = 0.3
+"""Seconds that the answers for runs which were cancelled may take on their way out, before the process ends."""
+
 _KEPT = 100
 
 

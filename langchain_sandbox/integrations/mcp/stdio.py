@@ -11,13 +11,11 @@ import anyio
 from mcp.server.stdio import stdio_server
 
 from langchain_sandbox.exits import CANCELLED
+from langchain_sandbox.integrations.mcp.runs import LAST_WORDS
 from langchain_sandbox.integrations.mcp.server import SandboxServer
 
 if TYPE_CHECKING:
     from langchain_sandbox.integrations.mcp.settings import ServerSettings
-
-_LAST_WORDS = 0.2
-"""Seconds for the answers of runs that were cancelled, on their way out."""
 
 
 def serve_stdio(settings: ServerSettings) -> None:
@@ -49,7 +47,7 @@ async def _end_on_signal(server: SandboxServer) -> None:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for _ in signals:
             await server.runs.aclose()
-            await anyio.sleep(_LAST_WORDS)
+            await anyio.sleep(LAST_WORDS)
             sys.stderr.flush()
             # A thread waits for the next line on standard input, and nothing but that line would wake it.
             os._exit(CANCELLED)
