@@ -84,13 +84,20 @@ def test_runs_are_listed_the_latest_first(capsys: pytest.CaptureFixture[str]) ->
     assert "No run is kept" in capsys.readouterr().err
     os.utime(keep("aaaaaaaaaaaa").result, (1, 1))
     keep("bbbbbbbbbbbb", settings={"task": "Fix\x1b[2J\nit."})
-    RunFolder.of("cccccccccccc").make()
-    os.utime(RunFolder.of("cccccccccccc").path, (2, 2))
+    for number, name in enumerate(("cccccccccccc", "dddddddddddd"), 2):
+        RunFolder.of(name).make()
+        os.utime(RunFolder.of(name).path, (number, number))
+    RunFolder.of("dddddddddddd").leave()
+    os.utime(RunFolder.of("dddddddddddd").path, (3, 3))
     assert main(["runs"]) == 0
     head, *rows = capsys.readouterr().out.splitlines()
-    assert head == "RUN           STATUS      WHEN            CHANGES  APPLIED  TASK"
-    assert rows[0] == "bbbbbbbbbbbb  completed   just now        -        -        Fix[2J it."
-    assert [row.split()[:2] for row in rows[1:]] == [["cccccccccccc", "unfinished"], ["aaaaaaaaaaaa", "completed"]]
+    assert head == "RUN           STATUS     WHEN            CHANGES  APPLIED  TASK"
+    assert rows[0] == "bbbbbbbbbbbb  completed  just now        -        -        Fix[2J it."
+    assert [row.split()[:2] for row in rows[1:]] == [
+        ["dddddddddddd", "killed"],
+        ["cccccccccccc", "running"],
+        ["aaaaaaaaaaaa", "completed"],
+    ]
     assert main(["runs", "--json", "--limit", "1"]) == 0
     assert [row["run_id"] for row in json.loads(capsys.readouterr().out)] == ["bbbbbbbbbbbb"]
     with pytest.raises(SystemExit):
