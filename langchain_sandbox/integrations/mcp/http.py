@@ -14,7 +14,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.handle import CANCEL_LIMIT
 from langchain_sandbox.integrations.mcp.guard import Guard
-from langchain_sandbox.integrations.mcp.runs import LAST_WORDS
+from langchain_sandbox.integrations.mcp.open_requests import OpenRequests
 from langchain_sandbox.integrations.mcp.server import SandboxServer
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 PATH = "/mcp"
 
 _SESSIONS = 100
+_LAST_WORDS = 5.0
+"""Seconds that the answers for runs which were cancelled may take on their way out, before the streams are cut."""
 _MAX_BODY = 8 * 1024 * 1024
 """Bytes; a task may have four million of them, written as JSON."""
 
@@ -55,8 +57,9 @@ async def _serve(settings: ServerSettings, host: str, port: int, token: str) -> 
         max_request_body_size=_MAX_BODY,
         max_sessions=_SESSIONS,
     )
+    requests = OpenRequests(app)
     config = uvicorn.Config(
-        Guard(app, token=token, host=host),
+        Guard(requests, token=token, host=host),
         log_config=None,
         access_log=False,
         lifespan="on",
@@ -67,7 +70,7 @@ async def _serve(settings: ServerSettings, host: str, port: int, token: str) -> 
         sys.stderr.write(f"Serving MCP at http://{shown}:{listening.getsockname()[1]}{PATH}\n")
         sys.stderr.flush()
         try:
-            await _Uvicorn(config, server.runs).serve(sockets=[listening])
+            await _Uvicorn(config, runs=server.runs, requests=requests).serve(sockets=[listening])
         finally:
             with anyio.CancelScope(shield=True):
                 await server.runs.aclose()  # a client that had gone waits for nothing, and its run may be under way
@@ -80,9 +83,10 @@ class _Uvicorn(uvicorn.Server):
     end the process before it has cleaned up. A second signal stops at once.
     """
 
-    def __init__(self, config: uvicorn.Config, runs: Runs) -> None:
+    def __init__(self, config: uvicorn.Config, *, runs: Runs, requests: OpenRequests) -> None:
         super().__init__(config)
         self._runs = runs
+        self._requests = requests
         self._loop = asyncio.get_running_loop()
         self._stopping: asyncio.Task[None] | None = None
 
@@ -98,7 +102,7 @@ class _Uvicorn(uvicorn.Server):
 
     async def _stop(self) -> None:
         await self._runs.aclose()
-        await asyncio.sleep(LAST_WORDS)
+        await self._requests.wait(_LAST_WORDS)
         self.should_exit = True
 
 
@@ -106,6 +110,7 @@ def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
-    except OSError as error:
-        msg = f"Nothing can listen on {host}, port {port}: {error.strerror or error}. Choose another --port or --host."
+    except (OSError, OverflowError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        msg = f"Nothing can listen on {host}, port {port}: {reason}. Choose another --port or --host."
         raise SandboxConfigError(msg) from error
