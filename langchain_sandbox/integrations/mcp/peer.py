@@ -97,6 +97,7 @@ class Peer:
 
         Raises:
             InputNeededError: If it has to come again.
+            TimeoutError: If it has not answered within the limit.
         """
         answer = self._answers.get(key)
         if isinstance(answer, kind):
@@ -107,7 +108,9 @@ class Peer:
         metadata = ServerMessageMetadata(related_request_id=self._request_id)
         try:
             return await self._session.send_request(request, kind, limit, metadata)
-        except (MCPError, ValidationError):  # it said that it can be asked, and then would not
+        except (MCPError, ValidationError) as error:  # it said that it can be asked, and then would not
+            if limit is not None and isinstance(error, MCPError) and error.code == types.REQUEST_TIMEOUT:
+                raise TimeoutError from error
             return None
 
     async def report(self, progress: float, message: str) -> None:

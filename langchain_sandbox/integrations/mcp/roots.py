@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -25,8 +26,13 @@ ARGUMENT_SCHEMA: Mapping[str, Any] = {
     "there are several.",
 }
 
-_LIMIT = 5.0
+_SAY = "Start the server with --workspace to have it work on one folder whatever is open."
+_LIMIT = 10.0
 """Seconds that a client may take to say its roots, when it has asked for something itself."""
+
+
+class NoFolderError(SandboxConfigError):
+    """The client has roots, but none is known that is here. Another folder is no answer to that."""
 
 
 class Workspaces:
@@ -49,19 +55,31 @@ class Workspaces:
 
         Raises:
             InputNeededError: If the client has to come again with its roots.
+            NoFolderError: If it does not say them in time, or says only such as are not on this machine.
         """
         if self._settings.workspace is not None:
             return [self._settings.workspace]
-        if peer.has_roots:
-            roots = await peer.ask("roots", types.ListRootsRequest(), types.ListRootsResult, limit=_LIMIT)
-            if roots is not None and (found := parse_roots([str(root.uri) for root in roots.roots])):
-                return found
-        return [self._settings.fallback]
+        roots = await _ask_for_roots(peer) if peer.has_roots else None
+        if roots is None or not roots.roots:
+            return [self._settings.fallback]
+        found = await asyncio.to_thread(parse_roots, [str(root.uri) for root in roots.roots])
+        if not found:
+            msg = f"None of the folders that are open in the client is a folder on this machine. {_SAY}"
+            raise NoFolderError(msg)
+        return found
+
+
+async def _ask_for_roots(peer: Peer) -> types.ListRootsResult | None:
+    try:
+        return await peer.ask("roots", types.ListRootsRequest(), types.ListRootsResult, limit=_LIMIT)
+    except TimeoutError as error:
+        msg = f"The client did not say which folders are open in it. {_SAY}"
+        raise NoFolderError(msg) from error
 
 
 def parse_roots(addresses: Sequence[str]) -> list[Workspace]:
     """The folders that roots name, each once; what is no folder on this machine is passed over."""
-    found = [path for address in addresses if (path := _parse_root(address)) is not None and path.is_dir()]
+    found = [path for address in addresses if (path := _parse_root(address)) is not None and _is_folder(path)]
     return [Workspace.of(path) for path in dict.fromkeys(found)]
 
 
@@ -72,7 +90,14 @@ def _parse_root(address: str) -> Path | None:
         here = parts.scheme == "file" and parts.hostname in {None, "localhost"} and "\0" not in path
     except ValueError:
         return None
-    return Path(path) if here else None
+    return Path(path) if here and path.startswith("/") else None
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # it may not be looked at, or its name is too long
+        return False
 
 
 def choose_folder(folders: Sequence[Workspace], wanted: object) -> Workspace:

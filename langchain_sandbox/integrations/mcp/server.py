@@ -16,10 +16,11 @@ from langchain_sandbox.integrations.mcp.catalogue import Catalogue
 from langchain_sandbox.integrations.mcp.peer import InputNeededError, Peer
 from langchain_sandbox.integrations.mcp.prompts import build_prompt, build_prompts
 from langchain_sandbox.integrations.mcp.resources import list_resources, list_templates, read_resource
-from langchain_sandbox.integrations.mcp.roots import Workspaces
+from langchain_sandbox.integrations.mcp.roots import NoFolderError, Workspaces
 from langchain_sandbox.integrations.mcp.runs import Runs
 from langchain_sandbox.integrations.mcp.tool_list import APPLY_RUN_TOOL, build_tool, describe_faults
 from langchain_sandbox.tools.command_tool import CommandTool
+from langchain_sandbox.untrusted import show_controls
 
 if TYPE_CHECKING:
     from mcp.server.context import ServerRequestContext
@@ -100,12 +101,12 @@ class SandboxServer:
     async def _get_prompt(self, context: Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
         tool = (await self._find_tools(Peer(context))).get(params.name)
         if not isinstance(tool, CommandTool):
-            raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown prompt: {params.name[:200]}")
+            raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown prompt: {show_controls(params.name[:200])}")
         try:
             return build_prompt(tool, params.arguments or {})
         except ValidationError as error:
             faults = error.errors(include_url=False, include_context=False, include_input=False)
-            message = describe_faults([dict(fault) for fault in faults])
+            message = show_controls(describe_faults([dict(fault) for fault in faults]))
             raise MCPError(code=types.INVALID_PARAMS, message=message) from error
 
     async def _list_resources(self, _: Context, __: Page) -> types.ListResourcesResult:
@@ -127,7 +128,7 @@ class SandboxServer:
         try:
             try:
                 folders = await self._workspaces.find(peer)
-            except InputNeededError:  # a client that can be asked in a call only is asked there
+            except (InputNeededError, NoFolderError):  # to list is no harm; a call asks again, and insists
                 folders = [self._settings.fallback]
             found: dict[str, RunTool] = {}
             for folder in folders:
