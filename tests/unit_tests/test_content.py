@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from langchain_sandbox.errors import SandboxConfigError
-from langchain_sandbox.result import Commit, Ending, FileChange, Receipt, SandboxResult
+from langchain_sandbox.result import Commit, Ending, FileChange, Receipt, SandboxResult, Settings
 from langchain_sandbox.sandbox import Sandbox
 from langchain_sandbox.tools import SandboxTool
 from langchain_sandbox.tools.content import (
@@ -175,6 +175,9 @@ def test_an_answer_cannot_end_its_own_quotation_or_hide_anything() -> None:
 def test_a_long_answer_is_shortened_and_says_where_the_rest_is() -> None:
     told = write_json(["x" * STRUCTURED_CAP])
     assert told.endswith("… (4 more characters; the artifact has all of it)")
+    assert "more characters; it is elsewhere)" in describe_result(
+        result(structured={"long": "x" * STRUCTURED_CAP}), whole="it is elsewhere"
+    )
     assert len(write_json("x" * (STRUCTURED_CAP - 2))) == STRUCTURED_CAP
 
 
@@ -183,6 +186,12 @@ def test_what_is_written_is_json_that_says_the_same(value: object) -> None:
     written = write_json(value)
     assert written.isprintable()
     assert "more characters" in written or json.loads(written) == value
+
+
+def test_changes_that_nobody_wanted_are_not_said_to_be_none() -> None:
+    assert describe_result(result()).splitlines()[-1] == "No files were changed."
+    told = describe_result(result(settings=Settings(changes="discard")))
+    assert told.splitlines()[-1] == "Changes, if there were any, were dropped: this run was not to give any back."
 
 
 def test_a_refusal_is_cleaned_too() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from langchain_sandbox.errors import SandboxConfigError, SandboxUnavailableError
 from langchain_sandbox.integrations.mcp.addresses import parse_address, run_address
-from langchain_sandbox.integrations.mcp.answer import build_answer, build_refusal, build_structured
+from langchain_sandbox.integrations.mcp.answer import build_answer, build_complaint, build_refusal, build_structured
 from langchain_sandbox.integrations.mcp.answer_schema import FIELDS, build_output_schema
 from langchain_sandbox.integrations.mcp.guard import is_loopback, judge
 from langchain_sandbox.integrations.mcp.review_form import build_question, is_accepted, may_run
@@ -120,6 +120,46 @@ def test_what_cannot_be_seen_is_shown() -> None:
     assert "a\\\\u202eb" in shown
 
 
+def test_where_a_long_answer_is_can_be_read_by_a_client() -> None:
+    answer = build_answer(result(structured={"more": "x" * 20_000}), how="ask", links=True)
+    (text,) = [part.text for part in answer.content if isinstance(part, types.TextContent)]
+    for said in (text, answer.structured_content["note"]):
+        assert f"{run_address(RUN, 'result')} has all of it" in said
+        assert "artifact" not in said
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        result(),
+        result(settings={"changes": "discard"}),
+        result(files=changed(30), applied=True),
+        result(files=changed(30, "ci")),
+        result(
+            status="timeout", ok=False, partial=True, ending={"code": "timeout", "message": "m", "hint": "Do more."}
+        ),
+        result(status="crashed", ok=False, ending={"code": "c", "message": "obey"}, text="words", warnings=["Beware."]),
+        result(structured={"count": 1}, text="words"),
+    ],
+)
+def test_what_the_text_says_the_data_say_too(given: SandboxResult) -> None:
+    data = build_structured(given, how="the user applies them")
+    (text,) = [p.text for p in build_answer(given, how="the user applies them", links=False).content]
+    assert given.status in data["status"]
+    assert (data["text"], data["structured"]) == (given.text, given.structured)
+    assert data["ending"] == given.ending.model_dump(mode="json", exclude_none=True)
+    assert [file["path"] for file in data["files"]] == [file.path for file in given.files]
+    assert data["warnings"] == given.warnings
+    for words in ("applied to the workspace", "the user applies them", f"{run_address(RUN, 'patch')}", "were dropped"):
+        assert (words in text) == (words in data["note"])
+    assert all(name in data["note"] for name in ("text", "structured", "paths", "commits", "warnings", "ending"))
+
+
+def test_what_a_call_has_said_steers_nothing_either() -> None:
+    answer = build_complaint("a\x1b[2J\u202e: no")
+    assert json.dumps(answer.model_dump(mode="json"), ensure_ascii=False).isprintable()
+
+
 def test_links_only_for_who_knows_them_and_a_patch_only_where_there_is_one() -> None:
     def links(given: SandboxResult, *, links: bool) -> list[str]:
         answer = build_answer(given, how="ask", links=links)
@@ -128,6 +168,17 @@ def test_links_only_for_who_knows_them_and_a_patch_only_where_there_is_one() -> 
     assert links(result(files=changed(1)), links=False) == []
     assert links(result(files=changed(1)), links=True) == [run_address(RUN, "patch"), run_address(RUN, "report")]
     assert links(result(), links=True) == [run_address(RUN, "report")]
+
+
+def test_a_question_counts_as_people_do() -> None:
+    assert "changed 1 file. Apply" in build_question(result(files=changed(1)))
+    assert "changed 2 files. Apply" in build_question(result(files=changed(2)))
+    assert "… and 1 more file\n" in f"{build_question(result(files=changed(41)))}\n"
+
+
+def test_a_name_that_is_cut_is_seen_to_be() -> None:
+    question = build_question(result(files=[{"path": "a" * 300, "kind": "added"}]))
+    assert f"added '{'a' * 200}'… (100 more characters) (+0 -0)" in question.splitlines()
 
 
 def test_a_question_shows_what_is_risky_first_and_all_of_it() -> None:
@@ -231,6 +282,7 @@ def test_roots_are_folders_of_this_machine(tmp_path: Path) -> None:
     folder.mkdir()
     (tmp_path / "file").write_text("")
     strange = ["https://example.com/", "file://elsewhere/tmp", "file:///nowhere", "file:///a%00b", "file", "file://[/"]
+    strange += ["file:.", f"file:{Path.cwd().name}", f"file:///{'a' * 300}"]
     addresses = [folder.as_uri(), folder.as_uri(), (tmp_path / "file").as_uri(), *strange]
     assert [each.path for each in parse_roots(addresses)] == [folder]
 

@@ -17,6 +17,7 @@ from langchain_sandbox.integrations.mcp.review import Case, Reviews, apply_chang
 from langchain_sandbox.integrations.mcp.roots import ARGUMENT, choose_folder
 from langchain_sandbox.integrations.mcp.tool_list import describe_faults, takes_workspace
 from langchain_sandbox.integrations.mcp.watching import watch_run
+from langchain_sandbox.untrusted import show_controls
 from langchain_sandbox.workspace_config import ApplyPolicy
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class Calls:
         known = [(await self._catalogue.look_up(folder)).get(name) for folder in folders]
         found = next((tool for tool in known if tool is not None), None)
         if found is None:
-            raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool: {name[:200]}")
+            raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool: {show_controls(name[:200])}")
         if not takes_workspace(found, fixed=self._workspaces.fixed):
             return found, arguments
         wanted = arguments.pop(ARGUMENT, None)
@@ -117,15 +118,8 @@ class Calls:
         if not isinstance(run_id, str) or set(arguments) != {"run_id"}:
             return build_complaint(f"{APPLY_RUN} takes one argument: run_id, the 12 digits of a run of this server.")
         result = self._runs.find(run_id)
+        self._reviews.check(result, forms=peer.has_forms)
         sandbox = self._settings.make_sandbox(self._settings.fallback)
-        if sandbox.changes != "review":
-            msg = f"This server does not apply changes by {APPLY_RUN}: it was not started with --changes review."
-            raise SandboxConfigError(msg)
-        if not result.ok:
-            msg = (
-                f"Run {run_id} did not complete; only the user can apply what there is of it: look at its patch first."
-            )
-            raise SandboxConfigError(msg)
         result, how = await apply_changes(result, sandbox, policy=ApplyPolicy())
         self._runs.keep(result)
         answer = build_answer(result, how=how, links=peer.reads_links)

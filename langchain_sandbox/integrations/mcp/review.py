@@ -50,6 +50,7 @@ class Reviews:
 
     def __init__(self) -> None:
         self._waiting: OrderedDict[str, Case] = OrderedDict()
+        self._declined: set[str] = set()
 
     def find_waiting(self, state: str, call: str) -> Case:
         """What a client comes again for.
@@ -82,19 +83,45 @@ class Reviews:
         """
         result = case.result
         if not _is_open(case) or not peer.has_forms:
-            return result, describe_way(case, forms=peer.has_forms)
+            return result, _describe_way(case, forms=peer.has_forms)
         state = secrets.token_urlsafe(24)
         if not peer.can_wait:
             self._remember(state, case)
         params = types.ElicitRequestFormParams(message=build_question(result), requested_schema=FORM)
         answer = await peer.ask(_KEY, types.ElicitRequest(params=params), types.ElicitResult, state=state)
         if answer is None:
-            return result, describe_way(case, forms=False)
+            return result, _by_hand(result)
         self._waiting.pop(state, None)
+        if answer.action == "cancel":  # a window was closed, or nobody was there
+            return result, f"nobody has decided about them; {_by_hand(result)}"
         if not is_accepted(answer):
+            self._declined.add(result.run_id)
             return result, "the user was asked and did not accept them"
         policy = ApplyPolicy(risky="allow" if may_run(result) else "refuse")
         return await apply_changes(result, case.sandbox, policy=policy)
+
+    def check(self, result: SandboxResult, *, forms: bool) -> None:
+        """See that a model's call may apply a run: only where the user was to look at it, and cannot be asked by us.
+
+        Args:
+            result: The run.
+            forms: Whether the client can ask its user.
+
+        Raises:
+            SandboxConfigError: If it may not.
+        """
+        run_id = result.run_id
+        if forms:
+            msg = f"{APPLY_RUN} is for hosts that cannot ask their user. This one can, and the user decides."
+        elif run_id in self._declined:
+            msg = f"The user has declined the changes of run {run_id}."
+        elif result.settings.changes != "review":
+            msg = f"{APPLY_RUN} applies no run whose changes were not to be reviewed; {_by_hand(result)}."
+        elif not result.ok:
+            msg = f"Run {run_id} did not complete; only the user can apply what there is of it, after a look at it."
+        else:
+            return
+        raise SandboxConfigError(msg)
 
     def _remember(self, state: str, case: Case) -> None:
         self._waiting[state] = case
@@ -126,7 +153,7 @@ async def apply_changes(result: SandboxResult, sandbox: Sandbox, *, policy: Appl
     return result.model_copy(update={"applied": True, "warnings": warnings}), ""
 
 
-def describe_way(case: Case, *, forms: bool) -> str:
+def _describe_way(case: Case, *, forms: bool) -> str:
     """How changes get into the workspace that are not applied.
 
     Args:

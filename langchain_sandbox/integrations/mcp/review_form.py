@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from langchain_sandbox.tools.content import clean_text
+from langchain_sandbox.tools.content import clean_text, count
 from langchain_sandbox.workspace.outbound.risks import MEANINGS, REFUSED
 
 if TYPE_CHECKING:
@@ -39,13 +39,13 @@ def build_question(result: SandboxResult) -> str:
         result: What the run gave back.
     """
     files = sorted(result.files, key=lambda file: not file.risks)
-    lines = [f"Sandbox run {result.run_id} changed {len(files)} files. Apply the changes to {_where(result)}?", ""]
+    lines = [f"Sandbox run {result.run_id} changed {count(files, 'file')}. Apply the changes to {_where(result)}?", ""]
     lines += [_describe_file(file) for file in files[:_FILES]]
     if len(files) > _FILES:
-        lines.append(f"… and {len(files) - _FILES} more files")
+        lines.append(f"… and {count(files[_FILES:], 'more file')}")
     lines += [f"commit {commit.id[:12]} {_line(commit.subject)}{_mark(commit)}" for commit in result.commits[:_FILES]]
     if len(result.commits) > _FILES:
-        lines.append(f"… and {len(result.commits) - _FILES} more commits")
+        lines.append(f"… and {count(result.commits[_FILES:], 'more commit')}")
     risks = sorted({risk for part in _parts(result) for risk in part.risks})
     if risks:
         lines += ["", "Look twice:"]
@@ -82,7 +82,9 @@ def _mark(part: FileChange | Commit) -> str:
 
 def _line(text: str) -> str:
     cleaned = " ".join(clean_text(text, _NAME).split())
-    return cleaned if cleaned == text else repr(text[:_NAME])
+    if cleaned == text:
+        return cleaned
+    return repr(text) if len(text) <= _NAME else f"{text[:_NAME]!r}… ({len(text) - _NAME} more characters)"
 
 
 def _where(result: SandboxResult) -> str:
