@@ -54,7 +54,11 @@ class Tools:
             description="The server's token. Empty: SANDBOX_MCP_TOKEN in Open WebUI's environment.",
             json_schema_extra={"input": {"type": "password"}},
         )
-        timeout: int = Field(default=0, ge=0, description="Seconds that a run may take. 0: what the server allows.")
+        timeout: int = Field(
+            default=0,
+            ge=0,
+            description="Seconds that a free task may take, at most what the server allows. 0: that.",
+        )
 
     class UserValves(BaseModel):
         """What each user sets."""
@@ -264,14 +268,16 @@ async def _list_tools(client: Any) -> list[Any]:  # noqa: ANN401 - mcp's types c
 
 
 def _fit(tools: list[Any], name: str, arguments: dict[str, Any], timeout: int) -> dict[str, Any]:
-    """The arguments as the server's tool takes them."""
+    """The arguments as the server's tool takes them; only a free task has ours, a command's are its own."""
     tool = next((tool for tool in tools if tool.name == name), None)
     if tool is None:
         msg = f"There is no command {name!r}.\n{_describe([tool for tool in tools if tool.name != FREE])}"
         raise SandboxServerError(msg)
-    if timeout and "timeout" in tool.input_schema.get("properties", {}):
-        return {**arguments, "timeout": timeout}
-    return {key: value for key, value in arguments.items() if key != "files" or value}
+    if name != FREE:
+        return arguments
+    given = {key: value for key, value in arguments.items() if key != "files" or value}
+    allowed = tool.input_schema.get("properties", {}).get("timeout", {}).get("maximum", timeout)
+    return {**given, "timeout": min(timeout, allowed)} if timeout else given
 
 
 def _describe(commands: list[Any]) -> str:
@@ -300,6 +306,7 @@ async def _read(client: Any, result: Any, mime_type: str) -> str:  # noqa: ANN40
 
 def _cite(diff: str, run_id: str) -> dict[str, Any]:
     """Open WebUI's event for a source. The fence is longer than any in the diff, which therefore cannot end it."""
+    diff = _show(diff)
     fence = max(["``", *re.findall("`+", diff)], key=len) + "`"
     name = f"Changes of run {run_id[:8]}" if run_id else "Changes"
     return {
@@ -310,6 +317,11 @@ def _cite(diff: str, run_id: str) -> dict[str, Any]:
             "metadata": [{"source": name}],
         },
     }
+
+
+def _show(diff: str) -> str:
+    """A diff with escapes for what nobody sees, or what turns a line around: it may be there to deceive."""
+    return "".join(it if it.isprintable() or it in "\n\r\t" else f"\\u{ord(it):04x}" for it in diff)
 
 
 def _text_of(result: Any) -> str:  # noqa: ANN401 - as above

@@ -64,8 +64,14 @@ class Tools:
             return f"Error: {error}"
         if result.patch:
             name = f"Changes of run {result.run_id[:8]}"
-            fence = max(["``", *re.findall("`+", result.patch)], key=len) + "`"  # no text of the patch can end it
-            document = f"{fence}diff\n{result.patch.rstrip()}\n{fence}"
+            # Escapes for what nobody sees, or what turns a line around: it may be there to deceive.
+            diff = "".join(it if it.isprintable() or it in "\n\r\t" else f"\\u{ord(it):04x}" for it in result.patch)
+            fence = max(["``", *re.findall("`+", diff)], key=len) + "`"  # no text of the patch can end it
+            document = f"{fence}diff\n{diff.rstrip()}\n{fence}"
             await emit("source", {"source": {"name": name}, "document": [document], "metadata": [{"source": name}]})
-        text = describe_result(result)
+        text = describe_result(
+            result,
+            apply=f"the user can apply them with `langchain-sandbox apply {result.run_id}`",
+            whole=f"`langchain-sandbox show {result.run_id} --json` has all of it",
+        )
         return text if result.ok else f"Error: {text}"  # Open WebUI knows a failed call by this word

@@ -107,7 +107,11 @@ def test_a_failed_call_is_one_that_open_webui_knows_as_such() -> None:
     assert tool._sum_up(CallToolResult(content=text, is_error=True)) == "Failed"
 
 
-FREE = Tool(name="run_in_sandbox", input_schema={"type": "object", "properties": {"task": {}, "timeout": {}}})
+FREE = Tool(
+    name="run_in_sandbox",
+    input_schema={"type": "object", "properties": {"task": {}, "files": {}, "timeout": {"maximum": 300}}},
+)
+OWN = Tool(name="own", input_schema={"type": "object", "properties": {"timeout": {}, "files": {}}})
 AUDIT = Tool(name="audit", description="Audits.", input_schema={"type": "object", "properties": {"depth": {}}})
 
 
@@ -115,6 +119,20 @@ def test_the_time_limit_goes_to_what_takes_one() -> None:
     assert tool._fit([FREE, AUDIT], "run_in_sandbox", {"task": "x"}, 60) == {"task": "x", "timeout": 60}
     assert tool._fit([FREE, AUDIT], "run_in_sandbox", {"task": "x"}, 0) == {"task": "x"}
     assert tool._fit([FREE, AUDIT], "audit", {"depth": 1}, 60) == {"depth": 1}
+
+
+def test_a_time_limit_that_the_server_does_not_allow_is_no_error_of_the_models() -> None:
+    given = tool._fit([FREE], "run_in_sandbox", {"task": "x", "files": []}, 600)
+    assert given == {"task": "x", "timeout": 300}
+
+
+def test_a_commands_arguments_are_its_own() -> None:
+    assert tool._fit([OWN], "own", {"timeout": 3, "files": []}, 60) == {"timeout": 3, "files": []}
+
+
+def test_a_diff_hides_nothing() -> None:
+    (document,) = tool._cite("+a\tb \u202e\x1b[2J\u200bü", "")["data"]["document"]
+    assert document.splitlines()[1] == "+a\tb \\u202e\\u001b[2J\\u200bü"
 
 
 def test_an_unknown_command_is_answered_with_those_there_are() -> None:
