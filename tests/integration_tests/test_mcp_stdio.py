@@ -42,6 +42,13 @@ output:
 ---
 Count the $1, $2 times.
 """
+LOOK = """\
+---
+description: Looks, and changes nothing of yours.
+changes: return
+---
+Look.
+"""
 REPAIR = [write("calc.py", "def add(a, b):\n    return a + b\n"), say("Mended.")]
 HOOK = [write(".github/workflows/ci.yml", "on: push\n"), say("Done.")]
 ENDLESS = [bash("sleep 100")]
@@ -189,18 +196,15 @@ async def test_a_model_that_is_not_there_is_an_answer(repository: Path) -> None:
     assert result.structured_content["ending"]["hint"] in words(result)
 
 
-@pytest.mark.parametrize("mode", ERAS)
-async def test_without_engine_or_model_the_server_starts_and_each_call_says_what_to_do(
-    repository: Path, mode: str
-) -> None:
+async def test_without_engine_or_model_the_server_starts_and_each_call_says_what_to_do(repository: Path) -> None:
     nothing = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
     options = ["--workspace", str(repository)]
-    async with stdio(*options, folder=repository, mode=mode, environ=nothing) as client:
+    async with stdio(*options, folder=repository, environ=nothing) as client:
         assert len((await client.list_tools()).tools) > 1
         no_model = await client.call_tool(RUN, {"task": "Work."})
     with ScriptedModel([]) as model:
         options = using(model, repository)
-        async with stdio(*options, folder=repository, mode=mode, environ=nothing) as client:
+        async with stdio(*options, folder=repository, environ=nothing) as client:
             no_engine = await client.call_tool(RUN, {"task": "Work."})
     assert no_model.is_error
     assert "SANDBOX_MODEL_BASE_URL" in words(no_model)
@@ -253,6 +257,22 @@ async def test_roots_decide_where_the_operator_does_not(repository: Path, tmp_pa
         assert str(other) in words(refused)
 
 
+@pytest.mark.parametrize("mode", ERAS)
+async def test_a_host_whose_folders_are_not_here_gets_no_other(repository: Path, tmp_path: Path, mode: str) -> None:
+    async def list_roots(_: Any) -> types.ListRootsResult:
+        return types.ListRootsResult(roots=[types.Root(uri=(tmp_path / "gone").as_uri())])
+
+    with ScriptedModel([]) as model:
+        options = ["--model", model.endpoint.base_url]
+        async with stdio(*options, folder=repository, mode=mode, list_roots_callback=list_roots) as client:
+            tools = {tool.name for tool in (await client.list_tools()).tools}
+            refused = await client.call_tool(RUN, {"task": "Look."})
+    assert RUN in tools
+    assert refused.is_error
+    assert "--workspace" in words(refused)
+    assert "--workspace" in refused.structured_content["message"]
+
+
 class Turns:
     """Says the same turns to each task, and keeps what their tools have printed."""
 
@@ -301,22 +321,31 @@ async def test_changes_are_applied_when_the_user_accepts_them(repository: Path, 
 
 
 @pytest.mark.parametrize("mode", ERAS)
-@pytest.mark.parametrize("answer", [{"action": "decline"}, {"action": "cancel"}, {"decision": "reject"}])
-async def test_changes_stay_outside_when_the_user_does_not(repository: Path, mode: str, answer: dict[str, str]) -> None:
-    user = User(**answer)
+async def test_changes_stay_outside_when_the_user_does_not(repository: Path, mode: str) -> None:
+    user = User(decision="reject")
     with ScriptedModel(REPAIR) as model:
         options = using(model, repository, "--changes", "review")
         async with stdio(*options, folder=repository, mode=mode, elicitation_callback=user) as client:
             result = await client.call_tool(RUN, {"task": "Mend."})
+            run_id = result.structured_content["run_id"]
+            by_the_model = await client.call_tool("apply_run", {"run_id": run_id})  # it is not listed, and knows it
+        async with stdio(*options, folder=repository, mode=mode) as client:
+            of_another_server = await client.call_tool("apply_run", {"run_id": run_id})
     assert not result.is_error
     assert not result.structured_content["applied"]
     assert "did not accept" in words(result)
     assert "did not accept" in result.structured_content["note"]
+    assert by_the_model.is_error
+    assert of_another_server.is_error
     assert git(repository, "status", "--porcelain") == ""
 
 
 async def test_a_client_that_cannot_ask_has_a_tool_to_apply(repository: Path) -> None:
-    with ScriptedModel([*REPAIR, *HOOK]) as model:
+    (repository / ".opencode/commands").mkdir(parents=True)
+    (repository / ".opencode/commands/look.md").write_text(LOOK)
+    git(repository, "add", "--all")
+    git(repository, "commit", "--quiet", "-m", "A command.")
+    with ScriptedModel([*REPAIR, *HOOK, write("looked.txt", "x"), say()]) as model:
         async with stdio(*using(model, repository, "--changes", "review"), folder=repository) as client:
             tools = {tool.name: tool for tool in (await client.list_tools()).tools}
             result = await client.call_tool(RUN, {"task": "Mend."})
@@ -330,6 +359,8 @@ async def test_a_client_that_cannot_ask_has_a_tool_to_apply(repository: Path) ->
             again = await client.call_tool("apply_run", {"run_id": run_id})
             risky = await client.call_tool(RUN, {"task": "Add a workflow."})
             refused = await client.call_tool("apply_run", {"run_id": risky.structured_content["run_id"]})
+            looked = await client.call_tool("look", {})
+            unwanted = await client.call_tool("apply_run", {"run_id": looked.structured_content["run_id"]})
     hints = tools["apply_run"].annotations
     assert (hints.destructive_hint, hints.idempotent_hint, tools[RUN].annotations.read_only_hint) == (True, True, True)
     assert "apply_run" in words(result)
@@ -343,6 +374,9 @@ async def test_a_client_that_cannot_ask_has_a_tool_to_apply(repository: Path) ->
     assert refused.is_error
     assert "langchain-sandbox apply" in words(refused)
     assert not (repository / ".github").exists()
+    assert "apply_run" not in looked.structured_content["note"]
+    assert unwanted.is_error
+    assert not (repository / "looked.txt").exists()
 
 
 @pytest.mark.parametrize("mode", ERAS)
@@ -495,22 +529,6 @@ def test_a_host_that_is_killed_takes_the_containers_with_it(
             wait_until(lambda: model.requests and containers_of(client, state), 60)
             host.send_signal(signal.SIGKILL)
         wait_until(lambda: not containers_of(client, state), 5)
-
-
-def test_options_that_cannot_work_are_said_at_once(repository: Path) -> None:
-    for options, reason in (
-        (["--http"], "--http needs --workspace"),
-        (["--workspace", "nowhere"], "no folder"),
-        (["--workspace", ".", "--include", "nothing"], "nothing is called"),
-        (["--workspace", ".", "--http", "--host", "0.0.0.0"], "give a token"),
-        (["--workspace", ".", "--timeout", "soon"], "number of seconds"),
-    ):
-        environ = {**os.environ, **server_environ()}
-        done = subprocess.run(
-            server_command(*options), cwd=repository, env=environ, capture_output=True, text=True, check=False
-        )
-        assert (done.returncode, done.stdout) == (2, "")
-        assert reason in done.stderr
 
 
 def raw_server(options: list[str], repository: Path) -> subprocess.Popen[str]:

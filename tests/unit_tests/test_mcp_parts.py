@@ -12,13 +12,15 @@ import jsonschema
 import mcp_types as types
 import pytest
 
+from langchain_sandbox.cli import main
 from langchain_sandbox.errors import SandboxConfigError, SandboxUnavailableError
 from langchain_sandbox.integrations.mcp.addresses import parse_address, run_address
 from langchain_sandbox.integrations.mcp.answer import build_answer, build_complaint, build_refusal, build_structured
 from langchain_sandbox.integrations.mcp.answer_schema import FIELDS, build_output_schema
 from langchain_sandbox.integrations.mcp.guard import is_loopback, judge
 from langchain_sandbox.integrations.mcp.review_form import build_question, is_accepted, may_run
-from langchain_sandbox.integrations.mcp.roots import choose_folder, parse_roots
+from langchain_sandbox.integrations.mcp.roots import Workspaces, choose_folder, parse_roots
+from langchain_sandbox.integrations.mcp.settings import ServerSettings
 from langchain_sandbox.integrations.mcp.token import find_token, make_token
 from langchain_sandbox.result import SandboxResult
 from langchain_sandbox.workspace_config import Workspace
@@ -295,6 +297,46 @@ def test_the_folder_is_one_of_those_that_are_open(tmp_path: Path) -> None:
     for wanted in (None, "", "/", str(tmp_path), f"{one.path}/../two", 7, ["x"]):
         with pytest.raises(SandboxConfigError, match="one"):
             choose_folder([one, two], wanted)
+
+
+class Silent:
+    """A client that has roots and never says them."""
+
+    has_roots = True
+
+    async def ask(self, *_: Any, **__: Any) -> None:
+        raise TimeoutError
+
+
+async def test_a_client_that_is_slow_to_say_its_folders_gets_no_other(tmp_path: Path) -> None:
+    here = Workspaces(ServerSettings(workspace=None, fallback=Workspace(tmp_path)))
+    with pytest.raises(SandboxConfigError, match="--workspace"):
+        await here.find(Silent())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--http"], "--http needs --workspace"),
+        (["--workspace", "nowhere"], "no folder"),
+        (["--workspace", ".", "--include", "nothing"], "nothing is called"),
+        (["--workspace", ".", "--http", "--host", "0.0.0.0"], "give a token"),
+        (["--workspace", ".", "--http", "--port", "99999"], "Nothing can listen on 127.0.0.1, port 99999"),
+        (["--workspace", ".", "--timeout", "soon"], "number of seconds"),
+    ],
+)
+def test_options_that_cannot_work_are_said_at_once(
+    options: list[str],
+    reason: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["mcp", *options]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert reason in said.err
 
 
 @pytest.mark.parametrize("missing", ["mcp", "mcp_types", "uvicorn"])
