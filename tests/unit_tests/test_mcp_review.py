@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import mcp_types as types
@@ -25,6 +26,9 @@ class Client:
     def __init__(self, action: str | None, content: dict[str, Any] | None = None) -> None:
         self._answer = types.ElicitResult(action=action, content=content) if action else None  # type: ignore[arg-type]
 
+    async def keep_reporting(self, _: Any) -> None:
+        await asyncio.Event().wait()
+
     async def ask(self, *_: Any, **__: Any) -> types.ElicitResult | None:
         return self._answer
 
@@ -40,6 +44,10 @@ def result(**fields: Any) -> SandboxResult:
         "settings": {"changes": "review"},
     }
     return SandboxResult.model_validate({**given, **fields})
+
+
+def reviews() -> Reviews:
+    return Reviews(closing=asyncio.Event())
 
 
 def case(**fields: Any) -> Case:
@@ -58,7 +66,7 @@ def case(**fields: Any) -> Case:
     ],
 )
 async def test_what_is_said_of_a_user_is_what_the_user_did(client: Any, asked: bool, by_hand: bool) -> None:  # noqa: FBT001
-    after, how = await Reviews().decide(case(), client)
+    after, how = await reviews().decide(case(), client)
     assert not after.applied
     assert ("the user was asked and did not accept" in how) is asked
     assert (f"langchain-sandbox apply {RUN}" in how) is by_hand
@@ -78,15 +86,29 @@ async def test_what_is_said_of_a_user_is_what_the_user_did(client: Any, asked: b
 )
 def test_a_model_applies_only_what_was_to_be_reviewed(fields: dict[str, Any], forms: bool, reason: str | None) -> None:  # noqa: FBT001
     if reason is None:
-        Reviews().check(result(**fields), forms=forms)
+        reviews().check(result(**fields), forms=forms)
         return
     with pytest.raises(SandboxConfigError, match=reason):
-        Reviews().check(result(**fields), forms=forms)
+        reviews().check(result(**fields), forms=forms)
 
 
 async def test_a_model_does_not_apply_what_the_user_has_declined_elsewhere() -> None:
-    reviews = Reviews()
-    reviews.check(result(), forms=False)
-    await reviews.decide(case(), Client("decline"))  # type: ignore[arg-type]
+    them = reviews()
+    them.check(result(), forms=False)
+    await them.decide(case(), Client("decline"))  # type: ignore[arg-type]
     with pytest.raises(SandboxConfigError, match="has declined"):
-        reviews.check(result(), forms=False)
+        them.check(result(), forms=False)
+
+
+async def test_a_server_that_stops_waits_for_no_user() -> None:
+    class Silent(Client):
+        async def ask(self, *_: Any, **__: Any) -> None:
+            await asyncio.Event().wait()
+
+    closing = asyncio.Event()
+    deciding = asyncio.create_task(Reviews(closing=closing).decide(case(), Silent(None)))  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    closing.set()
+    after, how = await asyncio.wait_for(deciding, 60)
+    assert not after.applied
+    assert f"langchain-sandbox apply {RUN}" in how

@@ -50,7 +50,7 @@ class Calls:
         self._catalogue = catalogue
         self._workspaces = workspaces
         self._runs = runs
-        self._reviews = Reviews()
+        self._reviews = Reviews(closing=runs.closing)
 
     async def answer(
         self, context: ServerRequestContext[Any, Any], params: types.CallToolRequestParams

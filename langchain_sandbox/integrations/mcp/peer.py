@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import anyio
 import mcp_types as types
 from mcp.shared.exceptions import MCPError
 from mcp.shared.message import ServerMessageMetadata
@@ -16,11 +17,15 @@ from mcp_types.version import is_version_at_least
 from pydantic import ValidationError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mcp.server.context import ServerRequestContext
 
 _Answer = TypeVar("_Answer", types.ElicitResult, types.ListRootsResult)
 
 _LINKS_SINCE = "2025-06-18"
+_QUIET = 3.0
+"""Seconds after which a client hears that a call is still going on: OpenCode gives up after five that were quiet."""
 
 
 class InputNeededError(Exception):
@@ -49,6 +54,7 @@ class Peer:
         self._session = context.session
         self._request_id = context.request_id
         self._answers = (params.input_responses if params is not None else None) or {}
+        self._told = 0
 
     @property
     def has_roots(self) -> bool:
@@ -113,6 +119,19 @@ class Peer:
                 raise TimeoutError from error
             return None
 
-    async def report(self, progress: float, message: str) -> None:
+    async def report(self, message: str) -> None:
         """Tell it how a request goes, if it wants to know."""
-        await self._session.report_progress(progress, message=message)
+        self._told += 1  # the protocol wants more each time, and nobody knows how much there will be
+        await self._session.report_progress(float(self._told), message=message)
+
+    async def keep_reporting(self, describe: Callable[[], str]) -> None:
+        """Tell it how a request goes whenever it has heard nothing for a while; until this is cancelled.
+
+        Args:
+            describe: Says what goes on.
+        """
+        while True:
+            told = self._told
+            await anyio.sleep(_QUIET)
+            if self._told == told:
+                await self.report(describe())

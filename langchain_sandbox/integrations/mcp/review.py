@@ -16,6 +16,8 @@ from langchain_sandbox.integrations.mcp.review_form import FORM, build_question,
 from langchain_sandbox.workspace_config import ApplyPolicy
 
 if TYPE_CHECKING:
+    import asyncio
+
     from langchain_sandbox.config import ChangesPolicy
     from langchain_sandbox.integrations.mcp.peer import Peer
     from langchain_sandbox.result import SandboxResult
@@ -46,9 +48,13 @@ class Reviews:
     """Asks users about changes, and applies those that they accept.
 
     A client that has to come again with its answer comes with a name that only it was told, for the same call.
+
+    Args:
+        closing: Set when the server stops: then nobody is asked any more.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, closing: asyncio.Event) -> None:
+        self._closing = closing
         self._waiting: OrderedDict[str, Case] = OrderedDict()
         self._declined: set[str] = set()
 
@@ -88,7 +94,7 @@ class Reviews:
         if not peer.can_wait:
             self._remember(state, case)
         params = types.ElicitRequestFormParams(message=build_question(result), requested_schema=FORM)
-        answer = await peer.ask(_KEY, types.ElicitRequest(params=params), types.ElicitResult, state=state)
+        answer = await self._ask(peer, types.ElicitRequest(params=params), state)
         if answer is None:
             return result, _by_hand(result)
         self._waiting.pop(state, None)
@@ -99,6 +105,22 @@ class Reviews:
             return result, "the user was asked and did not accept them"
         policy = ApplyPolicy(risky="allow" if may_run(result) else "refuse")
         return await apply_changes(result, case.sandbox, policy=policy)
+
+    async def _ask(self, peer: Peer, question: types.ElicitRequest, state: str) -> types.ElicitResult | None:
+        if not peer.can_wait:
+            return await peer.ask(_KEY, question, types.ElicitResult, state=state)
+        answer = None
+        async with anyio.create_task_group() as tasks:
+
+            async def stop() -> None:
+                await self._closing.wait()
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(stop)
+            tasks.start_soon(peer.keep_reporting, lambda: "waits for the user's decision")
+            answer = await peer.ask(_KEY, question, types.ElicitResult)
+            tasks.cancel_scope.cancel()
+        return answer
 
     def check(self, result: SandboxResult, *, forms: bool) -> None:
         """See that a model's call may apply a run: only where the user was to look at it, and cannot be asked by us.

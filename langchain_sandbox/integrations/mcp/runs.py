@@ -24,17 +24,21 @@ _KEPT = 100
 
 
 class Runs:
-    """Knows the runs that began here, and the last ones that ended."""
+    """Knows the runs that began here, and the last ones that ended.
+
+    Attributes:
+        closing: Set when the server stops.
+    """
 
     def __init__(self) -> None:
+        self.closing = asyncio.Event()
         self._under_way: list[RunHandle] = []
         self._over: OrderedDict[str, SandboxResult] = OrderedDict()
-        self._closed = False
 
     def begin(self, handle: RunHandle) -> None:
         """Take in a run that has begun. If the server is closing, it ends at once."""
         self._under_way = [each for each in self._under_way if not each.done] + [handle]
-        if self._closed:
+        if self.closing.is_set():
             handle.cancel()
 
     def keep(self, result: SandboxResult) -> None:
@@ -59,15 +63,9 @@ class Runs:
         """The runs that are over, the latest first."""
         return list(reversed(self._over.values()))
 
-    def cancel(self) -> None:
-        """End all runs, and each one that may still begin. From any thread; it waits for nothing."""
-        self._closed = True
-        for handle in list(self._under_way):
-            handle.cancel()
-
     async def aclose(self) -> None:
-        """As `cancel`, and wait until they have ended, five seconds at most."""
-        self.cancel()
+        """End all runs, and each one that may still begin, and wait until they have ended, five seconds at most."""
+        self.closing.set()
         handles = list(self._under_way)
         if handles:
             await asyncio.wait({asyncio.ensure_future(each.acancel()) for each in handles}, timeout=CANCEL_LIMIT)

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from langchain_sandbox.integrations.mcp.runs import Runs
     from langchain_sandbox.result import SandboxResult
 
-_QUIET = 3.0
-"""Seconds after which a client hears that a run is still going on: OpenCode gives up after five that were quiet."""
-
 
 async def watch_run(handle: RunHandle, runs: Runs, peer: Peer) -> SandboxResult:
     """Wait for a run, and tell its client how it goes. If the wait is cancelled, the run is, and its container gone.
@@ -49,30 +46,12 @@ async def watch_run(handle: RunHandle, runs: Runs, peer: Peer) -> SandboxResult:
 
 
 async def _tell(handle: RunHandle, peer: Peer) -> None:
-    teller = _Teller(peer)
+    activity = Activity()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(teller.repeat)
+        tasks.start_soon(peer.keep_reporting, lambda: activity.now)
         async for event in handle.aevents():
-            teller.activity.update(event)
+            activity.update(event)
             line = describe_event(event)
             if line:
-                await teller.tell(line)
+                await peer.report(line)
         tasks.cancel_scope.cancel()
-
-
-class _Teller:
-    def __init__(self, peer: Peer) -> None:
-        self.activity = Activity()
-        self._peer = peer
-        self._count = 0
-
-    async def tell(self, line: str) -> None:
-        self._count += 1  # the protocol wants more each time, and nobody knows how much there will be
-        await self._peer.report(float(self._count), line)
-
-    async def repeat(self) -> None:
-        while True:
-            seen = self._count
-            await anyio.sleep(_QUIET)
-            if self._count == seen:
-                await self.tell(self.activity.now)
