@@ -44,6 +44,15 @@ def show_controls(text: str) -> str:
     )
 
 
+def show_controls_in(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """As `show_controls`, for all texts of a JSON value, the names in it too."""
+    if isinstance(value, dict):
+        return {show_controls(key): show_controls_in(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [show_controls_in(item) for item in value]
+    return show_controls(value) if isinstance(value, str) else value
+
+
 def clean_json(value: Any, *, depth: int = _DEPTH, budget: list[int] | None = None) -> Any:  # noqa: ANN401 - any JSON
     """A JSON value with long texts cut, deep parts left out, and about 16 KiB of text in all."""
     left = [_CHARACTERS] if budget is None else budget

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from langchain_sandbox.commands.command import Argument, ArgumentType
 from langchain_sandbox.commands.front_matter import FrontMatterError, Place, shorten
 from langchain_sandbox.commands.syntax import WHOLE, places
-from langchain_sandbox.untrusted import strip_controls
+from langchain_sandbox.untrusted import show_controls, strip_controls
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -179,6 +179,8 @@ def _argument(name: object, item: object, place: Place) -> Argument:
 
 def _fit(argument: Argument, value: object, key: str, place: Place) -> None:
     reason = misfit(argument, value)
+    if isinstance(value, str) and show_controls(value) != value:  # people and models are offered it
+        reason = f"'{argument.name}' has characters that nobody sees: {show_controls(value)!r}"
     if reason is not None:
         quotes = "; put text in quotes" if argument.type == "string" else ""
         msg = f"in '{key}', {reason}{quotes}"

@@ -232,6 +232,8 @@ def test_arguments_are_declared_in_three_ways(front: str, names: list[str]) -> N
         ),
         ("arguments:\n  - name: a\n    type: [string]", 4, "an argument's type must be one of"),
         ("arguments:\n  - name: a\n    enum: x", 4, "an argument's enum must be a list"),
+        ('arguments:\n  - name: a\n    enum: ["x\\u202e"]', 4, "characters that nobody sees"),
+        ('arguments:\n  - name: a\n    default: "\\e[2J"', 4, "characters that nobody sees"),
         (
             "arguments:\n  - name: a\n    enum:\n      - x\n      - 4",
             6,

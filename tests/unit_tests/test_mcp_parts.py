@@ -100,6 +100,13 @@ def test_a_schema_is_kept_to_and_null_is_allowed() -> None:
         jsonschema.validate({"ok": True, "status": "fine"}, schema)
 
 
+def test_names_that_hide_something_are_the_same_in_the_schema_and_in_the_answer() -> None:
+    name = "a\u202e\x1b"
+    schema = build_output_schema({"type": "object", "properties": {name: {"enum": [name]}}, "required": [name]})
+    assert json.dumps(schema, ensure_ascii=False).isprintable()
+    jsonschema.validate(build_structured(result(structured={name: name}), how=""), schema)
+
+
 def test_a_refusal_fits_every_schema() -> None:
     answer = build_refusal(SandboxUnavailableError("No engine.\x1b[2J"))
     jsonschema.validate(answer.structured_content, build_output_schema({"type": "object", "required": ["count"]}))

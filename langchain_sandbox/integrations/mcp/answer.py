@@ -20,7 +20,7 @@ from langchain_sandbox.tools.content import (
     describe_refusal,
     describe_result,
 )
-from langchain_sandbox.untrusted import show_controls
+from langchain_sandbox.untrusted import show_controls, show_controls_in
 
 if TYPE_CHECKING:
     from langchain_sandbox.errors import SandboxError
@@ -93,7 +93,7 @@ def build_structured(result: SandboxResult, *, how: str) -> dict[str, Any]:
     if len(json.dumps(answer)) > STRUCTURED_CAP:
         cleaned["note"] += f" The typed answer is too long to be shown here; {_find_whole(result)}."
         answer = None
-    cleaned["structured"] = _show(answer)
+    cleaned["structured"] = show_controls_in(answer)
     return cleaned
 
 
@@ -135,15 +135,6 @@ def _clean(value: Any) -> Any:  # noqa: ANN401 - any JSON
     if isinstance(value, list):
         return [_clean(item) for item in value]
     return _cut(show_controls(value), _LINE_CAP) if isinstance(value, str) else value
-
-
-def _show(value: Any) -> Any:  # noqa: ANN401 - any JSON
-    """A value without anything in it that a terminal would obey or a reader would not see."""
-    if isinstance(value, dict):
-        return {show_controls(key): _show(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_show(item) for item in value]
-    return show_controls(value) if isinstance(value, str) else value
 
 
 def _cut(text: str, most: int) -> str:

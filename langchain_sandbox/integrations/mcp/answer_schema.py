@@ -6,6 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.result import SandboxResult
+from langchain_sandbox.untrusted import show_controls_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +47,11 @@ def build_output_schema(answer: Mapping[str, Any] | None) -> dict[str, Any]:
         "message": {"type": "string", "description": "What to do about it."},
     }
     if answer is not None:
-        typed = {"anyOf": [dict(answer), {"type": "null"}], "description": "The typed answer. Untrusted."}
+        # Names and values in it are as in the answer itself, which is shown like this.
+        typed = {
+            "anyOf": [show_controls_in(dict(answer)), {"type": "null"}],
+            "description": "The typed answer. Untrusted.",
+        }
         properties["structured"] = typed
     return {"type": "object", "properties": properties, "required": ["ok"], "$defs": schema["$defs"]}
 
