@@ -18,7 +18,7 @@ from langchain_sandbox.integrations.mcp.prompts import build_prompt, build_promp
 from langchain_sandbox.integrations.mcp.resources import list_resources, list_templates, read_resource
 from langchain_sandbox.integrations.mcp.roots import NoFolderError, Workspaces
 from langchain_sandbox.integrations.mcp.runs import Runs
-from langchain_sandbox.integrations.mcp.tool_list import APPLY_RUN_TOOL, build_tool, describe_faults
+from langchain_sandbox.integrations.mcp.tool_list import APPLY_RUN_TOOL, build_tool, describe_faults, find_changes
 from langchain_sandbox.tools.command_tool import CommandTool
 from langchain_sandbox.untrusted import show_controls
 
@@ -48,14 +48,10 @@ class SandboxServer:
     Attributes:
         protocol: The SDK's server, to be connected to a client.
         runs: The runs of this server; close it before the process ends.
-
-    Raises:
-        SandboxConfigError: If the settings cannot work.
     """
 
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
-        self._changes = settings.make_sandbox(settings.fallback).changes
         self._catalogue = Catalogue(settings)
         self._workspaces = Workspaces(settings)
         self.runs = Runs()
@@ -78,7 +74,7 @@ class SandboxServer:
         """Find out now what would keep every request from being answered.
 
         Raises:
-            SandboxConfigError: If the workspace is no folder, or a pattern fits no tool.
+            SandboxConfigError: If the workspace is no folder, an option cannot work, or a pattern fits no tool.
         """
         await self._catalogue.read(self._settings.workspace or self._settings.fallback)
 
@@ -86,7 +82,7 @@ class SandboxServer:
         peer = Peer(context)
         tools = await self._find_tools(peer)
         listed = [build_tool(tool, fixed=self._workspaces.fixed, forms=peer.has_forms) for tool in tools.values()]
-        if self._changes == "review" and not peer.has_forms:
+        if not peer.has_forms and any(find_changes(tool) == "review" for tool in tools.values()):
             listed.append(APPLY_RUN_TOOL)
         return types.ListToolsResult(tools=listed)
 
