@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import socket
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import httpx
 from support import wait_until
 
 from langchain_sandbox.engine import labels
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from langchain_sandbox.config import ModelEndpoint
 
+_ADDRESS = re.compile(r"http://\S+(?=\n)")
 TOKEN = "correct-horse-battery-staple"
 
 
@@ -38,21 +38,21 @@ class McpServer:
         self._arguments = ["--workspace", str(workspace), "--model", model.base_url, *options]
 
     def __enter__(self) -> Self:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}/mcp"
         token = self._folder / "token"
         token.write_text(TOKEN)
         token.chmod(0o600)
-        self._log = (self._folder / "mcp.log").open("w")
-        where = ["--http", "--port", str(port), "--token-file", str(token)]
+        log = self._folder / "mcp.log"
+        self._log = log.open("w")
+        where = ["--http", "--port", "0", "--token-file", str(token)]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "langchain_sandbox", "mcp", *where, *self._arguments],
             stdout=self._log,
             stderr=self._log,
         )
-        wait_until(self._answers, 60)
+        wait_until(lambda: self._process.poll() is not None or _ADDRESS.search(log.read_text()), 60)
+        found = _ADDRESS.search(log.read_text())
+        assert found, log.read_text()
+        self.url = found[0]
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -68,10 +68,3 @@ class McpServer:
             for item in client.api.containers(all=True, filters={"label": labels.OWNER})
             if item["Labels"][labels.OWNER].split("/")[-2] == str(self._process.pid)
         ]
-
-    def _answers(self) -> bool:
-        assert self._process.poll() is None, (self._folder / "mcp.log").read_text()
-        try:
-            return httpx.get(self.url).status_code > 0
-        except httpx.TransportError:
-            return False

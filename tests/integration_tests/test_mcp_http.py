@@ -51,9 +51,13 @@ async def test_both_eras_call_review_and_read(repository: Path, tmp_path: Path) 
                 result = await client.call_tool(RUN, {"task": "Work."}, progress_callback=hear)
                 run_id = result.structured_content["run_id"]
                 patch = (await client.read_resource(f"sandbox://runs/{run_id}/patch")).contents[0].text
+                prompts = [prompt.name for prompt in (await client.list_prompts()).prompts]
+                prompt = await client.get_prompt("code-review", {})
             assert result.structured_content["applied"]
             assert patch.startswith("diff --git")
             assert any("write: " in line for line in heard)
+            assert "code-review" in prompts
+            assert "`code-review`" in prompt.messages[0].content.text
     assert "a + b" in (repository / "calc.py").read_text()
     assert (repository / "new.txt").read_text() == "x"
 
@@ -154,7 +158,7 @@ async def test_a_client_that_closes_its_stream_ends_the_run(
             call.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await call
-            await asyncio.to_thread(wait_until, lambda: not containers_of(client, state), 5)
+            await asyncio.to_thread(wait_until, lambda: not containers_of(client, state), 30)
 
 
 @pytest.mark.parametrize("mode", ERAS)
@@ -169,7 +173,7 @@ async def test_sigterm_ends_the_runs_and_answers_for_them(
             call = asyncio.create_task(host.call_tool(RUN, {"task": "Wait."}))
             await asyncio.to_thread(wait_until, lambda: model.requests and containers_of(client, state), 60)
             process.send_signal(signal.SIGTERM)
-            await asyncio.to_thread(wait_until, lambda: not containers_of(client, state), 5)
+            await asyncio.to_thread(wait_until, lambda: not containers_of(client, state), 30)
             result = await call
         assert result.structured_content["status"] == "cancelled"
         assert process.wait(20) == 0

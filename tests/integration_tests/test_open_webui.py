@@ -100,7 +100,7 @@ def test_the_stop_button_leaves_no_container(
         wait_until(lambda: any("sleep 100" in words for words in chat.statuses()), 60)
         assert server.containers(client)
         chat.stop()
-        wait_until(lambda: not server.containers(client), 10)
+        wait_until(lambda: not server.containers(client), 30)
         chat.wait()
     assert chat.statuses()[-1] == "Cancelled"
 
@@ -118,6 +118,6 @@ def test_open_webui_can_also_talk_to_the_server_itself(
         chat = web.ask(ask("sandbox_run_in_sandbox", task="Wait."), tools=[tool])
         wait_until(lambda: len(coder.requests) == 3 and server.containers(client), 60)
         chat.stop()
-        wait_until(lambda: not server.containers(client), 10)
+        wait_until(lambda: not server.containers(client), 30)
         chat.wait()
     assert "sandbox_run_in_sandbox" in str(chatter.requests[-1].body["tools"])
