@@ -82,7 +82,7 @@ def test_a_damaged_result_is_named(text: str) -> None:
 def test_events_that_cannot_be_read_are_passed_over() -> None:
     folder = keep("aaaa00000001", at=100)
     good = folder.events.read_text()
-    folder.events.write_text("\n".join(["null", "7", "[]", "{}", '"x"', '{"type": "no"}', "{", DEEP, good]))
+    folder.events.write_text(f'null\n7\n[]\n{{}}\n"x"\n{{"type": "no"}}\n{{\n{DEEP}\n{good}')
     assert [event.type for event in find_run("last").events()] == ["warning"]
 
 
