@@ -10,6 +10,7 @@ import pytest
 from html_reader import Reader, hostile, make
 from hypothesis import given, settings
 
+from langchain_sandbox.html.diff import split_files
 from langchain_sandbox.html.page import build_page
 from langchain_sandbox.result import SandboxResult
 from langchain_sandbox.untrusted import show_controls
@@ -139,6 +140,29 @@ def test_a_file_leads_to_its_own_diff_even_if_it_became_a_link() -> None:
     assert "hook" in inside[0]  # its title stands before its place
     without = build_page(plain(patch=patch, files=files[:1]))
     assert 'href="#file-' not in without
+
+
+def test_a_binary_file_takes_no_room_from_what_can_be_read() -> None:
+    picture = "diff --git a/{0}.png b/{0}.png\nGIT binary patch\nliteral 9\n" + "z\n" * 2000
+    patch = "".join(picture.format(index) for index in range(5)) + "diff --git a/x b/x\n@@ -0,0 +1 @@\n+wanted\n"
+    files: list[dict[str, Any]] = [{"path": f"{index}.png", "kind": "added", "binary": True} for index in range(5)]
+    page = build_page(plain(patch=patch, files=[*files, {"path": "x", "kind": "added"}]))
+    assert "+wanted" in page
+    assert page.count('<details class="file" open="">') == 6
+    assert "more lines" not in page
+
+
+def test_a_patch_without_end_is_not_held_line_by_line() -> None:
+    (diff,) = split_files("diff --git a/x b/x\n@@ -0,0 +1,9000 @@\n" + "+x\n" * 9000, 10)
+    assert (len(diff.lines), diff.count) == (10, 9001)
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [("0123456789ab", "apply 0123456789ab"), ("x; rm -r ~ #", "apply 'x; rm -r ~ #'"), ("a'b", "apply 'a'\"'\"'b'")],
+)
+def test_a_name_by_other_hands_is_no_command(name: str, call: str) -> None:
+    assert call in Reader(build_page(plain(run_id=name, files=[{"path": "x", "kind": "added"}]))).text
 
 
 def test_of_many_files_those_that_deserve_a_look_are_seen_at_once() -> None:
