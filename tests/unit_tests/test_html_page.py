@@ -194,6 +194,31 @@ def test_what_is_long_is_cut_and_says_so(fields: dict[str, Any], said: str) -> N
     assert len(page) < 1_000_000
 
 
+USE = {"tool": "t" * 200, "title": "&" * 300}
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"steps": [{"index": i, "text": "&" * 16_000, "uses": [USE] * 200} for i in range(1000)]}, "more steps"),
+        (
+            {"steps": [{"index": i, "text": "&" * 16_000, "tools": ["&" * 200] * 200} for i in range(1000)]},
+            "more steps",
+        ),
+        ({"structured": {str(i): [{"k" * 400: "&" * 4000}] * 100 for i in range(100)}}, "…"),
+        ({"structured": [[["x"] * 100] * 100] * 100}, "…"),
+        (
+            {"model_calls": [{"index": i, "at": 1, "status": 500, "error": "&" * 400} for i in range(1000)]},
+            "more calls",
+        ),
+    ],
+)
+def test_a_page_does_not_grow_without_end(fields: dict[str, Any], said: str) -> None:
+    page = build_page(plain(**fields))
+    assert said in page
+    assert len(page) < 4_000_000
+
+
 def test_a_page_is_written_whole_and_in_utf_8(tmp_path: Path) -> None:
     result = SandboxResult.model_validate(plain(text="naïve \ud800 ☃"))
     target = tmp_path / "report.html"
