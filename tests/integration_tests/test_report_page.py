@@ -8,7 +8,7 @@ import pytest
 from browser import Look, open_browser
 from support import bash, make_repository, say
 
-from langchain_sandbox import Sandbox
+from langchain_sandbox import Sandbox, SandboxResult
 from langchain_sandbox.testing import ScriptedModel
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from playwright.sync_api import Browser
-
-    from langchain_sandbox.result import SandboxResult
 
 EVIL = (
     '</title></style></pre></div><script>document.title="owned"</script><img src=x onerror="document.title=\'owned\'">'
@@ -61,6 +59,39 @@ def test_nothing_is_wider_than_the_window(browser: Browser, tmp_path: Path, widt
     look = Look(browser, file, width=width)
     look.page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
     assert look.width() == width
+    look.close()
+
+
+@pytest.mark.parametrize("word", [LONG, "W" * 3000, "\u05d0" * 800, "<&>" * 300, "a\u0301\u0302" * 300])
+def test_no_word_and_no_number_makes_it_wider_than_a_phone(browser: Browser, tmp_path: Path, word: str) -> None:
+    huge = 10**60
+    step = {"index": huge, "at": 1.0, "uses": [{"tool": word, "title": word}]}
+    call = {"index": huge, "at": 1.0, "status": huge, "prompt_tokens": huge, "completion_tokens": huge}
+    file = {"path": word, "kind": "added", "insertions": huge, "deletions": huge, "risks": [word]}
+    commit = dict.fromkeys(("id", "subject", "author", "email", "date"), word) | {"risks": [word]}
+    fields = {
+        "run_id": word,
+        "status": "crashed",
+        "ok": False,
+        "ending": dict.fromkeys(("code", "message", "hint"), word),
+        "text": word,
+        "structured": {word: [word, huge]},
+        "patch": f"diff --git a/{word} b/{word}\n@@ -1 +1 @@ {word}\n-{word}\n+{word}\n",
+        "files": [file],
+        "commits": [commit],
+        "steps": [step],
+        "model_calls": [call, call | {"error": word}],
+        "warnings": [word],
+        "evidence": {"exit_code": huge, "claimed_files": [word], "unclaimed_files": [word], "stderr": word},
+        "settings": {"task": word, "changes": word, "limits": {word: huge}},
+        "timings": {"total": 1e17},
+        "receipt": dict.fromkeys(("package", "image", "model", "command"), word),
+    }
+    file_name = tmp_path / "report.html"
+    SandboxResult.model_validate(fields).to_html(file_name)
+    look = Look(browser, file_name, width=320)
+    look.page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+    assert look.width() == 320
     look.close()
 
 
