@@ -30,10 +30,10 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-def run(folder: Path, *commands: str, last: str, task: str = "Do it.", timeout: float = 60) -> SandboxResult:
+def run(folder: Path, *commands: str, last: str, task: str = "Do it.") -> SandboxResult:
     repository = make_repository(folder / "repository", {"a.py": "x = 1\n" * 30, "b.md": "# b\n"})
     with ScriptedModel([*(bash(command, last) for command in commands), say(last)]) as model:
-        return Sandbox(model=model.endpoint, workspace=repository).run(task, timeout=timeout)
+        return Sandbox(model=model.endpoint, workspace=repository).run(task)
 
 
 def test_a_hostile_run_is_only_words(browser: Browser, tmp_path: Path) -> None:
@@ -96,11 +96,18 @@ def test_no_word_and_no_number_makes_it_wider_than_a_phone(browser: Browser, tmp
 
 
 def test_a_run_that_was_stopped_says_so_and_shows_what_never_ended(browser: Browser, tmp_path: Path) -> None:
-    result = run(tmp_path, "echo 1 > started; sleep 60", last="It takes a while.", timeout=5)
+    repository = make_repository(tmp_path / "repository", {"a.py": "x = 1\n"})
+    with (
+        ScriptedModel([bash("sleep 600", "It takes a while.")]) as model,
+        Sandbox(model=model.endpoint, workspace=repository).start("Do it.") as handle,
+    ):
+        next(event for event in handle.events() if event.type == "tool_started")
+        handle.cancel()
+        result = handle.result()
     file = tmp_path / "report.html"
     result.to_html(file)
     look = Look(browser, file)
-    assert look.page.locator("h1").inner_text() == "Timed out"
+    assert look.page.locator("h1").inner_text() == "Cancelled"
     assert look.page.locator("rect.open").count() == 2  # the step and its tool
     assert "never ended" in look.page.locator(".use").inner_text()
     look.close()
