@@ -47,6 +47,11 @@ class KeptRun:
         """Whether there is a result."""
         return self.folder.result.is_file()
 
+    @property
+    def under_way(self) -> bool:
+        """Whether a living process works on it. A run that is neither over nor under way was killed."""
+        return self.folder.owned
+
     @cached_property
     def _fields(self) -> dict[str, Any]:
         """What the result says, as it was written.
@@ -81,7 +86,8 @@ class KeptRun:
         try:
             return SandboxResult.model_validate(self._fields)
         except FileNotFoundError as error:
-            msg = f"The run {self.run_id} has no result: it is under way, or its process was killed."
+            why = "it is under way" if self.under_way else "its process was killed"
+            msg = f"The run {self.run_id} has no result: {why}."
             raise SandboxConfigError(msg) from error
         except (OSError, ValueError, ValidationError) as error:
             msg = f"The result of run {self.run_id} cannot be read: {error}"

@@ -25,7 +25,7 @@ def narrate(kind: str, fields: Mapping[str, Any]) -> str:
     """
     match kind:
         case "started":
-            words = f"container {fields['container']} is up, with the model {fields['model']}; OpenCode boots"
+            words = f"container {fields['container']} is up; OpenCode boots, with the model {fields['model']}"
         case "text":
             words = fields["text"]
         case "tool_started":

@@ -102,6 +102,15 @@ class RunFolder:
         """The former content of a name that git would give it."""
         return self.path / "base" / blob
 
+    @property
+    def owned(self) -> bool:
+        """Whether a living process works on the run."""
+        try:
+            owner = (self.path / _OWNER).read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            return False
+        return not is_dead(owner)
+
     def finish(self, fields: dict[str, Any]) -> None:
         """Keep the result, and let go of the folder.
 
@@ -174,7 +183,7 @@ def sweep_runs(retention: Retention, *, latest: str) -> list[str]:
     found = sorted(((f.name == latest, last_change(f), f.name, f.path) for f in folders), reverse=True)
     room, kept, removed = retention.room, 0, []
     for is_latest, at, name, path in found:
-        if _is_owned(Path(path)):
+        if RunFolder(Path(path)).owned:
             continue
         room -= measure(path)
         kept += 1
@@ -192,14 +201,6 @@ def last_change(folder: os.DirEntry[str]) -> float:
         return folder.stat().st_mtime
     except OSError:
         return 0.0
-
-
-def _is_owned(folder: Path) -> bool:
-    try:
-        owner = (folder / _OWNER).read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return False
-    return not is_dead(owner)
 
 
 def measure(folder: str) -> int:

@@ -92,7 +92,7 @@ def write(command: Command) -> list[str]:
     name, _, rest = usage.partition(" ")
     lines = [f"{paint(show_name(name), 'cyan', sys.stdout)} {show_name(rest)}".rstrip()]
     lines += [f"  {show_name(command.description)}"] if command.description else []
-    lines += [f"    {_describe_argument(each)}" for each in command.arguments if each.description or each.enum]
+    lines += [f"    {_describe_argument(each)}" for each in command.arguments]
     gives = f"typed answer: {', '.join(_list_properties(command)) or 'JSON'}" if command.output is not None else ""
     seconds = f"up to {command.timeout:g} s" if command.timeout is not None else ""
     origin = find_origin(command)
@@ -126,9 +126,10 @@ def describe_reach(command: Command) -> str:
 
 
 def _describe_argument(argument: Argument) -> str:
-    choices = f" ({', '.join(map(str, argument.enum))})" if argument.enum else ""
-    usual = f" [{argument.default}]" if argument.default is not None and argument.default != "" else ""
-    return show_name(f"{argument.name.upper()}  {argument.description}{choices}{usual}")
+    choices = f"({', '.join(map(str, argument.enum))})" if argument.enum else ""
+    usual = f"[{argument.default}]" if argument.default is not None and argument.default != "" else ""
+    words = " ".join(part for part in (argument.description, choices, usual) if part)
+    return show_name(f"{argument.name.upper()}  {words}")
 
 
 def _list_properties(command: Command) -> list[str]:

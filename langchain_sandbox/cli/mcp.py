@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from langchain_sandbox.cli.options import add_common_options
+from langchain_sandbox.cli.options import add_command, add_common_options
 from langchain_sandbox.cli.terminal import say
 from langchain_sandbox.exits import COMPLETED
 
@@ -18,17 +18,24 @@ if TYPE_CHECKING:
 
 _HOST = "127.0.0.1"
 _PORT = 8765
-_PAGE = "docs/mcp.md says how hosts are told of it, and what the policies mean."
+_DESCRIPTION = """\
+Serve the sandbox's tools by the Model Context Protocol, on standard input and output for a host that starts this
+command, or over HTTP. The page docs/mcp.md says how each host is told of it, and what the policies mean.
+"""
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "mcp",
-        help="serve the tools to an MCP host such as Claude Code or Codex",
-        description="Serve the sandbox's tools by the Model Context Protocol, on standard input and output for a host "
-        "that starts this command, or over HTTP.",
-        epilog=_PAGE,
+        summary="serve the tools to an MCP host such as Claude Code or Codex",
+        description=_DESCRIPTION,
+        examples="""
+            claude mcp add sandbox -- langchain-sandbox mcp --workspace .   # Claude Code starts it then
+            langchain-sandbox mcp --workspace . --changes review            # asks before it changes the folder
+            langchain-sandbox mcp --http --workspace . --token-file FILE    # for Open WebUI, and for other machines
+        """,
     )
     add_common_options(parser)
     parser.add_argument("--timeout", metavar="SECONDS", help="how long a run may take (SANDBOX_TIMEOUT, else 300)")

@@ -75,6 +75,7 @@ def describe(kept: KeptRun) -> dict[str, Any]:
         "run_id": kept.run_id,
         "at": datetime.fromtimestamp(kept.at, UTC).isoformat(timespec="seconds"),
         "status": kept.status,
+        "under_way": kept.under_way,
         "task": "",
         "workspace": None,
         "files": 0,
@@ -124,10 +125,10 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
 def _build_cells(row: dict[str, Any], now: float) -> list[Cell]:
     changes = [f"{row['files']} +{row['insertions']} -{row['deletions']}"] if row["files"] else []
     changes += [f"{row['commits']} commit{'s' if row['commits'] > 1 else ''}"] if row["commits"] else []
-    status = row["status"] or "unfinished"
+    status = row["status"] or ("running" if row["under_way"] else "killed")
     return [
         (row["run_id"], "yellow"),
-        (status, {"completed": "green", "unfinished": "grey"}.get(status, "red")),  # type: ignore[list-item]
+        (status, {"completed": "green", "running": "cyan"}.get(status, "red")),  # type: ignore[list-item]
         (tell_age(datetime.fromisoformat(row["at"]).timestamp(), now), "grey"),
         (", ".join(changes) or "-", None),
         ("yes" if row["applied_to"] else "-", None),

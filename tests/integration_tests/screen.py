@@ -93,8 +93,11 @@ class Screen:
         self._child.kill(number)
 
     def hang_up(self) -> None:
-        """Close the terminal under the program."""
-        os.close(self._child.child_fd)
+        """Close the terminal under the program, and wait for its end."""
+        terminal = self._child.ptyproc
+        terminal.fileobj.close()
+        terminal.closed = True  # or it would send more signals
+        self._child.wait()
 
     def resize(self, columns: int, lines: int) -> None:
         self._screen.resize(lines, columns)

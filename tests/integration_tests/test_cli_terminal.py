@@ -12,6 +12,7 @@ import pytest
 from screen import Screen
 from support import bash, containers, git, say, wait_until, write
 
+from langchain_sandbox.kept_runs import list_runs
 from langchain_sandbox.testing import ScriptedModel
 
 WRITES = write("new.txt", "hello\n")
@@ -102,7 +103,10 @@ def test_a_terminal_that_is_closed_ends_the_run(repository: Path, client: docker
     with ScriptedModel([WRITES, bash("sleep 600")]) as model, start(model, "Work.", cwd=repository) as screen:
         screen.wait_for("bash: sleep 600")
         screen.hang_up()
-        wait_until(lambda: containers(client) == [], 10)
+    assert containers(client) == []
+    (kept,) = list_runs()
+    assert kept.status == "cancelled"
+    assert "+hello" in kept.patch_text()
 
 
 def test_a_review_that_is_answered_with_apply_changes_the_folder(repository: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,18 +12,31 @@ from typing import get_args
 import pytest
 
 from langchain_sandbox.cli import main
-from langchain_sandbox.cli.progress import Progress, shorten
-from langchain_sandbox.cli.show import build_apply_command, print_json, print_result
-from langchain_sandbox.cli.terminal import paint, say
+from langchain_sandbox.cli.answer import paint_diff, print_json, print_result
+from langchain_sandbox.cli.progress import LineProgress, shorten
+from langchain_sandbox.cli.run import read_task
+from langchain_sandbox.cli.summary import describe_changes, sum_up
+from langchain_sandbox.cli.terminal import paint, say, write_mark
 from langchain_sandbox.events import build_event
 from langchain_sandbox.exits import EXIT_OF, EXITS_TEXT, NOT_APPLIED
-from langchain_sandbox.result import Commit, Ending, FileChange, Receipt, SandboxResult, Status, WorkspaceState
+from langchain_sandbox.result import (
+    Commit,
+    Ending,
+    FileChange,
+    Receipt,
+    SandboxResult,
+    Settings,
+    Status,
+    WorkspaceState,
+)
 from langchain_sandbox.run_folder import RunFolder
 from langchain_sandbox.untrusted import show_controls, strip_controls
 
 PATCH = "diff --git a/a b/a\n--- a/a\n+++ b/a\n@@ -1 +1 @@\n-old\n+new \x1b]0;owned\x07\u202e\n"
 
 RUN = "0123456789ab"
+HEAVY = {"docker", "httpx", "langchain_core", "langgraph", "pydantic", "anyio", "rich", "argcomplete", "mcp"}
+COMMANDS = ("doctor", "build", "run", "commands", "apply", "revert", "runs", "show", "mcp", "gc", "completion")
 
 
 @pytest.fixture(autouse=True)
@@ -50,17 +64,18 @@ def test_every_ending_has_an_exit_code_that_the_help_explains() -> None:
     assert {*EXIT_OF.values(), NOT_APPLIED} <= explained
 
 
-@pytest.mark.parametrize("command", [[], ["doctor"], ["build"], ["run"], ["gc"]])
+@pytest.mark.parametrize("command", [[], *([command] for command in COMMANDS)])
 def test_help_is_there_and_loads_nothing_heavy(command: list[str]) -> None:
     code = (
         "import sys, langchain_sandbox.cli as cli\n"
         f"try: cli.main({[*command, '--help']!r})\n"
         "except SystemExit as end: assert end.code == 0\n"
-        "print(sorted({'docker', 'httpx', 'langchain_core', 'langgraph', 'pydantic', 'anyio'} & set(sys.modules)))"
+        f"print(sorted({HEAVY} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("usage: langchain-sandbox")
     assert done.stdout.endswith("\n[]\n")
+    assert command in ([], ["mcp"]) or "\nexamples:\n  " in done.stdout
 
 
 def test_it_is_a_module_too_and_tells_its_version() -> None:
@@ -98,14 +113,16 @@ def test_what_cannot_work_is_one_line_and_exit_code_2(
 
 
 def test_texts_in_pieces_become_whole_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = Progress()
-    for text in ("I wi", "ll loo", "k.\n\nThen I \x1b[31mfix", " it"):
-        progress.show(build_event("text", run_id="r", at=1.0, text=text))
-    progress.show(
-        build_event("tool_started", run_id="r", at=2.0, call_id="c", tool="bash", input={"command": "ls\n\rrm"})
-    )
-    progress.show(build_event("tool_ended", run_id="r", at=3.0, call_id="c", tool="bash", status="error", output=""))
-    progress.show(build_event("step", run_id="r", at=3.0, index=0, reason="stop"))
+    with LineProgress() as progress:
+        for text in ("I wi", "ll loo", "k.\n\nThen I \x1b[31mfix", " it"):
+            progress.show(build_event("text", run_id="r", at=1.0, text=text))
+        progress.show(
+            build_event("tool_started", run_id="r", at=2.0, call_id="c", tool="bash", input={"command": "ls\n\rrm"})
+        )
+        progress.show(
+            build_event("tool_ended", run_id="r", at=3.0, call_id="c", tool="bash", status="error", output="")
+        )
+        progress.show(build_event("step", run_id="r", at=3.0, index=0, reason="stop"))
     assert capsys.readouterr().err.splitlines() == [
         "[   1.0 s] I will look.",
         "[   1.0 s] Then I [31mfix it",
@@ -144,51 +161,73 @@ def test_what_steers_a_terminal_is_taken_out_or_shown(capsys: pytest.CaptureFixt
     assert capsys.readouterr().err == "x[2Jy\n"
 
 
-def test_a_result_is_shown_with_nothing_hidden_and_how_to_apply_what_is_kept(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_a_result_is_shown_with_nothing_hidden(capsys: pytest.CaptureFixture[str]) -> None:
     result = make_result(
         text="Fixed\x1b[2J it.",
+        structured={"why": "\x1b[2Jé"},
         patch=PATCH,
-        files=[FileChange(path="a\nb", kind="modified", insertions=1, deletions=1)],
-        workspace=WorkspaceState(root=str(tmp_path), digest="d"),
+        files=[FileChange(path="a\nb", kind="modified", insertions=1, deletions=1, risks=["ci"])],
+        commits=[Commit(id="c" * 40, subject="fix:\x1b[2J it", author="A", email="a@x", date="2026-11-28T00:00:00Z")],
+        warnings=["Mind\x1b[2J this."],
     )
-    print_result(result, discarded=False)
-    out = capsys.readouterr().out
-    assert "Changes:  not applied; the diff is above." in out
-    folder = RunFolder.of(RUN)
-    folder.make()
-    folder.patch.write_text(PATCH)
-    print_result(result, discarded=False)
-    out = capsys.readouterr().out
-    assert "\x1b" not in out
-    assert "Fixed[2J it." in out
-    assert "+new \\x1b]0;owned\\x07\\u202e" in out
-    assert "1 changed (+1 -1): a\\nb" in out
-    assert f"git -C {tmp_path} apply {tmp_path}/state/runs/{RUN}/changes.patch" in out
+    print_result(result, then=["The end."])
+    assert capsys.readouterr().out.split("\n") == [
+        "Fixed[2J it.",
+        "",
+        "{",
+        '  "why": "\\u001b[2Jé"',
+        "}",
+        "",
+        *PATCH.split("\n")[:-2],
+        "+new \\x1b]0;owned\\x07\\u202e",
+        "",
+        "✓ completed in 0.0 s · 0 model calls · 0 tokens in, 0 out",
+        "  ⚠ Mind[2J this.",
+        "",
+        "1 file changed +1 -1",
+        "  M a\\nb  +1 -1  ⚠ ci",
+        "",
+        "1 commit",
+        "  cccccccccccc fix:[2J it",
+        "",
+        "The end.",
+        "",
+    ]
 
 
-def test_a_typed_answer_is_shown_as_json_and_commits_alone_are_not_taken_for_a_patch(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    commit = Commit(id="c" * 40, subject="fix: it", author="A", email="a@x", date="2026-11-28T00:00:00Z")
-    print_result(make_result(structured={"why": "\x1b[2Jé"}, commits=[commit]), discarded=False)
-    out = capsys.readouterr().out
-    assert '{\n  "why": "' in out
-    assert "\x1b" not in out
-    assert "Run it with --apply" in out
+def test_what_did_not_complete_says_why_and_what_to_do() -> None:
+    ending = Ending(code="answer_cut", message="The answer was cut.", hint="Give it\nmore.")
+    files = [FileChange(path=f"{number}", kind="added") for number in range(25)]
+    lines = sum_up(make_result(status="incomplete", ok=False, ending=ending, partial=True, files=files))
+    assert lines[0].startswith("✗ incomplete in ")
+    assert lines[1:4] == ["  The answer was cut.", "  Give it", "  more."]
+    assert "25 files changed +0 -0, as far as the run came" in lines
+    assert lines[-1] == "  ... and 5 more files"
 
 
-def test_a_result_says_what_became_of_its_changes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_what_can_be_done_with_the_changes_is_what_can_be_done(tmp_path: Path) -> None:
     files = [FileChange(path="a", kind="added")]
     workspace = WorkspaceState(root="/w", digest="d")
-    print_result(make_result(patch=PATCH, files=files, workspace=workspace, applied=True), discarded=False)
-    assert "Changes:  applied to /w" in capsys.readouterr().out
-    print_result(make_result(patch="", workspace=workspace), discarded=True)
-    assert "discarded" in capsys.readouterr().out
-    print_result(make_result(patch="", workspace=workspace), discarded=False)
-    assert "Changes:" not in capsys.readouterr().out
-    assert not (tmp_path / "state").exists()
+    changed = make_result(files=files, workspace=workspace)
+    assert describe_changes(changed, applied_to="/v") == [
+        "Applied to /v.",
+        f"To take it back: langchain-sandbox revert {RUN}",
+    ]
+    assert describe_changes(make_result(workspace=workspace), applied_to=None) == ["No files were changed."]
+    (nothing_kept,) = describe_changes(changed, applied_to=None)
+    assert "SANDBOX_KEEP" in nothing_kept
+    folder = RunFolder.of(RUN)
+    folder.make()
+    folder.finish({})
+    assert describe_changes(changed, applied_to=None) == [
+        "Not applied to /w.",
+        f"To apply it: langchain-sandbox apply {RUN}",
+    ]
+    nowhere = describe_changes(make_result(files=files), applied_to=None)
+    assert nowhere[1].endswith(f"apply {RUN} --workspace DIR")
+    dropped = make_result(files=files, settings=Settings(changes="discard"))
+    assert describe_changes(dropped, applied_to=None) == ["Not applied: the changes were to be discarded."]
+    assert not (tmp_path / "state" / "runs" / RUN / "applied").exists()
 
 
 def test_json_is_one_line_of_ascii_and_reads_back(capsys: pytest.CaptureFixture[str]) -> None:
@@ -201,10 +240,54 @@ def test_json_is_one_line_of_ascii_and_reads_back(capsys: pytest.CaptureFixture[
     assert SandboxResult.model_validate_json(out) == result
 
 
-def test_the_command_that_applies_names_the_place_below_a_repository(tmp_path: Path) -> None:
-    below = tmp_path / "my repository" / "sub"
-    below.mkdir(parents=True)
-    assert build_apply_command(str(below), "/p") == f"git -C '{below}' apply /p"
-    subprocess.run(["git", "init", "-q"], cwd=below.parent, check=True)
-    assert build_apply_command(str(below.parent), "/p") == f"git -C '{below.parent}' apply /p"
-    assert build_apply_command(str(below), "/p") == f"git -C '{below}' apply --directory=sub/ /p"
+@pytest.mark.parametrize(
+    ("words", "task"),
+    [
+        (["Fix it.  Now"], "Fix it.  Now"),
+        (["/deploy", "to production", "now"], "/deploy 'to production' now"),
+        (["/deploy", "", "it's"], "/deploy '' it's"),
+        (["a", "-"], "a -"),
+    ],
+)
+def test_several_words_are_one_task(words: list[str], task: str) -> None:
+    assert read_task(words) == task
+
+
+def test_a_diff_is_painted_by_its_place_and_not_by_its_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stdout", Terminal())
+    head = f"diff --git a/a b/a\nindex {'a' * 40}..{'b' * 40} 100644\n--- a/a\n+++ b/a\n"
+    hunk = f"@@ -1 +1 @@\n--- a heading\n+++ counter\n index {'a' * 40}\n"
+    assert paint_diff(head + hunk).split("\n") == [
+        "\x1b[1mdiff --git a/a b/a\x1b[0m",
+        f"\x1b[1mindex {'a' * 9}..{'b' * 9} 100644\x1b[0m",
+        "\x1b[1m--- a/a\x1b[0m",
+        "\x1b[1m+++ b/a\x1b[0m",
+        "\x1b[36m@@ -1 +1 @@\x1b[0m",
+        "\x1b[31m--- a heading\x1b[0m",
+        "\x1b[32m+++ counter\x1b[0m",
+        f" index {'a' * 40}",
+    ]
+
+
+def test_marks_are_for_encodings_that_have_them() -> None:
+    assert write_mark("✓", "+", io.TextIOWrapper(io.BytesIO(), encoding="utf-8")) == "✓"
+    assert write_mark("✓", "+", io.TextIOWrapper(io.BytesIO(), encoding="latin-1")) == "+"
+
+
+def test_the_page_explains_the_same_exit_codes() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+    rows = page.partition("<!-- exits -->\n")[2].partition("<!-- /exits -->")[0].splitlines()[2:]
+    told = [line.strip().split("  ", 1) for line in EXITS_TEXT.splitlines()[1:]]
+    assert rows == [f"| {code} | {meaning} |" for code, meaning in told]
+
+
+def test_the_page_and_the_help_list_the_commands_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    listed = capsys.readouterr().out.partition("COMMAND\n")[2].partition("\n\n")[0]
+    assert sorted(re.findall(r"^    ([a-z]+)\b", listed, re.MULTILINE)) == sorted(COMMANDS)
+    page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+    table = page.partition("| command | what it does |\n")[2].partition("\n\n")[0]
+    names = " ".join(row.split("|")[1] for row in table.splitlines()[1:])
+    assert sorted(re.findall(r"`([a-z]+)`", names)) == sorted(COMMANDS)

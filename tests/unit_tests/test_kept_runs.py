@@ -63,8 +63,12 @@ def test_a_run_under_way_has_no_result_yet() -> None:
     folder = RunFolder.of("aaaa00000001")
     folder.make()
     run = find_run("last")
-    assert (run.status, run.over, list(run.events())) == (None, False, [])
-    with pytest.raises(SandboxConfigError, match="under way, or its process was killed"):
+    assert (run.status, run.over, run.under_way, list(run.events())) == (None, False, True, [])
+    with pytest.raises(SandboxConfigError, match="no result: it is under way"):
+        run.result()
+    folder.leave()
+    assert not run.under_way
+    with pytest.raises(SandboxConfigError, match="no result: its process was killed"):
         run.result()
 
 
