@@ -1,4 +1,4 @@
-"""Which tests may run beside which, where pytest-xdist has two processes for all of them (`make test`)."""
+"""What holds for all tests, and which may run beside which where pytest-xdist has two processes (`make test`)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from xdist.remote import Producer
     from xdist.scheduler import LoadScopeScheduling
+
+# That a machine is busy is no fault of what is tested.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 # Files whose tests look at nothing on the engine but their own runs.
 _FACES = {
