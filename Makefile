@@ -35,7 +35,7 @@ demo: $(READY) ## run examples/quickstart.py
 
 test: $(READY) ## run all tests, on a real engine; ARGS="-k name" picks some
 	@scripts/browser
-	@$(WITH_IMAGE) $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(WITH_IMAGE) $(BIN)/python -m pytest -n 2 --dist loadscope $(ARGS)
 
 test-unit: $(READY) ## run the tests that need no engine and no image
 	@$(BIN)/python -m pytest -n auto tests/unit_tests $(ARGS)

@@ -54,13 +54,26 @@ class KeptRun:
 
     @cached_property
     def _fields(self) -> dict[str, Any]:
-        fields: dict[str, Any] = json.loads(self.folder.result.read_text(encoding="ascii"))
+        """What the result says, as it was written.
+
+        Raises:
+            OSError: If it cannot be read.
+            ValueError: If it is no result.
+        """
+        try:
+            fields = json.loads(self.folder.result.read_text(encoding="ascii"))
+        except RecursionError as error:
+            msg = "it is nested too deep"
+            raise ValueError(msg) from error
+        if not isinstance(fields, dict):
+            msg = "it is not a JSON object"
+            raise ValueError(msg)  # noqa: TRY004 - as for everything else that is no result
         return fields
 
     @property
     def status(self) -> str | None:
         """How it ended; `None` while it is under way, and if its process was killed."""
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, KeyError):
             return str(self._fields["status"])
         return None
 
@@ -88,9 +101,9 @@ class KeptRun:
             return
         with file:
             for line in file:
-                with suppress(ValueError, KeyError, TypeError, ValidationError):
-                    fields = json.loads(line)
-                    yield build_event(fields.pop("type"), **fields)
+                event = _read_event(line)
+                if event is not None:
+                    yield event
 
     def patch_text(self) -> str:
         """All of its patch, however long; empty if nothing was changed.
@@ -143,6 +156,14 @@ def find_run(name: str) -> KeptRun:
     else:
         msg = f"There is no run {name[:50]!r}. Name one, four or more of its first digits, or {LATEST}: {known}."
     raise SandboxConfigError(msg)
+
+
+def _read_event(line: str) -> SandboxEvent | None:
+    try:
+        fields = json.loads(line)
+        return build_event(fields.pop("type"), **fields)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 def _touched(folder: RunFolder) -> float:

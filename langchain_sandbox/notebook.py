@@ -8,10 +8,12 @@ those.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
+import weakref
 from collections import deque
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from langchain_sandbox.activity import Activity, describe_event
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
     from langchain_sandbox.events import SandboxEvent
     from langchain_sandbox.handle import RunHandle
+
+logger = logging.getLogger(__name__)
 
 _PERIOD = 0.25  # seconds between two pictures
 _LINES = 5
@@ -109,6 +113,8 @@ class _Card:
         self._words = ""
         self._shown = ""
         self._display: Any = None
+        self._cell = self._shell.execution_count
+        self._broken = False
 
     def __enter__(self) -> Self:
         return self
@@ -122,30 +128,45 @@ class _Card:
                 return
         interrupted = not isinstance(error, Exception)
         status, message = ("interrupted", "The run is being cancelled.") if interrupted else ("not run", str(error))
-        self._show(build_note_card(status, message), f"{status}: {message}")
+        with self._harmless():
+            self._show(build_note_card(status, message), f"{status}: {message}")
 
     def follow(self, events: Iterator[SandboxEvent]) -> None:
         for event in events:
-            self._take(event)
+            with self._harmless():
+                self._take(event)
 
     async def afollow(self, events: AsyncIterator[SandboxEvent]) -> None:
         async for event in events:
-            self._take(event)
+            with self._harmless():
+                self._take(event)
 
     def draw(self) -> None:
         """Show what has come since the last time, if anything has."""
-        with self._lock:
-            seconds, lines = time.monotonic() - self._began, [*self._lines]
-            html = build_live_card(self._activity, run_id=self._handle.run_id, seconds=seconds, lines=lines)
-            text = f"{self._activity.now}: {tell_figures(self._activity, seconds)}"
-        if html != self._shown:
-            self._show(html, text)
+        with self._harmless():
+            with self._lock:
+                seconds, lines = time.monotonic() - self._began, [*self._lines]
+                html = build_live_card(self._activity, run_id=self._handle.run_id, seconds=seconds, lines=lines)
+                text = f"{self._activity.now}: {tell_figures(self._activity, seconds)}"
+            if html != self._shown:
+                self._show(html, text)
 
     def keep(self, result: SandboxResult) -> SandboxResult:
         """Show the result, and leave it at that."""
-        self._show(result._repr_html_(), f"{result.status}: {result.ending.message}")
-        _remember(self._shell, result)
+        with self._harmless():
+            self._show(result._repr_html_(), f"{result.status}: {result.ending.message}")
+            _remember(self._shell, self._cell, result)
         return result
+
+    @contextmanager
+    def _harmless(self) -> Iterator[None]:
+        """What cannot be shown must not cost the run that it is of: it goes on unseen."""
+        try:
+            yield
+        except Exception:
+            if not self._broken:
+                logger.warning("run %s goes on, but cannot be shown", self._handle.run_id, exc_info=True)
+            self._broken = True
 
     def _take(self, event: SandboxEvent) -> None:
         with self._lock:
@@ -199,19 +220,17 @@ def _display_new(bundle: dict[str, str]) -> Any:  # noqa: ANN401 - IPython's Dis
     return display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
 
 
-_kept: tuple[int, list[SandboxResult]] = (0, [])
-"""A cell's number, and the results that it shows already."""
+_shown: list[tuple[int, weakref.ref[SandboxResult]]] = []
+"""Results, and the number of the cell that shows each already. Whether they are kept is for the user's names to say."""
 
 
-def _remember(shell: Any, result: SandboxResult) -> None:  # noqa: ANN401 - IPython's shell
+def _remember(shell: Any, cell: int, result: SandboxResult) -> None:  # noqa: ANN401 - IPython's shell
     """Have a cell that ends with a result whose card is there already not show it once more."""
-    global _kept  # noqa: PLW0603 - there is one shell
-    number, results = _kept
-    _kept = (shell.execution_count, [*(results if number == shell.execution_count else []), result])
+    _shown[:] = [each for each in _shown if each[0] >= shell.execution_count and each[1]() is not None]
+    _shown.append((cell, weakref.ref(result)))
 
     def show_once(value: SandboxResult) -> None:
-        number, results = _kept
-        if number != shell.execution_count or not any(value is result for result in results):
+        if not any(cell == shell.execution_count and result() is value for cell, result in _shown):
             raise NotImplementedError  # as usual, says IPython
 
     shell.display_formatter.ipython_display_formatter.for_type(SandboxResult, show_once)

@@ -59,6 +59,14 @@ class _Draft:
     uses: dict[str, ToolUse] = field(default_factory=dict)  # by the call's name
     reason: str | None = None
     seconds: float | None = None
+    room: int = _MAX_STEP_TEXT
+
+    def keep(self, part: str, text: str) -> None:
+        """Have a part say this, as far as there is room for it beside the others."""
+        room = self.room + len(self.texts.get(part, ""))
+        if room:
+            self.texts[part] = text[:room]
+            self.room = room - len(self.texts[part])
 
 
 class Transcript:
@@ -124,25 +132,25 @@ class Transcript:
 
     def _on_message(self, info: Any) -> None:  # noqa: ANN401 - untrusted JSON
         if isinstance(info, dict) and info.get("role") == "assistant" and len(self._assistant) < _MAX_PARTS:
-            self._assistant.add(str(info.get("id")))
+            self._assistant.add(_name(info, "id"))
 
     def _on_delta(self, properties: dict[str, Any]) -> None:
-        part, delta = str(properties.get("partID")), properties.get("delta")
+        part, delta = _name(properties, "partID"), properties.get("delta")
         if part in self._texts and properties.get("field") == "text" and isinstance(delta, str):
             self._say(part, clean_text(delta, _MAX_TEXT))
 
     def _on_part(self, part: dict[str, Any]) -> None:
-        if str(part.get("messageID")) not in self._assistant:
+        if _name(part, "messageID") not in self._assistant:
             return
         match part.get("type"):
             case "step-start" if len(self._drafts) < _MAX_STEPS:
                 self._drafts.append(_Draft(self._clock()))
             case "text" if isinstance(part.get("text"), str):
-                self._on_text(str(part.get("id")), clean_text(part.get("text"), _MAX_TEXT))
+                self._on_text(_name(part, "id"), clean_text(part.get("text"), _MAX_TEXT))
             case "tool":
                 self._on_tool(part)
             case "step-finish":
-                reason = clean_text(part.get("reason"), _MAX_NAME)
+                reason = _name(part, "reason")
                 self._draft.reason = reason
                 self._draft.seconds = round(self._clock() - self._draft.at, 4)
                 self._emit("step", index=max(0, len(self._drafts) - 1), reason=reason)
@@ -157,21 +165,20 @@ class Transcript:
         # The finished part has the whole text: what deltas have not brought follows now.
         self._say(part, text[self._texts[part] :])
         if part in self._homes:
-            self._homes[part].texts[part] = text[:_MAX_STEP_TEXT]
+            self._homes[part].keep(part, text)
 
     def _say(self, part: str, text: str) -> None:
         if text:
             self._texts[part] += len(text)
-            texts = self._homes.setdefault(part, self._draft).texts
-            texts[part] = (texts.get(part, "") + text)[:_MAX_STEP_TEXT]
+            home = self._homes.setdefault(part, self._draft)
+            home.keep(part, home.texts.get(part, "") + text)
             self._emit("text", text=text)
 
     def _on_tool(self, part: dict[str, Any]) -> None:
-        call_id, tool = clean_text(part.get("callID"), _MAX_NAME), clean_text(part.get("tool"), _MAX_NAME)
-        state = part.get("state")
+        call_id, tool, state = _name(part, "callID"), _name(part, "tool"), part.get("state")
         if not isinstance(state, dict) or len(self._tools) >= _MAX_PARTS:
             return
-        status = clean_text(state.get("status"), _MAX_NAME)
+        status = _name(state, "status")
         before = self._tools.get(call_id)
         if status not in {"running", "completed", "error"} or before in {status, "completed", "error"}:
             return
@@ -200,3 +207,8 @@ class Transcript:
         if not self._drafts:
             self._drafts.append(_Draft(self._clock()))
         return self._drafts[-1]
+
+
+def _name(fields: dict[str, Any], key: str) -> str:
+    """A word that things are told apart by. OpenCode's are short; a forged one may be as long as a message."""
+    return clean_text(fields.get(key), _MAX_NAME)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ class Watcher(Protocol):
 
 
 _watchers: list[Watcher] = []
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_watchers.clear)  # a kernel's child has no notebook to draw in
 
 
 def set_watcher(watcher: Watcher | None) -> None:

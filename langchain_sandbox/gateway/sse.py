@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _MAX_LINE = 8 * 1024 * 1024
+_MAX_TOKENS = 10**12  # of a call; a count without end could not even be written down
 
 
 class AnswerError(Exception):
@@ -99,6 +100,6 @@ def parse_usage(usage: dict[str, Any]) -> Usage:
 
     def number(name: str) -> int:
         value = usage.get(name)
-        return value if type(value) is int and value > 0 else 0
+        return min(value, _MAX_TOKENS) if type(value) is int and value > 0 else 0
 
     return Usage(number("prompt_tokens"), number("completion_tokens"))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 NOTHING: Final = "\u2013"
 """Stands where there is no figure: a dash."""
+
+MOST: Final = 1e18
+"""Whoever says more than that has not measured it: a result that other hands wrote may hold any number."""
 
 _MINUTE: Final = 60
 _UNIT: Final = 1024
@@ -18,7 +20,7 @@ def format_seconds(seconds: float | None) -> str:
     Args:
         seconds: How long.
     """
-    if seconds is None or not math.isfinite(seconds):
+    if seconds is None or not abs(seconds) <= MOST:
         return NOTHING
     if 0 < seconds < 1:
         return f"{seconds:.2f} s"
@@ -37,9 +39,11 @@ def format_moment(seconds: float) -> str:
 
 
 def format_bytes(size: float) -> str:
-    """A size such as `512 MiB`, `1.5 GiB`, `91 bytes`."""
+    """A size such as `512 MiB`, `1.5 GiB`, `91 bytes`; a dash for what is none."""
+    if not abs(size) <= MOST:
+        return NOTHING
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if size < _UNIT:
-            return f"{size:.3g} {unit}" if unit != "bytes" else f"{size:g} {unit}"
+            return f"{size:.3g} {unit}" if unit != "bytes" else f"{size:g} {'byte' if size == 1 else unit}"
         size /= _UNIT
     return f"{size:,.3g} TiB"

@@ -160,9 +160,11 @@ def _draw_warning(warning: str) -> Html:
 
 def _draw_foot(fields: Mapping[str, Any]) -> Html:
     usage, receipt = fields["usage"], fields["receipt"]
+    tokens = f"{usage['prompt_tokens']:,} tokens in, {usage['completion_tokens']:,} out"
+    calls = f"{usage['model_calls']:,} model call{'' if usage['model_calls'] == 1 else 's'}"
     words = [
         f"{fields['timings']['total']:.1f} s",
-        f"{usage['prompt_tokens']:,} tokens in, {usage['completion_tokens']:,} out, {usage['model_calls']} model calls",
+        f"{tokens}, {calls}",
         *(to_line(receipt[name]) for name in ("command", "model") if receipt.get(name)),
         f"run {to_line(fields['run_id'])}",
     ]

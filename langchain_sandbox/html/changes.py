@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING, Any, Final
 
 from langchain_sandbox.html.amounts import format_bytes
@@ -28,7 +29,7 @@ def draw_changes(fields: Mapping[str, Any]) -> list[Html]:
     files, commits = fields["files"], fields["commits"]
     if not any((files, commits, fields["patch"], fields["patch_reference"])):
         return [tag("p", "empty", "No file was changed.")]
-    diffs = split_files(fields["patch"] or "")
+    diffs = split_files(fields["patch"] or "", _FILE_LINES)
     # Without as many parts as files (a result that was written by other hands) nothing says which part is whose.
     matched = len(diffs) == len(files)
     parts = [_draw_state(fields)]
@@ -48,7 +49,8 @@ def _draw_state(fields: Mapping[str, Any]) -> Html:
         return tag("p", "about", f"Applied to {to_line(str(root))}.{partial}")
     if fields["evidence"]["source"] == "self_reported":
         return tag("p", "about", f"Not applied.{partial}")
-    call = tag("code", "", f"langchain-sandbox apply {to_line(fields['run_id'])}")
+    # Readers copy it into a shell, and other hands may have written the name.
+    call = tag("code", "", f"langchain-sandbox apply {quote(to_line(fields['run_id']))}")
     return tag("p", "about", f"Not applied.{partial} To apply them, all or none: ", call)
 
 
@@ -126,14 +128,17 @@ def _draw_reference(reference: Mapping[str, Any] | None) -> list[Html]:
 def _draw_diffs(diffs: Sequence[FileDiff], files: Sequence[Mapping[str, Any] | None]) -> list[Html]:
     drawn, left = [], _LINES
     for index, (diff, file) in enumerate(zip(diffs[:_FILES], files, strict=False)):
-        most = min(_FILE_LINES, left)
-        state = "open" if _LINES - left + len(diff.lines) <= _OPEN_LINES else ""
-        drawn.append(_draw_diff(index, diff, file, most=most, state=state))
-        left -= min(len(diff.lines), most)
+        # A binary file's lines are not shown, and take no room from those that are.
+        lines = [] if file is not None and file["binary"] else diff.lines
+        state = "open" if _LINES - left + len(lines) <= _OPEN_LINES else ""
+        drawn.append(_draw_diff(index, diff, file, lines=lines[:left], state=state))
+        left -= len(lines[:left])
     return drawn
 
 
-def _draw_diff(index: int, diff: FileDiff, file: Mapping[str, Any] | None, *, most: int, state: str) -> Html:
+def _draw_diff(
+    index: int, diff: FileDiff, file: Mapping[str, Any] | None, *, lines: Sequence[Line], state: str
+) -> Html:
     if file is None:
         title = [span("wide", to_line(diff.header))]
     else:
@@ -143,10 +148,10 @@ def _draw_diff(index: int, diff: FileDiff, file: Mapping[str, Any] | None, *, mo
         size = format_bytes(file["size"] or file["old_size"] or 0)
         shown = [tag("p", "empty", f"Binary, {size}. Its content is in result.patch.")]
     else:
-        told = [line for line in diff.lines[:most] if not (line.kind == "faint" and line.text.startswith(_HEADERS))]
+        told = [line for line in lines if not (line.kind == "faint" and line.text.startswith(_HEADERS))]
         shown = [tag("div", "lines", *(_draw_line(line) for line in told))]
-    if len(diff.lines) > most:
-        shown.append(tag("p", "empty", f"… and {len(diff.lines) - most:,} more lines; result.patch has them all"))
+        if diff.count > len(lines):
+            shown.append(tag("p", "empty", f"… and {diff.count - len(lines):,} more lines; result.patch has them all"))
     # A link to something inside opens what it is in; a link to the whole would not.
     inside = tag("div", "", *shown, id=f"file-{index}")
     return tag("details", "file", tag("summary", "", Html(" ".join(title))), inside, **({"open": ""} if state else {}))

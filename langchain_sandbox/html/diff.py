@@ -36,11 +36,13 @@ class FileDiff:
 
     Args:
         header: The line that begins it.
-        lines: The other ones.
+        lines: The first ones of the others.
+        count: How many there are in all.
     """
 
     header: str
     lines: list[Line] = field(default_factory=list)
+    count: int = 0
 
 
 def read_lines(texts: Iterable[str]) -> Iterator[Line]:
@@ -71,11 +73,12 @@ def split_lines(patch: str) -> list[str]:
     return patch.removesuffix("\n").split("\n") if patch else []
 
 
-def split_files(patch: str) -> list[FileDiff]:
+def split_files(patch: str, most: int) -> list[FileDiff]:
     """A patch, file by file. What stands before the first file is left out.
 
     Args:
         patch: The text, for `git apply`.
+        most: How many lines are held of a file; a patch that no run's folder holds is as long as it is.
     """
     files: list[FileDiff] = []
     for line in read_lines(split_lines(patch)):
@@ -84,5 +87,7 @@ def split_files(patch: str) -> list[FileDiff]:
             if not files or files[-1].header != line.text:
                 files.append(FileDiff(line.text))
         elif files:
-            files[-1].lines.append(line)
+            files[-1].count += 1
+            if len(files[-1].lines) < most:
+                files[-1].lines.append(line)
     return files

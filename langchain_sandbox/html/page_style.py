@@ -56,7 +56,7 @@ main{padding-bottom:20px}
 section{margin-top:34px;scroll-margin-top:14px}
 h2{font-size:19px;font-weight:650;padding-bottom:7px;margin-bottom:13px;border-bottom:1px solid var(--line)}
 h3{font-size:15px;font-weight:650;margin:18px 0 6px}
-footer{color:var(--faint);font-size:13px;padding-top:16px;padding-bottom:34px}
+footer{overflow-wrap:anywhere;color:var(--faint);font-size:13px;padding-top:16px;padding-bottom:34px}
 .about{font-size:14px;margin-bottom:10px}
 .empty{padding:4px 0}
 
@@ -77,7 +77,7 @@ border-radius:0 6px 6px 0}
 .chart{border:1px solid var(--line);border-radius:10px;padding:10px 14px 12px;background:var(--soft)}
 .lane{display:grid;grid-template-columns:104px minmax(0,1fr);align-items:center;column-gap:10px}
 .lane svg{display:block;overflow:visible}
-.lane .name{font-size:13px;color:var(--faint);display:flex;flex-direction:column;line-height:1.3}
+.lane .name{font-size:13px;color:var(--faint);display:flex;flex-direction:column;line-height:1.3;overflow-wrap:anywhere}
 .lane .name .about{font-size:11.5px;margin:0}
 .axis text{font-size:11.5px;fill:var(--faint);font-variant-numeric:tabular-nums}
 .lane line{stroke:var(--line);stroke-width:1}
@@ -103,7 +103,7 @@ rect:hover{opacity:.75}
 table{border-collapse:collapse;width:100%;font-size:14px}
 th,td{text-align:left;vertical-align:top;padding:6px 12px 6px 0;border-bottom:1px solid var(--line)}
 thead th{font-size:12.5px;font-weight:500;color:var(--faint)}
-tbody th{font-weight:500}
+tbody th{font-weight:500;overflow-wrap:anywhere}
 .files{margin-bottom:6px}
 .files td{padding-top:3px;padding-bottom:3px}
 .files thead{font-family:system-ui,sans-serif}
@@ -113,7 +113,7 @@ tbody th{font-weight:500}
 .chip{display:inline-block;font-size:12px;line-height:1.5;padding:0 8px;border-radius:10px;border:1px solid var(--line);
 font-family:system-ui,sans-serif;overflow-wrap:anywhere}
 .chip.look{background:var(--soft-bg);border-color:var(--warn)}
-.commit{display:flex;flex-wrap:wrap;gap:0 10px;align-items:baseline;padding:3px 0}
+.commit{display:flex;flex-wrap:wrap;gap:0 10px;align-items:baseline;padding:3px 0;overflow-wrap:anywhere}
 .commit .wide{flex:1;min-width:40%}
 
 details{margin-top:10px}
@@ -184,6 +184,7 @@ header .message{font-size:16px}
 .lane{grid-template-columns:minmax(0,1fr)}
 .lane .name{flex-direction:row;gap:8px;padding-top:5px}
 .n{width:32px;padding-right:5px}
+.files .count{white-space:normal}
 .n:first-child{display:none}
 .n+.n{margin-right:6px}
 .calls th:nth-child(3),.calls td:nth-child(3){display:none}

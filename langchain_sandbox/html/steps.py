@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from langchain_sandbox.html.amounts import format_seconds
-from langchain_sandbox.html.markup import Html, cut, draw_all, fold, row, span, tag, to_line
+from langchain_sandbox.html.markup import ITEMS, Html, cut, draw_all, fold, row, span, tag, to_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _STEPS: Final = 300
+_ROOM: Final = 400_000  # characters of all steps
 _OPEN: Final = 20  # steps that need no click
 _CALLS: Final = 300
 _TEXT: Final = 2_000
@@ -23,12 +24,23 @@ def draw_steps(fields: Mapping[str, Any]) -> list[Html]:
     steps, calls = fields["steps"], fields["model_calls"]
     parts: list[Html] = []
     if steps:
-        items = [tag("li", "", item) for item in draw_all(steps, _draw_step, "steps", _STEPS)]
+        items = [tag("li", "", item) for item in draw_all(steps, _draw_step, "steps", _count_fitting(steps))]
         story = tag("ol", "story", *items)
         parts.append(story if len(steps) <= _OPEN else fold(f"{len(steps):,} steps", story))
     if calls:
         parts.append(fold(f"Model calls, one by one ({len(calls):,})", _draw_calls(calls)))
     return parts
+
+
+def _count_fitting(steps: Sequence[Mapping[str, Any]]) -> int:
+    """How many of the steps there is room for."""
+    left = _ROOM
+    for count, step in enumerate(steps[:_STEPS]):
+        uses = step["uses"][:ITEMS] or [{"tool": tool, "title": ""} for tool in step["tools"][:ITEMS]]
+        left -= min(len(step["text"]), _TEXT) + sum(len(use["tool"]) + len(use["title"]) for use in uses)
+        if left < 0:
+            return max(1, count)
+    return _STEPS
 
 
 def _draw_step(step: Mapping[str, Any]) -> Html:

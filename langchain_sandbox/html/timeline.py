@@ -5,11 +5,10 @@ Drawings are SVG with per cent as their only unit across, so that one drawing fi
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from langchain_sandbox.html.amounts import format_moment, format_seconds
+from langchain_sandbox.html.amounts import MOST, format_moment, format_seconds
 from langchain_sandbox.html.markup import Html, span, tag, to_line
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ def draw_timeline(fields: Mapping[str, Any]) -> list[Html]:
         fields: The result.
     """
     total = fields["timings"]["total"]
-    if not total or not math.isfinite(total) or total < 0:
+    if not 0 < total <= MOST:
         return []
     phases = find_phases(fields["timings"])
     end = fields["timings"]["worked"] or total
@@ -189,15 +188,16 @@ def _draw_bar(bar: Bar, total: float, *, y: int) -> Html:
 
 
 def _draw_tokens(calls: Sequence[Mapping[str, Any]], total: float) -> Html | None:
-    most = max((call["prompt_tokens"] + call["completion_tokens"] for call in calls), default=0)
+    counts = [(max(0, call["prompt_tokens"]), max(0, call["completion_tokens"])) for call in calls[:_BARS]]
+    most = max((read + wrote for read, wrote in counts), default=0)
     if most <= 0:
         return None
     drawn = []
-    for call in calls[:_BARS]:
+    for call, (read, wrote) in zip(calls, counts, strict=False):
         left, right = _place(call["at"], total), _place(call["at"] + call["duration"], total)
         title = tag("title", "", _tell_call(call))
         low = 0
-        for css, tokens in (("in", call["prompt_tokens"]), ("out", call["completion_tokens"])):
+        for css, tokens in (("in", read), ("out", wrote)):
             tall = max(2, round(_TALL * tokens / most)) if tokens else 0
             drawn.append(_rect(css, left, right - left, _GAP + _TALL - low - tall, tall, title))
             low += tall

@@ -22,36 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-# Files whose tests may run beside all others, in a process of their own: they look at nothing but runs of theirs.
-# A test in them that kills processes, or collects garbage, is marked for the group `engine`.
-_FACES = {
-    f"test_{name}"
-    for name in (
-        "cli",
-        "cli_terminal",
-        "hosts",
-        "langgraph_dev",
-        "mcp_http",
-        "mcp_stdio",
-        "notebook",
-        "notebook_live",
-        "open_webui",
-        "open_webui_tool",
-        "output",
-        "readme",
-        "recipes",
-        "report_page",
-        "wheel",
-    )
-}
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "integration_tests" in str(item.path):
             item.add_marker(pytest.mark.engine)
-            if item.get_closest_marker("xdist_group") is None:
-                item.add_marker(pytest.mark.xdist_group("faces" if item.path.stem in _FACES else "engine"))
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support import bash, git, make_repository, say, told, write
+from support import bash, git, make_repository, say, told, wait_until, write
 
 from langchain_sandbox import Limits, Sandbox, SandboxConfigError, Workspace
 from langchain_sandbox.testing import ScriptedModel
@@ -131,8 +131,11 @@ def test_a_repositorys_own_plugins_are_covered(folder: Path) -> None:
 def test_a_run_that_ends_badly_leaves_its_work_marked_as_partial(folder: Path) -> None:
     with ScriptedModel([bash("echo half > half.txt; sleep 600")]) as model:
         sandbox = Sandbox(model=model.endpoint, workspace=Workspace(folder, mode="bind"))
-        result = sandbox.run("Take long.", timeout=12)
-    assert result.status == "timeout"
+        with sandbox.start("Take long.") as handle:
+            wait_until((folder / "half.txt").exists, 60)
+            handle.cancel()
+            result = handle.result()
+    assert result.status == "cancelled"
     assert result.partial
     assert result.applied
     assert [file.path for file in result.files] == ["half.txt"]

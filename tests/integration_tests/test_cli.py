@@ -164,7 +164,6 @@ def test_ctrl_c_ends_it_within_five_seconds_and_keeps_what_was_done(
     assert containers(client) == []
 
 
-@pytest.mark.xdist_group("engine")
 def test_gc_says_what_it_removed(tmp_path: Path, client: docker.DockerClient) -> None:
     victim = Path(__file__).with_name("victim.py")
     subprocess.run([sys.executable, str(victim), "orphan"], check=False, stdout=subprocess.DEVNULL)

@@ -87,7 +87,7 @@ def test_a_notebook_cell_may_run_it_either_way_and_the_loop_is_never_blocked(rep
         ticking.cancel()
         assert events[-1].type == "finished"
         assert applied.paths == []
-        assert ticks > (time.monotonic() - began) / 0.01 / 4
+        assert ticks > (time.monotonic() - began) / 0.01 / 20  # a loop that is held up has a few, if any
 
     with ScriptedModel(lambda _messages: say()) as model:
         asyncio.run(cell(Sandbox(model=model.endpoint, workspace=repository)))

@@ -512,7 +512,6 @@ def test_the_server_ends_and_its_containers_with_it(
         assert process.wait(15) == (0 if end == "EOF" else 130)
 
 
-@pytest.mark.xdist_group("engine")
 def test_a_host_that_is_killed_takes_the_containers_with_it(
     client: docker.DockerClient, repository: Path, state: Path
 ) -> None:

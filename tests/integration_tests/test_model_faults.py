@@ -81,7 +81,7 @@ def test_a_server_that_is_down_costs_no_container(client: docker.DockerClient, r
     assert result.status == "model_unreachable"
     assert not result.ok
     assert "SANDBOX_MODEL_BASE_URL" in result.ending.hint
-    assert took < 5
+    assert took < 20
     assert _made(client, since, result.run_id) == []
 
 
@@ -92,7 +92,7 @@ def test_a_server_that_accepts_and_says_nothing_costs_no_container(client: docke
         result = Sandbox(model=ModelEndpoint(f"http://127.0.0.1:{silent.getsockname()[1]}")).run("Work.")
         took = time.monotonic() - began
     assert result.status == "model_unreachable"
-    assert took < 5
+    assert took < 20
     assert _made(client, since, result.run_id) == []
 
 

@@ -31,6 +31,20 @@ def run(number: int, tmp_path: Path, endpoint: str, before: str = "") -> str:
     return done.stdout
 
 
+def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
+    environ = {name: value for name, value in os.environ.items() if name != "SANDBOX_MODEL_BASE_URL"}
+    command = [sys.executable, README.parent / "examples" / "quickstart.py"]
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=True)
+    (shown,) = re.findall(r"```text\n(.*?)```", README.read_text(), re.DOTALL)
+    assert strip_figures(done.stdout) == strip_figures(shown)
+
+
+def strip_figures(printed: str) -> list[str]:
+    """Lines without what is another in each run: times, names of runs, where the command is, and who came first."""
+    text = re.sub(r"\S*langchain-sandbox show", "langchain-sandbox show", printed)
+    return sorted(re.sub(r"\b[0-9a-f]{12}\b|[\d.]+", "#", line).replace("[ ", "[") for line in text.splitlines())
+
+
 def test_the_example_in_the_readme(tmp_path: Path) -> None:
     repository = make_repository(tmp_path / "path" / "to" / "repository", {"a.txt": "a\n"})
     with ScriptedModel([write("b.txt", "b\n"), say("It passes now.")]) as model:

@@ -8,7 +8,7 @@ import pytest
 from browser import Look, open_browser
 from support import bash, make_repository, say
 
-from langchain_sandbox import Sandbox
+from langchain_sandbox import Sandbox, SandboxResult
 from langchain_sandbox.testing import ScriptedModel
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from playwright.sync_api import Browser
-
-    from langchain_sandbox.result import SandboxResult
 
 EVIL = (
     '</title></style></pre></div><script>document.title="owned"</script><img src=x onerror="document.title=\'owned\'">'
@@ -32,10 +30,10 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-def run(folder: Path, *commands: str, last: str, task: str = "Do it.", timeout: float = 60) -> SandboxResult:
+def run(folder: Path, *commands: str, last: str, task: str = "Do it.") -> SandboxResult:
     repository = make_repository(folder / "repository", {"a.py": "x = 1\n" * 30, "b.md": "# b\n"})
     with ScriptedModel([*(bash(command, last) for command in commands), say(last)]) as model:
-        return Sandbox(model=model.endpoint, workspace=repository).run(task, timeout=timeout)
+        return Sandbox(model=model.endpoint, workspace=repository).run(task)
 
 
 def test_a_hostile_run_is_only_words(browser: Browser, tmp_path: Path) -> None:
@@ -64,12 +62,52 @@ def test_nothing_is_wider_than_the_window(browser: Browser, tmp_path: Path, widt
     look.close()
 
 
+@pytest.mark.parametrize("word", [LONG, "W" * 3000, "\u05d0" * 800, "<&>" * 300, "a\u0301\u0302" * 300])
+def test_no_word_and_no_number_makes_it_wider_than_a_phone(browser: Browser, tmp_path: Path, word: str) -> None:
+    huge = 10**60
+    step = {"index": huge, "at": 1.0, "uses": [{"tool": word, "title": word}]}
+    call = {"index": huge, "at": 1.0, "status": huge, "prompt_tokens": huge, "completion_tokens": huge}
+    file = {"path": word, "kind": "added", "insertions": huge, "deletions": huge, "risks": [word]}
+    commit = dict.fromkeys(("id", "subject", "author", "email", "date"), word) | {"risks": [word]}
+    fields = {
+        "run_id": word,
+        "status": "crashed",
+        "ok": False,
+        "ending": dict.fromkeys(("code", "message", "hint"), word),
+        "text": word,
+        "structured": {word: [word, huge]},
+        "patch": f"diff --git a/{word} b/{word}\n@@ -1 +1 @@ {word}\n-{word}\n+{word}\n",
+        "files": [file],
+        "commits": [commit],
+        "steps": [step],
+        "model_calls": [call, call | {"error": word}],
+        "warnings": [word],
+        "evidence": {"exit_code": huge, "claimed_files": [word], "unclaimed_files": [word], "stderr": word},
+        "settings": {"task": word, "changes": word, "limits": {word: huge}},
+        "timings": {"total": 1e17},
+        "receipt": dict.fromkeys(("package", "image", "model", "command"), word),
+    }
+    file_name = tmp_path / "report.html"
+    SandboxResult.model_validate(fields).to_html(file_name)
+    look = Look(browser, file_name, width=320)
+    look.page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+    assert look.width() == 320
+    look.close()
+
+
 def test_a_run_that_was_stopped_says_so_and_shows_what_never_ended(browser: Browser, tmp_path: Path) -> None:
-    result = run(tmp_path, "echo 1 > started; sleep 60", last="It takes a while.", timeout=5)
+    repository = make_repository(tmp_path / "repository", {"a.py": "x = 1\n"})
+    with (
+        ScriptedModel([bash("sleep 600", "It takes a while.")]) as model,
+        Sandbox(model=model.endpoint, workspace=repository).start("Do it.") as handle,
+    ):
+        next(event for event in handle.events() if event.type == "tool_started")
+        handle.cancel()
+        result = handle.result()
     file = tmp_path / "report.html"
     result.to_html(file)
     look = Look(browser, file)
-    assert look.page.locator("h1").inner_text() == "Timed out"
+    assert look.page.locator("h1").inner_text() == "Cancelled"
     assert look.page.locator("rect.open").count() == 2  # the step and its tool
     assert "never ended" in look.page.locator(".use").inner_text()
     look.close()

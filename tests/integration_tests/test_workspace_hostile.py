@@ -286,7 +286,7 @@ def test_hooks_that_the_users_git_would_run_are_refused(target: Path, marks: Pat
 def test_pipes_where_git_reads_files_hold_nothing_up(target: Path) -> None:
     pipes = ".gitignore .gitattributes docs/.gitignore .git/info/exclude .git/info/attributes .git/shallow"
     result = run_agent(
-        target, f"echo x > harmless.txt; mkdir -p .git/info; rm -f {pipes}; mkfifo {pipes}; echo laid", timeout=20
+        target, f"echo x > harmless.txt; mkdir -p .git/info; rm -f {pipes}; mkfifo {pipes}; echo laid", timeout=60
     )
     assert result.ok, result.ending
     assert "harmless.txt" in {file.path for file in result.files}
@@ -520,9 +520,9 @@ def test_a_pipe_in_the_repository_does_not_hold_us_up(target: Path, kind: str) -
         pipe.unlink(missing_ok=True)
         os.mkfifo(pipe)
     with ScriptedModel([say()]) as model:
-        handle = Sandbox(model=model.endpoint, workspace=target).start("Look.", timeout=15)
+        handle = Sandbox(model=model.endpoint, workspace=target).start("Look.", timeout=60)
         try:
-            wait_until(lambda: handle.done, 15)
+            wait_until(lambda: handle.done, 60)
             said = handle.result().status
         except SandboxConfigError as error:  # to say what is wrong is as right as to run
             said = str(error)

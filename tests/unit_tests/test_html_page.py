@@ -10,6 +10,7 @@ import pytest
 from html_reader import Reader, hostile, make
 from hypothesis import given, settings
 
+from langchain_sandbox.html.diff import split_files
 from langchain_sandbox.html.page import build_page
 from langchain_sandbox.result import SandboxResult
 from langchain_sandbox.untrusted import show_controls
@@ -141,6 +142,29 @@ def test_a_file_leads_to_its_own_diff_even_if_it_became_a_link() -> None:
     assert 'href="#file-' not in without
 
 
+def test_a_binary_file_takes_no_room_from_what_can_be_read() -> None:
+    picture = "diff --git a/{0}.png b/{0}.png\nGIT binary patch\nliteral 9\n" + "z\n" * 2000
+    patch = "".join(picture.format(index) for index in range(5)) + "diff --git a/x b/x\n@@ -0,0 +1 @@\n+wanted\n"
+    files: list[dict[str, Any]] = [{"path": f"{index}.png", "kind": "added", "binary": True} for index in range(5)]
+    page = build_page(plain(patch=patch, files=[*files, {"path": "x", "kind": "added"}]))
+    assert "+wanted" in page
+    assert page.count('<details class="file" open="">') == 6
+    assert "more lines" not in page
+
+
+def test_a_patch_without_end_is_not_held_line_by_line() -> None:
+    (diff,) = split_files("diff --git a/x b/x\n@@ -0,0 +1,9000 @@\n" + "+x\n" * 9000, 10)
+    assert (len(diff.lines), diff.count) == (10, 9001)
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [("0123456789ab", "apply 0123456789ab"), ("x; rm -r ~ #", "apply 'x; rm -r ~ #'"), ("a'b", "apply 'a'\"'\"'b'")],
+)
+def test_a_name_by_other_hands_is_no_command(name: str, call: str) -> None:
+    assert call in Reader(build_page(plain(run_id=name, files=[{"path": "x", "kind": "added"}]))).text
+
+
 def test_of_many_files_those_that_deserve_a_look_are_seen_at_once() -> None:
     files = [{"path": f"{index}.py", "kind": "added"} for index in range(60)]
     files[50]["risks"] = ["secret"]
@@ -168,6 +192,31 @@ def test_what_is_long_is_cut_and_says_so(fields: dict[str, Any], said: str) -> N
     page = build_page(plain(**{"files": [{"path": "x", "kind": "added"}]} | fields))
     assert said in Reader(page).text
     assert len(page) < 1_000_000
+
+
+USE = {"tool": "t" * 200, "title": "&" * 300}
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"steps": [{"index": i, "text": "&" * 16_000, "uses": [USE] * 200} for i in range(1000)]}, "more steps"),
+        (
+            {"steps": [{"index": i, "text": "&" * 16_000, "tools": ["&" * 200] * 200} for i in range(1000)]},
+            "more steps",
+        ),
+        ({"structured": {str(i): [{"k" * 400: "&" * 4000}] * 100 for i in range(100)}}, "…"),
+        ({"structured": [[["x"] * 100] * 100] * 100}, "…"),
+        (
+            {"model_calls": [{"index": i, "at": 1, "status": 500, "error": "&" * 400} for i in range(1000)]},
+            "more calls",
+        ),
+    ],
+)
+def test_a_page_does_not_grow_without_end(fields: dict[str, Any], said: str) -> None:
+    page = build_page(plain(**fields))
+    assert said in page
+    assert len(page) < 4_000_000
 
 
 def test_a_page_is_written_whole_and_in_utf_8(tmp_path: Path) -> None:

@@ -72,11 +72,22 @@ def test_a_run_under_way_has_no_result_yet() -> None:
         run.result()
 
 
-def test_a_damaged_result_is_named() -> None:
-    keep("aaaa00000001", at=100).result.write_text("{")
-    assert find_run("last").status is None
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", "null", "{}", '{"status": 7}', DEEP, "\u2026"])
+def test_a_damaged_result_is_named(text: str) -> None:
+    keep("aaaa00000001", at=100).result.write_text(text, encoding="utf-8")
+    assert find_run("last").status in {None, "7"}
     with pytest.raises(SandboxConfigError, match="aaaa00000001 cannot be read"):
         find_run("last").result()
+
+
+def test_events_that_cannot_be_read_are_passed_over() -> None:
+    folder = keep("aaaa00000001", at=100)
+    good = folder.events.read_text()
+    folder.events.write_text(f'null\n7\n[]\n{{}}\n"x"\n{{"type": "no"}}\n{{\n{DEEP}\n{good}')
+    assert [event.type for event in find_run("last").events()] == ["warning"]
 
 
 def test_a_long_patch_is_read_from_the_folder() -> None:

@@ -274,8 +274,8 @@ def test_a_patch_that_was_tampered_with_is_read_or_refused(place: int, what: str
 
 @pytest.mark.parametrize("long", ['"' + "\\" * 1_000_001, '"' + "a\\1" * 300_000, "a" * 1_000_001, " b/" * 300_000])
 def test_a_hostile_line_takes_no_longer_than_its_length(long: str) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     for text in (f"diff --git {long}\n", f"diff --git a/x b/x\nrename from {long}\nrename to {long}\n"):
         with pytest.raises(PatchFormatError):
             parse(text)
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2

@@ -500,7 +500,7 @@ def test_close_is_prompt_and_leaves_nothing() -> None:
             client.close()
         del model
         gc.collect()
-    assert took < 0.4
+    assert took < 10  # and not the minute that one of them pauses
     assert count_descriptors() == descriptors
 
 
@@ -532,7 +532,8 @@ def test_close_does_not_wait_for_a_script_function_that_blocks() -> None:
             asking = pool.submit(ask, http, model)
             assert entered.wait(5)
             start = time.monotonic()
-        assert time.monotonic() - start < 1
+        assert not release.is_set()
+        assert time.monotonic() - start < 8  # the function would have held it up for ten
         assert isinstance(asking.exception(), httpx.TransportError)
         release.set()
 

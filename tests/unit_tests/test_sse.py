@@ -136,6 +136,11 @@ def test_a_count_that_is_no_number_of_tokens_counts_as_nothing(count: object) ->
     assert parse_usage({"prompt_tokens": count, "completion_tokens": 3}) == Usage(0, 3)
 
 
+def test_a_count_without_end_can_still_be_added_up_and_written_down() -> None:
+    counted = [parse_usage({"prompt_tokens": int("9" * 4300), "completion_tokens": 3})] * 200
+    assert len(str(sum(usage.prompt_tokens for usage in counted))) < 20
+
+
 @pytest.mark.parametrize("usage", [None, [], "x", 7])
 def test_a_usage_of_another_shape_leaves_the_last_one(usage: object) -> None:
     reader = AnswerReader()

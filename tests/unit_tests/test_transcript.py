@@ -1,6 +1,7 @@
 """OpenCode's own events, recorded, told once each; and whatever else a container may say instead."""
 
 import json
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -215,6 +216,29 @@ properties = st.one_of(
 )
 types = st.sampled_from(["session.created", "message.updated", "message.part.delta", "message.part.updated"])
 bodies = st.fixed_dictionaries({}, optional={"type": types | values, "properties": properties})
+
+
+def test_what_is_held_of_a_run_that_says_too_much_is_small() -> None:
+    listener = begun().hear(part("step-start"))
+    long = "x" * 20_000
+    tracemalloc.start()
+    try:
+        for number in range(500):
+            message = {
+                "type": "message.updated",
+                "properties": {"info": {"role": "assistant", "id": f"{number}{long}"}},
+            }
+            listener.transcript.on_event(message)
+            listener.transcript.on_event(part("text", identity=f"{number}", text=f"{number}{long}"))
+            listener.transcript.on_event(part("text", identity=f"{number}{long}", text="-"))
+            listener.events.clear()
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 1_000_000
+    (step,) = listener.transcript.steps
+    assert step.text.startswith(f"0{long[:1000]}")
+    assert len(step.text) == 16 * 1024
 
 
 @settings(max_examples=200)
