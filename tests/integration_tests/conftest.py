@@ -37,6 +37,14 @@ def client() -> Iterator[docker.DockerClient]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def state_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Runs of fixtures that several tests share are not kept among the user's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SANDBOX_STATE_DIR", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def nothing_left_behind(client: docker.DockerClient) -> Iterator[None]:
     """At the end of the suite there is nothing of ours that was not there before."""
     before = _leftovers(client)
@@ -91,6 +99,7 @@ def _leftovers(client: docker.DockerClient) -> set[str]:
     found |= {f"network {item['Name']}" for item in client.api.networks(filters=LABELLED)}
     found |= {f"volume {item['Name']}" for item in client.api.volumes(filters=LABELLED)["Volumes"] or []}
     found |= {f"folder {path}" for path in Path(tempfile.gettempdir()).glob("langchain-sandbox-*") if _is_left(path)}
+    found |= {f"run {path}" for path in (Path.home() / ".local/state/langchain-sandbox/runs").glob("*")}
     return found
 
 
