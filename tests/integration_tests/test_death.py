@@ -81,12 +81,16 @@ def test_kill_9_of_the_host_takes_the_container_along(
 def test_a_container_that_was_never_started_is_removed_by_the_next_run(
     client: docker.DockerClient, model: ModelEndpoint
 ) -> None:
-    victim = start_victim(model, "orphan")
-    wait_for(victim, "created")
-    assert victim.wait(10) == -signal.SIGKILL
-    victim.communicate()
-    name = f"/langchain-sandbox-orphan-{victim.pid}"
-    assert name in containers(client)
+    for _ in range(10):
+        victim = start_victim(model, "orphan")
+        wait_for(victim, "created")
+        assert victim.wait(60) == -signal.SIGKILL
+        victim.communicate()
+        name = f"/langchain-sandbox-orphan-{victim.pid}"
+        if name in containers(client):
+            break  # else a run of the tests beside these was quicker
+    else:
+        pytest.fail("a container that was never started did not outlive its process once")
     with ScriptedModel([say()]) as other:
         assert Sandbox(model=other.endpoint).run("Anything.").ok
     assert name not in containers(client)
