@@ -11,7 +11,7 @@ from langchain_sandbox._version import __version__
 from langchain_sandbox.cli.options import add_command, add_common_options
 from langchain_sandbox.cli.terminal import Colour, paint
 from langchain_sandbox.exits import COMPLETED, FAILED
-from langchain_sandbox.untrusted import strip_controls
+from langchain_sandbox.narration import to_line
 
 if TYPE_CHECKING:
     import argparse
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _line(finding: Finding) -> str:
-    words = " ".join(strip_controls(f"{finding.message} {finding.remedy}").split())
+    words = to_line(f"{finding.message} {finding.remedy}")
     mark = paint(f"{finding.status:<8}", _COLOURS[finding.status], sys.stdout)
     return f"{mark} {finding.check:<11} {words}"
 

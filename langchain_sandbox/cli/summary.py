@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from langchain_sandbox.cli.terminal import paint, show_name, write_mark
+from langchain_sandbox.narration import to_line
 from langchain_sandbox.run_folder import RunFolder
 from langchain_sandbox.untrusted import strip_controls
 
@@ -29,7 +30,7 @@ def sum_up(result: SandboxResult) -> list[str]:
     if not result.ok:
         lines += [f"  {line}" for text in (result.ending.message, result.ending.hint) for line in _plain_lines(text)]
     lines += [
-        paint(f"  {write_mark('⚠', '!', sys.stdout)} {_line(text)}", "yellow", sys.stdout)
+        paint(f"  {write_mark('⚠', '!', sys.stdout)} {to_line(text)}", "yellow", sys.stdout)
         for text in result.warnings[:SHOWN]
     ]
     lines += _count_rest(result.warnings, "warning")
@@ -39,7 +40,7 @@ def sum_up(result: SandboxResult) -> list[str]:
     if result.commits:
         lines += ["", _count(len(result.commits), "commit")]
         for commit in result.commits[:SHOWN]:
-            lines.append(f"  {paint(commit.id[:12], 'yellow', sys.stdout)} {_line(commit.subject)}")
+            lines.append(f"  {paint(commit.id[:12], 'yellow', sys.stdout)} {to_line(commit.subject)}")
         lines += _count_rest(result.commits, "commit")
     return lines
 
@@ -114,7 +115,3 @@ def _count_rest(things: Sequence[object], name: str) -> list[str]:
 
 def _plain_lines(text: str) -> list[str]:
     return [line for line in strip_controls(text).strip().split("\n") if line]
-
-
-def _line(text: str) -> str:
-    return " ".join(strip_controls(text).split())

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import docker
 import pytest
 from mcp_over_http import TOKEN, McpServer
+from open_webui_files import load
 from support import bash, containers, git, make_repository, say, wait_until, write
 
 from langchain_sandbox.testing import ScriptedModel, Turn
 
-FOLDER = Path(__file__).parents[2] / "examples/open_webui"
 FIXED = "def add(a, b):\n    return a + b\n"
 AUDIT = """---
 description: Looks for what is hard to read.
@@ -50,15 +48,6 @@ class Chat:
     async def call(self, event: dict[str, Any]) -> Any:
         self.questions.append(event)
         return self._answer
-
-
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def make_tools(server: McpServer, **valves: Any) -> Any:

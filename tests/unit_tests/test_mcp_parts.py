@@ -11,6 +11,7 @@ from typing import Any
 import jsonschema
 import mcp_types as types
 import pytest
+from runs import make_result
 
 from langchain_sandbox.cli import main
 from langchain_sandbox.errors import SandboxConfigError, SandboxUnavailableError
@@ -30,15 +31,7 @@ TOKEN = "a-token-for-tests-only"
 
 
 def result(**fields: Any) -> SandboxResult:
-    given = {
-        "run_id": RUN,
-        "status": "completed",
-        "ok": True,
-        "ending": {"code": "completed", "message": "Done."},
-        "receipt": {"package": "0"},
-        "workspace": {"root": "/repo"},
-    }
-    return SandboxResult.model_validate({**given, **fields})
+    return make_result(**{"workspace": {"root": "/repo"}, **fields})
 
 
 def changed(count: int, *risks: str) -> list[dict[str, Any]]:

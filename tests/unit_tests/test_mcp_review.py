@@ -7,6 +7,7 @@ from typing import Any
 
 import mcp_types as types
 import pytest
+from runs import make_result
 
 from langchain_sandbox.config import ModelEndpoint
 from langchain_sandbox.errors import SandboxConfigError
@@ -34,16 +35,7 @@ class Client:
 
 
 def result(**fields: Any) -> SandboxResult:
-    given = {
-        "run_id": RUN,
-        "status": "completed",
-        "ok": True,
-        "ending": {"code": "completed", "message": "Done."},
-        "receipt": {"package": "0"},
-        "files": [{"path": "a.py", "kind": "modified"}],
-        "settings": {"changes": "review"},
-    }
-    return SandboxResult.model_validate({**given, **fields})
+    return make_result(**{"files": [{"path": "a.py", "kind": "modified"}], "settings": {"changes": "review"}, **fields})
 
 
 def reviews() -> Reviews:

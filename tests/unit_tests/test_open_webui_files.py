@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import inspect
 import re
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 import pytest
 from mcp.types import CallToolResult, ElicitRequestFormParams, TextContent, Tool
+from open_webui_files import FOLDER, load
 from packaging.requirements import Requirement
 
-FOLDER = Path(__file__).parents[2] / "examples/open_webui"
 FILES = sorted(FOLDER.glob("*.py"))
-
-
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 tool = load("sandbox_tool")

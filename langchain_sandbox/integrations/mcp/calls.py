@@ -72,8 +72,7 @@ class Calls:
         except InputNeededError as needed:
             return needed.result
         except ValidationError as error:
-            faults = error.errors(include_url=False, include_context=False, include_input=False)
-            return build_complaint(describe_faults([dict(fault) for fault in faults]))
+            return build_complaint(describe_faults(error))
         except SandboxError as error:
             return build_refusal(error)
 

@@ -101,8 +101,7 @@ class SandboxServer:
         try:
             return build_prompt(tool, params.arguments or {})
         except ValidationError as error:
-            faults = error.errors(include_url=False, include_context=False, include_input=False)
-            message = show_controls(describe_faults([dict(fault) for fault in faults]))
+            message = show_controls(describe_faults(error))
             raise MCPError(code=types.INVALID_PARAMS, message=message) from error
 
     async def _list_resources(self, _: Context, __: Page) -> types.ListResourcesResult:

@@ -13,7 +13,7 @@ from langchain_sandbox.request import choose_changes
 from langchain_sandbox.tools.command_tool import CommandTool
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from pydantic import ValidationError
 
     from langchain_sandbox.config import ChangesPolicy
     from langchain_sandbox.tools.base import RunTool
@@ -91,12 +91,13 @@ def find_changes(tool: RunTool) -> ChangesPolicy:
     return choose_changes(tool.changes, tool.sandbox.changes, command)
 
 
-def describe_faults(faults: list[Mapping[str, Any]]) -> str:
+def describe_faults(error: ValidationError) -> str:
     """What is wrong with a call's arguments, in one line for the model.
 
     Args:
-        faults: As pydantic lists them.
+        error: As pydantic tells it.
     """
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
     shown = [f"{'.'.join(str(step) for step in fault['loc']) or 'arguments'}: {fault['msg']}" for fault in faults[:10]]
     return f"The arguments do not fit: {'; '.join(shown)[:2000]}."
 
