@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from langchain_sandbox.config import Limits
     from langchain_sandbox.engine.base import ByteStream
     from langchain_sandbox.gateway.record import CallRecord
-    from langchain_sandbox.gateway.upstream import Upstream
+    from langchain_sandbox.gateway.call import ModelSource
     from langchain_sandbox.judge import Judge
     from langchain_sandbox.report import Report
     from langchain_sandbox.workspace.inbound.intake import Intake
@@ -50,7 +50,7 @@ class Assignment:
         judge: Looks at the typed answer, if one is wanted.
         timeout: Seconds from the container's start.
         limits: The run's limits.
-        upstream: The model server.
+        source: The model.
         intake: What goes in.
         changes: Takes what comes out.
     """
@@ -60,7 +60,7 @@ class Assignment:
     judge: Judge | None
     timeout: float
     limits: Limits
-    upstream: Upstream
+    source: ModelSource
     intake: Intake
     changes: ChangesReceiver
 
@@ -134,7 +134,7 @@ class Conversation:
     def _open_gateway(self, tasks: TaskGroup) -> Gateway:
         return Gateway(
             link=self._link,
-            upstream=self._assignment.upstream,
+            source=self._assignment.source,
             limits=self._assignment.limits,
             tasks=tasks,
             on_call=self._on_call,
@@ -236,7 +236,7 @@ class Conversation:
             case "ready" if not self._ready.is_set():
                 self._report.mark("ready")
                 self._ready.set()
-                self._emit("started", container=self._assignment.container, model=self._assignment.upstream.model)
+                self._emit("started", container=self._assignment.container, model=self._assignment.source.model)
             case "working":
                 self._report.mark("booted")
                 self._working.set()
@@ -267,7 +267,7 @@ def _build_hello(assignment: Assignment) -> dict[str, Any]:
         "type": "hello",
         "protocol": PROTOCOL_VERSION,
         "deadline": assignment.timeout,
-        "model": {"context": assignment.upstream.context, "output": assignment.upstream.output},
+        "model": {"context": assignment.source.context, "output": assignment.source.output},
         "changes_limit": assignment.limits.size("changes"),
         "folder": assignment.intake.folder,
         "mounted": assignment.intake.mounted,

@@ -24,7 +24,7 @@ from langchain_sandbox.engine.scratch import sweep_scratch
 from langchain_sandbox.errors import SandboxConfigError, SandboxUnavailableError
 from langchain_sandbox.gateway.relay import GatewayFailure
 from langchain_sandbox.gateway.rules import find_shortage
-from langchain_sandbox.gateway.upstream import Upstream, UpstreamError, find_upstream
+from langchain_sandbox.gateway.upstream import UpstreamError, find_upstream
 from langchain_sandbox.judge import Judge
 from langchain_sandbox.keeper import Keeper
 from langchain_sandbox.report import REPOSITORY, Report, build_fields, describe_settings
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from langchain_sandbox.config import ChangesPolicy
     from langchain_sandbox.event_log import EventLog
+    from langchain_sandbox.gateway.call import ModelSource
     from langchain_sandbox.request import RunRequest
     from langchain_sandbox.workspace_config import Workspace
 
@@ -60,7 +61,7 @@ class _Prepared:
 
     carriage: Carriage
     image: str
-    upstream: Upstream | None = None
+    source: ModelSource | None = None
     failure: GatewayFailure | None = None
     warnings: list[str] = field(default_factory=list)
 
@@ -162,12 +163,13 @@ class Run:
                 raise part
         assert not isinstance(carriage, BaseException)  # noqa: S101 - for the type checker, which cannot follow the loop
         prepared = _Prepared(carriage, str(image), warnings=list(request.warnings))
-        if isinstance(found, Upstream):
-            prepared.upstream = found
+        if isinstance(found, UpstreamError):
+            prepared.failure = GatewayFailure(found.code, str(found))
+        else:
+            assert not isinstance(found, BaseException)  # noqa: S101 - as above
+            prepared.source = found
             shortage = find_shortage(found.context)
             prepared.warnings += [warning for warning in (shortage, found.note) if warning]
-        elif isinstance(found, UpstreamError):
-            prepared.failure = GatewayFailure(found.code, str(found))
         prepared.warnings += carriage.intake.warnings
         return prepared
 
@@ -198,14 +200,14 @@ class Run:
     async def _run_prepared(self, prepared: _Prepared) -> SandboxResult:
         for warning in prepared.warnings:
             self._warn(warning)
-        if prepared.upstream is None or self._report.cancelled:
+        if prepared.source is None or self._report.cancelled:
             self._report.failure = prepared.failure
             return await self._finish(prepared, Yield([], Patch()))
         receive = partial(ChangesReceiver, self._request.limits, acknowledge=self._conversation.acknowledge)
         changes = await anyio.to_thread.run_sync(receive)
         try:
             try:
-                await self._in_container(prepared, prepared.upstream, changes)
+                await self._in_container(prepared, prepared.source, changes)
             except BaseException:
                 await self._look_after(prepared.carriage, changes)
                 raise
@@ -229,7 +231,7 @@ class Run:
             else:
                 harvest.close()
 
-    async def _in_container(self, prepared: _Prepared, upstream: Upstream, changes: ChangesReceiver) -> None:
+    async def _in_container(self, prepared: _Prepared, source: ModelSource, changes: ChangesReceiver) -> None:
         request = self._request
         spec = ContainerSpec(
             name=f"langchain-sandbox-{request.run_id}",
@@ -245,7 +247,7 @@ class Run:
             judge=self._report.judge,
             timeout=request.timeout,
             limits=request.limits,
-            upstream=upstream,
+            source=source,
             intake=prepared.carriage.intake,
             changes=changes,
         )
@@ -341,7 +343,7 @@ class Run:
             patch=patch,
             intake=prepared.carriage.intake,
             image=prepared.image,
-            model=prepared.upstream.model if prepared.upstream else "",
+            model=prepared.source.model if prepared.source else "",
             patch_file=str(self._keeper.patch) if self._keeper.patch else None,
         )
         return SandboxResult.model_validate(fields)

@@ -177,7 +177,7 @@ class Exchange:
             return
         self._gateway = Gateway(
             link=self._link,
-            upstream=upstream,
+            source=upstream,
             limits=limits,
             tasks=tasks,
             on_call=self._on_call,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from langchain_sandbox.gateway.budget import Budget
-from langchain_sandbox.gateway.call import Caller, CallError, ModelCall
+from langchain_sandbox.gateway.call import CallError, ModelCall
 from langchain_sandbox.gateway.rules import MAX_REQUEST, Route, route
 from langchain_sandbox.link import Channel, Data, End, LinkEvent, Message, Reset
 from langchain_sandbox.untrusted import clean_text
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from langchain_sandbox.config import Limits
     from langchain_sandbox.engine.connection import Connection
+    from langchain_sandbox.gateway.call import ModelSource
     from langchain_sandbox.gateway.record import CallRecord
-    from langchain_sandbox.gateway.upstream import Upstream
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class Gateway:
 
     Args:
         link: Where requests come from and answers go.
-        upstream: The model server.
+        source: The model.
         limits: Budgets and time limits.
         tasks: Where calls run; they end with it.
         on_call: Told of each call when it has ended.
@@ -104,7 +104,7 @@ class Gateway:
         self,
         *,
         link: Connection,
-        upstream: Upstream,
+        source: ModelSource,
         limits: Limits,
         tasks: TaskGroup,
         on_call: Callable[[CallRecord], None],
@@ -114,7 +114,7 @@ class Gateway:
         self._tasks = tasks
         self._on_call = on_call
         self._on_failure = on_failure
-        self._caller = Caller(upstream, limits)
+        self._caller = source.open(limits)
         self._exchanges: dict[int, _Exchange] = {}
         self._overflows = 0
         self.budget = Budget(limits)

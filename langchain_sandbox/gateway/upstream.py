@@ -12,10 +12,11 @@ import anyio.to_thread
 import httpx
 
 from langchain_sandbox.errors import SandboxConfigError
+from langchain_sandbox.gateway.http_call import HttpCaller
 from langchain_sandbox.gateway.rules import check_addresses
 
 if TYPE_CHECKING:
-    from langchain_sandbox.config import ModelEndpoint
+    from langchain_sandbox.config import Limits, ModelEndpoint
 
 PREFLIGHT_LIMIT = 4.0
 _DEFAULT_CONTEXT = 32 * 1024
@@ -67,6 +68,14 @@ class Upstream:
     def output(self) -> int:
         """Tokens that one answer may have: the prompt and it must fit the context together."""
         return min(_MAX_OUTPUT, self.context // 4)
+
+    def open(self, limits: Limits) -> HttpCaller:
+        """Ready to be called.
+
+        Args:
+            limits: `first_byte` and `idle` bound the waiting.
+        """
+        return HttpCaller(self, limits)
 
     def client(self) -> httpx.AsyncClient:
         """A client for it that follows no redirection and asks no proxy."""
