@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from langchain_sandbox.commands.prompt import Prompt
     from langchain_sandbox.config import Limits
     from langchain_sandbox.engine.base import ByteStream
+    from langchain_sandbox.gateway.call import ModelCall, ModelSource
+    from langchain_sandbox.gateway.contents import Contents
     from langchain_sandbox.gateway.record import CallRecord
-    from langchain_sandbox.gateway.call import ModelSource
     from langchain_sandbox.judge import Judge
     from langchain_sandbox.report import Report
     from langchain_sandbox.workspace.inbound.intake import Intake
@@ -51,6 +52,7 @@ class Assignment:
         timeout: Seconds from the container's start.
         limits: The run's limits.
         source: The model.
+        contents: Collects what is said to the model and by it; `None` where nobody wants it.
         intake: What goes in.
         changes: Takes what comes out.
     """
@@ -63,6 +65,7 @@ class Assignment:
     source: ModelSource
     intake: Intake
     changes: ChangesReceiver
+    contents: Contents | None = None
 
 
 class Conversation:
@@ -139,6 +142,8 @@ class Conversation:
             tasks=tasks,
             on_call=self._on_call,
             on_failure=self._on_failure,
+            on_start=self._on_model_start,
+            contents=self._assignment.contents,
         )
 
     async def _part(self) -> None:
@@ -254,12 +259,25 @@ class Conversation:
             self.settled.set()
             self._attention.set()
 
+    def _on_model_start(self, call: ModelCall, body: dict[str, Any]) -> None:
+        self._emit(
+            "model_call_started",
+            index=call.index,
+            model=self._assignment.source.model,
+            messages=_count(body.get("messages")),
+            tools=_count(body.get("tools")),
+        )
+
     def _on_call(self, call: CallRecord) -> None:
         self._emit("model_call", **call.describe())
 
     def _on_failure(self, failure: GatewayFailure) -> None:
         self._report.failure = failure
         self._attention.set()
+
+
+def _count(items: object) -> int:
+    return len(items) if isinstance(items, list) else 0
 
 
 def _build_hello(assignment: Assignment) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, get_args
 
 from langchain_sandbox.commands.command import Command
 from langchain_sandbox.commands.prompt import Prompt, call_command, find_command, parse_task
-from langchain_sandbox.config import MAX_TASK, ChangesPolicy
+from langchain_sandbox.config import MAX_TASK, ChangesPolicy, TraceLevel
 from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.output import Output
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from langchain_sandbox.config import Limits, ModelEndpoint
+    from langchain_sandbox.gateway.contents import Contents
     from langchain_sandbox.workspace_config import Retention, Workspace
 
 MAX_COMMAND_TIMEOUT = 3600.0
@@ -37,6 +38,7 @@ class RunOptions(TypedDict, total=False):
         workspace: As for the sandbox, for this run.
         timeout: As for the sandbox, for this run; seconds.
         changes: As for the sandbox, for this run.
+        record: Collects what is said to the model and by it, for whoever traces the run.
     """
 
     command: str | Command | None
@@ -45,6 +47,7 @@ class RunOptions(TypedDict, total=False):
     workspace: Workspace | str | os.PathLike[str] | None
     timeout: float | None
     changes: ChangesPolicy | None
+    record: Contents | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +66,7 @@ class RunRequest:
     changes: ChangesPolicy
     retention: Retention
     warnings: tuple[str, ...] = ()
+    record: Contents | None = None
     run_id: str = field(default_factory=lambda: secrets.token_hex(6))
 
     @property
@@ -199,6 +203,18 @@ def check_timeout(name: str, value: Any) -> float:  # noqa: ANN401 - it may come
         msg = f"{name} is a positive number of seconds, not {value!r}."
         raise SandboxConfigError(msg)
     return seconds
+
+
+def check_trace(value: str) -> TraceLevel:
+    """How much tracers are told.
+
+    Raises:
+        SandboxConfigError: If there is no such level.
+    """
+    if value not in get_args(TraceLevel):
+        msg = f"trace is one of {', '.join(get_args(TraceLevel))}, not {value!r}."
+        raise SandboxConfigError(msg)
+    return value  # type: ignore[return-value]
 
 
 def check_changes(value: str) -> ChangesPolicy:

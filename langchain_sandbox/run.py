@@ -250,6 +250,7 @@ class Run:
             source=source,
             intake=prepared.carriage.intake,
             changes=changes,
+            contents=request.record,
         )
         await self._take_place()
         container: Container | None = None

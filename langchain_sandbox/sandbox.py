@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import os
 import warnings
 from functools import partial
@@ -15,6 +16,7 @@ from langchain_sandbox.engine.address import find_engine
 from langchain_sandbox.errors import SandboxApplyError, SandboxConfigError
 from langchain_sandbox.event_log import EventLog
 from langchain_sandbox.handle import RunHandle, begin
+from langchain_sandbox.hook import Hook
 from langchain_sandbox.installation import MEND, describe_clash
 from langchain_sandbox.portal import get_portal
 from langchain_sandbox.request import (
@@ -23,6 +25,7 @@ from langchain_sandbox.request import (
     build_prompt,
     check_changes,
     check_timeout,
+    check_trace,
     choose_changes,
     choose_output,
     choose_timeout,
@@ -33,10 +36,13 @@ from langchain_sandbox.workspace.applying.apply_result import apply_result, reve
 from langchain_sandbox.workspace_config import ApplyPolicy, Retention, Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
     from langchain_sandbox.commands.command import Command
+    from langchain_sandbox.config import TraceLevel
     from langchain_sandbox.events import SandboxEvent
+    from langchain_sandbox.gateway.contents import Contents
+    from langchain_sandbox.hook import OnEvent
     from langchain_sandbox.result import SandboxResult
     from langchain_sandbox.workspace.applying.told import ApplyReport
 
@@ -61,6 +67,12 @@ class Sandbox:
         allow_remote_model: Whether the model server may be outside loopback and private networks;
             `SANDBOX_ALLOW_REMOTE_MODEL=1`, else no.
         retention: How much is kept of runs that are over; `SANDBOX_KEEP_*` by default.
+        trace: What LangChain's tracers are told of runs that tools and nodes begin: `"metadata"` that there were calls
+            of the model and of tools, how long and how they ended; `"full"` also what was said in them; `"off"`
+            nothing. `SANDBOX_TRACE`, else `"metadata"`.
+        on_event: Called with each event of every run, by whoever waits for the run or reads its events, in their
+            thread and context. It must not block for long; what it raises is logged and ends nothing. A coroutine
+            function works with the asynchronous methods only. A sandbox that is pickled has it pickled, too.
 
     Raises:
         SandboxConfigError: If an option cannot work.
@@ -86,6 +98,8 @@ class Sandbox:
         queue_timeout: float | None = None,
         allow_remote_model: bool | None = None,
         retention: Retention | None = None,
+        trace: TraceLevel | None = None,
+        on_event: OnEvent | None = None,
     ) -> None:
         environ = os.environ
         if isinstance(model, str):
@@ -105,6 +119,11 @@ class Sandbox:
             allow_remote_model = may_be_remote(environ)
         self.allow_remote_model = allow_remote_model
         self.retention = retention or Retention.from_env()
+        self.trace = check_trace(trace or environ.get("SANDBOX_TRACE") or "metadata")
+        if on_event is not None and not callable(on_event):
+            msg = f"on_event is a function that takes an event, not {on_event!r:.100}."
+            raise SandboxConfigError(msg)
+        self.on_event = on_event
 
     def run(
         self,
@@ -189,7 +208,8 @@ class Sandbox:
         portal = get_portal()
         log = EventLog()
         run = portal.call(get_shared(portal).new_run, request, log, find_engine())
-        return RunHandle(run=run, future=portal.start_task_soon(run.execute), log=log, run_id=request.run_id)
+        future = portal.start_task_soon(run.execute)
+        return RunHandle(run=run, future=future, log=log, run_id=request.run_id, on_event=self.on_event)
 
     async def astart(self, task: str | None = None, **options: Unpack[RunOptions]) -> RunHandle:
         """As `start`, without blocking the event loop."""
@@ -219,7 +239,12 @@ class Sandbox:
             results = sandbox.batch([{"command": "refactor-audit", "workspace": path} for path in repositories])
             ```
         """
-        return run_side_by_side(self._arun, requests, max_concurrency, check=self._check_request)
+        hook = Hook(self.on_event)
+        hook.require_sync()
+        quiet = copy.copy(self)  # its runs are waited for on the portal's loop, where nothing of the user's is called
+        quiet.on_event = None
+        run = quiet._arun  # noqa: SLF001 - our own
+        return run_side_by_side(run, requests, max_concurrency, check=self._check_request, hook=hook)
 
     async def abatch(
         self, requests: Sequence[str | Mapping[str, Any]], *, max_concurrency: int | None = None
@@ -288,9 +313,21 @@ class Sandbox:
         """As `revert`, without blocking the event loop."""
         return await asyncio.to_thread(self.revert, result, workspace=workspace)
 
-    async def _arun(self, task: str | None = None, **options: Unpack[RunOptions]) -> SandboxResult:
+    async def _arun(
+        self,
+        task: str | None = None,
+        *,
+        tell: Callable[[SandboxEvent], None] | None = None,
+        **options: Unpack[RunOptions],
+    ) -> SandboxResult:
         """One of several runs, which nobody watches each by itself."""
-        return await (await self.astart(task, **options)).aresult()
+        handle = await self.astart(task, **options)
+        if tell is None:
+            return await handle.aresult()
+        async with handle:
+            async for event in handle.aevents():
+                tell(event)
+            return await handle.aresult()
 
     def _check_request(self, task: str | None = None, **options: Unpack[RunOptions]) -> None:
         workspace = self._build_request(task, **options).workspace
@@ -308,6 +345,7 @@ class Sandbox:
         workspace: Workspace | str | os.PathLike[str] | None = None,
         timeout: float | None = None,
         changes: ChangesPolicy | None = None,
+        record: Contents | None = None,
     ) -> RunRequest:
         chosen = self.workspace if workspace is None else _check_workspace(workspace)
         prompt = build_prompt(task, command, arguments, root=chosen.path if chosen is not None else None)
@@ -332,6 +370,7 @@ class Sandbox:
             changes=policy,
             retention=self.retention,
             warnings=tuple(warned),
+            record=record,
         )
 
     def __repr__(self) -> str:

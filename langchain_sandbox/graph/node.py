@@ -114,10 +114,15 @@ class SandboxNode(Runnable[Any, dict[str, Any]]):
             SandboxConfigError: If the state asks for nothing, or for what cannot work.
             SandboxUnavailableError: If the engine or the image is not there.
         """
-        progress = Progress()
-        return self._build_update(
-            run_once(self.sandbox, self._build_request(input), store=self.store, emit=progress.emit)
-        )
+        with Progress(trace=self.sandbox.trace) as progress:
+            result = run_once(
+                self.sandbox,
+                self._build_request(input),
+                store=self.store,
+                emit=progress.emit,
+                contents=progress.contents,
+            )
+        return self._build_update(result)
 
     async def ainvoke(
         self,
@@ -126,10 +131,15 @@ class SandboxNode(Runnable[Any, dict[str, Any]]):
         **_: Any,  # noqa: ANN401 - as above
     ) -> dict[str, Any]:
         """As `invoke`. Cancelling it ends the run and removes its container first."""
-        progress = Progress()
-        return self._build_update(
-            await arun_once(self.sandbox, self._build_request(input), store=self.store, emit=progress.aemit)
-        )
+        async with Progress(trace=self.sandbox.trace) as progress:
+            result = await arun_once(
+                self.sandbox,
+                self._build_request(input),
+                store=self.store,
+                emit=progress.aemit,
+                contents=progress.contents,
+            )
+        return self._build_update(result)
 
     def _build_request(self, state: object) -> dict[str, Any]:
         asked = build_request(state, command=self.command, arguments=self.arguments, workspaces=self.workspaces)
