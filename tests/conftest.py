@@ -21,6 +21,7 @@ _FACES = {
     "cli",
     "cli_terminal",
     "docs_programs",
+    "hooks",
     "hosts",
     "langgraph_dev",
     "mcp_http",
@@ -33,6 +34,7 @@ _FACES = {
     "readme",
     "recipes",
     "report_page",
+    "trace",
     "wheel",
 }
 

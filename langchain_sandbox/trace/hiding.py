@@ -49,7 +49,7 @@ def _hide(value: Any, depth: int) -> Any:  # noqa: ANN401 - any data
     if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
         return type(value)(_hide(item, depth - 1) for item in value)
     dump = getattr(value, "model_dump", None)
-    if callable(dump) and _is_result(vars(value)):
+    if callable(dump) and _is_result(getattr(value, "__dict__", {})):
         return _hide_result(dump(mode="json"))
     return value
 

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Self, TypeVar
+from uuid import uuid4
 
-from langchain_core.callbacks import BaseCallbackManager
+from langchain_core.callbacks import (
+    AsyncCallbackManagerForLLMRun,
+    AsyncCallbackManagerForToolRun,
+    BaseCallbackManager,
+    CallbackManagerForLLMRun,
+    CallbackManagerForToolRun,
+)
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.runnables.config import get_async_callback_manager_for_config, get_callback_manager_for_config
@@ -16,7 +24,8 @@ from langchain_sandbox.trace.inner_runs import Begin, End, InnerRuns
 from langchain_sandbox.trace.messages import build_answer, read_messages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Coroutine, Iterable
+    from uuid import UUID
 
     from langchain_core.callbacks import AsyncCallbackManager, CallbackManager
     from langchain_core.runnables import RunnableConfig
@@ -26,6 +35,8 @@ if TYPE_CHECKING:
 
 # The first keeps the messages out of a graph's own stream of messages and tools, which are for its users.
 TAGS = [TAG_NOSTREAM, "langchain-sandbox"]
+
+_PATIENCE = 1.0  # seconds that handlers have of whoever cancels
 
 _Manager = TypeVar("_Manager", bound=BaseCallbackManager)
 
@@ -97,10 +108,7 @@ class InnerTrace:
     async def _atell(self, steps: Iterable[Begin | End]) -> None:
         for step in steps:
             try:
-                if isinstance(step, End):
-                    await self._aend(step)
-                else:
-                    await self._abegin(step)
+                await _finish(self._aend(step) if isinstance(step, End) else self._abegin(step))
             except Exception:  # as above
                 _logger.debug("A child run was not told", exc_info=True)
 
@@ -108,19 +116,25 @@ class InnerTrace:
         if self._manager is None:
             self._manager = get_callback_manager_for_config(self._config)
         manager = _mark(self._manager, begin)
+        run_id = uuid4()
         if begin.kind == "model":
-            (self._open[begin.key],) = manager.on_chat_model_start(*_ask(begin), **_describe(begin))
+            self._open[begin.key] = CallbackManagerForLLMRun(**_name(manager, run_id))
+            manager.on_chat_model_start(*_ask(begin), run_id=run_id, **_describe(begin))
         else:
-            self._open[begin.key] = manager.on_tool_start(*_use(begin), **_give(begin))
+            self._open[begin.key] = CallbackManagerForToolRun(**_name(manager, run_id))
+            manager.on_tool_start(*_use(begin), run_id=run_id, **_give(begin))
 
     async def _abegin(self, begin: Begin) -> None:
         if self._amanager is None:
             self._amanager = get_async_callback_manager_for_config(self._config)
         manager = _mark(self._amanager, begin)
+        run_id = uuid4()
         if begin.kind == "model":
-            (self._open[begin.key],) = await manager.on_chat_model_start(*_ask(begin), **_describe(begin))
+            self._open[begin.key] = AsyncCallbackManagerForLLMRun(**_name(manager, run_id))
+            await manager.on_chat_model_start(*_ask(begin), run_id=run_id, **_describe(begin))
         else:
-            self._open[begin.key] = await manager.on_tool_start(*_use(begin), **_give(begin))
+            self._open[begin.key] = AsyncCallbackManagerForToolRun(**_name(manager, run_id))
+            await manager.on_tool_start(*_use(begin), run_id=run_id, **_give(begin))
 
     def _end(self, end: End) -> None:
         run = self._open.pop(end.key, None)
@@ -156,6 +170,30 @@ def _mark(manager: _Manager, begin: Begin) -> _Manager:
     own.add_tags(TAGS, inherit=False)
     own.add_metadata(begin.metadata, inherit=False)
     return own
+
+
+def _name(manager: BaseCallbackManager, run_id: UUID) -> dict[str, Any]:
+    """A child run under a name that we know before anybody is told: it has to end also where telling it fails midway."""
+    return {
+        "run_id": run_id,
+        "handlers": manager.handlers,
+        "inheritable_handlers": manager.inheritable_handlers,
+        "parent_run_id": manager.parent_run_id,
+        "tags": manager.tags,
+        "inheritable_tags": manager.inheritable_tags,
+        "metadata": manager.metadata,
+        "inheritable_metadata": manager.inheritable_metadata,
+    }
+
+
+async def _finish(telling: Coroutine[Any, Any, None]) -> None:
+    """Tell all handlers even if the waiting task is cancelled meanwhile: a run that is told by half stays open."""
+    task = asyncio.ensure_future(telling)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task}, timeout=_PATIENCE)
+        raise
 
 
 def _ask(begin: Begin) -> tuple[dict[str, Any], list[list[Any]]]:
