@@ -14,6 +14,8 @@ import time
 import weakref
 from collections import deque
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from langchain_sandbox.activity import Activity, describe_event
@@ -52,7 +54,8 @@ def watch(handle: RunHandle) -> SandboxResult:
     """
     with _Card(handle) as card, handle:
         # Pictures are drawn in the thread of the cell: that is how Jupyter knows which cell they belong to.
-        reader = threading.Thread(target=card.follow, args=(handle.events(),), daemon=True)
+        follow = partial(copy_context().run, card.follow)  # where the sandbox's on_event belongs, too
+        reader = threading.Thread(target=follow, args=(handle.events(),), daemon=True)
         reader.start()
         while reader.is_alive():
             card.draw()

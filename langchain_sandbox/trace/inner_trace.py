@@ -20,8 +20,9 @@ from langchain_core.runnables.config import get_async_callback_manager_for_confi
 from langgraph.constants import TAG_NOSTREAM
 
 from langchain_sandbox.gateway.contents import Contents
+from langchain_sandbox.gateway.spoken import Spoken
 from langchain_sandbox.trace.inner_runs import Begin, End, InnerRuns
-from langchain_sandbox.trace.messages import build_answer, read_messages
+from langchain_sandbox.trace.messages import build_answer, build_message
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
@@ -173,7 +174,7 @@ def _mark(manager: _Manager, begin: Begin) -> _Manager:
 
 
 def _name(manager: BaseCallbackManager, run_id: UUID) -> dict[str, Any]:
-    """A child run under a name that we know before anybody is told: it has to end also where telling it fails midway."""
+    """A child run under a name that we know before anybody is told: it has to end even if telling it fails midway."""
     return {
         "run_id": run_id,
         "handlers": manager.handlers,
@@ -198,7 +199,7 @@ async def _finish(telling: Coroutine[Any, Any, None]) -> None:
 
 def _ask(begin: Begin) -> tuple[dict[str, Any], list[list[Any]]]:
     identity = {"lc": 1, "type": "not_implemented", "id": ["langchain_sandbox", begin.name], "name": begin.name}
-    return identity, [read_messages(begin.content or [])]
+    return identity, [[build_message(spoken) for spoken in begin.content or []]]
 
 
 def _describe(begin: Begin) -> dict[str, Any]:
@@ -224,9 +225,9 @@ def build_result(end: End) -> LLMResult:
     Args:
         end: The call's end. Without what was said, its message is empty and has the tokens.
     """
-    facts, content = dict(end.facts), end.content or {}
+    facts = dict(end.facts)
     asked, written = facts.pop("prompt_tokens", 0), facts.pop("completion_tokens", 0)
-    message = build_answer(content.get("text", ""), content.get("tool_calls", []))
+    message = build_answer(end.content or Spoken())
     message.usage_metadata = UsageMetadata(input_tokens=asked, output_tokens=written, total_tokens=asked + written)
     message.response_metadata = facts
     usage = {"prompt_tokens": asked, "completion_tokens": written, "total_tokens": asked + written}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ from support import bash, say
 from langchain_sandbox import Sandbox, SandboxEvent, SandboxTool
 from langchain_sandbox.testing import ScriptedModel, Turn
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "metrics.py"
 WHO = contextvars.ContextVar("who", default="nobody")
 WHOLE = {"started", "model_call_started", "model_call", "tool_started", "tool_ended", "step", "finished"}
 
@@ -94,6 +97,13 @@ def test_a_reader_that_stops_early_leaves_the_rest_to_the_result(sandbox: Sandbo
                 break
         assert handle.result().ok
     ear.check()
+
+
+def test_the_example() -> None:
+    done = subprocess.run([sys.executable, EXAMPLE], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert 'uses{tool="read",status="error"} 2\n' in done.stdout
+    assert done.stdout.endswith('runs{status="completed"} 2\n')
 
 
 def test_a_tool_and_a_function_that_fails(sandbox: Sandbox, ear: Ear, caplog: pytest.LogCaptureFixture) -> None:

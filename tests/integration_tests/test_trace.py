@@ -16,7 +16,7 @@ from langchain.agents import create_agent
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import HumanMessage
 from langgraph.graph import START, StateGraph
-from langgraph.types import Send
+from langgraph.types import Send, TracePolicy
 from support import bash, make_repository, say
 from tracing import LangSmithEndpoint, Tree, draw, walk
 
@@ -244,7 +244,7 @@ def test_calls_side_by_side_have_each_their_own_children(repository: Path) -> No
         assert len({child.extra["metadata"]["sandbox_run_id"] for child in run.child_runs}) == 1
 
 
-def test_nodes_under_send_have_each_their_own_children_and_a_broken_handler_ends_nothing(repository: Path) -> None:
+def test_nodes_under_send_have_each_their_own_children(repository: Path) -> None:
     class State(TypedDict):
         sandbox_results: Annotated[list, add]
 
@@ -264,13 +264,23 @@ def test_nodes_under_send_have_each_their_own_children_and_a_broken_handler_ends
     assert [draw(node).count("ok") for node in nodes] == [4, 4]
 
 
-def test_a_node_and_a_handler_that_raises(repository: Path) -> None:
-    with ScriptedModel(Echo()) as model:
+def test_a_handler_that_raises_ends_nothing_and_a_policy_hides_what_a_node_gives_back(repository: Path) -> None:
+    with ScriptedModel(Echo()) as model, LangSmithEndpoint() as endpoint:
+        node = SandboxNode(sandbox=Sandbox(model=model.endpoint, workspace=repository))
         graph = StateGraph(SandboxState)
-        graph.add_node("sandbox", SandboxNode(sandbox=Sandbox(model=model.endpoint, workspace=repository)))
+        graph.add_node("sandbox", node, trace_policy=TracePolicy(process_outputs=hide_content))
         graph.add_edge(START, "sandbox")
-        state = graph.compile().invoke({"sandbox_task": "Say one"}, {"callbacks": [Broken()]})
-    assert state["sandbox_results"][0]["ok"]
+        tree, tracer = Tree(), endpoint.tracer()
+        config = {"callbacks": [tree, tracer, Broken()]}
+        state = graph.compile().invoke({"sandbox_task": "Say one"}, config)
+        tracer.client.flush()
+        (run,) = tree.find("sandbox")
+        sent = endpoint.of([run])
+        assert state["sandbox_results"][0]["ok"]
+        assert [child.name for child in run.child_runs].count("opencode") == 2
+        assert HIDDEN in sent
+        assert "Done." not in sent
+        assert "Done." in endpoint.of(tree.roots)  # the graph's own run has the state still
 
 
 def test_cancelling_ends_what_is_open_in_the_trace(repository: Path) -> None:

@@ -1,4 +1,4 @@
-"""What tests of traces share: a tracer that keeps the tree, and an endpoint that takes what LangSmith's client sends."""
+"""What tests of traces share: a tracer that keeps the tree, and an endpoint for LangSmith's client."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class LangSmithEndpoint:
                 bodies.append(body)
                 self._answer({})
 
-            do_PATCH = do_POST
+            do_PATCH = do_POST  # noqa: N815 - http.server wants it so
 
             def _read(self) -> bytes:
                 if self.headers.get("Transfer-Encoding") != "chunked":

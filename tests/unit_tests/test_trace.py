@@ -15,12 +15,13 @@ from langchain_core.runnables import RunnableLambda
 from runs import make_result
 
 from langchain_sandbox.events import SandboxEvent, build_event
-from langchain_sandbox.gateway.contents import MAX_ANSWER, MAX_REQUEST, Answer, Contents, bound_messages
+from langchain_sandbox.gateway.contents import Contents
+from langchain_sandbox.gateway.spoken import MAX_ANSWER, MAX_REQUEST, Answer, Spoken, SpokenCall, read_request
 from langchain_sandbox.progress import Progress
 from langchain_sandbox.trace import HIDDEN, hide_content
 from langchain_sandbox.trace.inner_runs import MAX_RUNS, OTHER, Begin, End, InnerRunError, InnerRuns, describe_error
 from langchain_sandbox.trace.inner_trace import InnerTrace, build_result
-from langchain_sandbox.trace.messages import read_messages
+from langchain_sandbox.trace.messages import build_message
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -131,8 +132,10 @@ def test_whatever_a_request_holds_it_can_be_read(messages: list) -> None:
     body = {"messages": messages}
     kept = Contents()
     kept.follow(0, body, sink=None)  # type: ignore[arg-type]
-    for message in read_messages(kept.take_request(0)):
-        assert isinstance(message.content, str)
+    request = kept.take_request(0)
+    assert len(request) == len(messages)
+    for spoken in request:
+        assert isinstance(build_message(spoken).content, str)
 
 
 @given(st.lists(JSON.map(json.dumps) | st.text(), max_size=6), st.booleans())
@@ -141,7 +144,7 @@ def test_whatever_an_answer_holds_it_can_be_read(lines: list[str], streamed: boo
     answer.streamed = streamed
     for line in lines:
         answer.feed(f"data: {line}\n".encode("utf-8", "replace"))
-    assert set(answer.build()) == {"text", "tool_calls"}
+    assert isinstance(build_message(answer.build()).content, str)
 
 
 def test_an_answer_is_put_together_from_its_pieces() -> None:
@@ -163,23 +166,23 @@ def test_an_answer_is_put_together_from_its_pieces() -> None:
     )
     for start in range(0, len(stream), 7):
         answer.feed(stream[start : start + 7])
-    called = {"id": "c1", "name": "bash", "arguments": '{"command": "ls"}'}
-    assert answer.build() == {"text": "Let me look.", "tool_calls": [called]}
+    called = SpokenCall(id="c1", name="bash", arguments='{"command": "ls"}')
+    assert answer.build() == Spoken(text="Let me look.", calls=[called])
 
 
 def test_a_whole_answer_is_read_as_well() -> None:
     answer = Answer()
     answer.streamed = False
     answer.feed(json.dumps({"choices": [{"message": {"content": "Yes."}}]}).encode())
-    assert answer.build()["text"] == "Yes."
+    assert answer.build() == Spoken(text="Yes.")
 
 
 def test_contents_are_bounded_whoever_takes_them() -> None:
     long = {"role": "user", "content": "x" * 100_000}
-    assert len(json.dumps(bound_messages([long] * 500))) < 2 * MAX_REQUEST
-    kept = bound_messages([{"role": "system", "content": "first"}, *[long] * 500, {"role": "user", "content": "last"}])
-    assert (kept[0]["content"], kept[-1]["content"]) == ("first", "last")
-    assert "left out" in kept[1]["content"]
+    assert sum(len(spoken.text) for spoken in read_request([long] * 500)) <= MAX_REQUEST
+    kept = read_request([{"role": "system", "content": "first"}, *[long] * 500, {"role": "user", "content": "last"}])
+    assert (kept[0].text, kept[-1].text) == ("first", "last")
+    assert "left out" in kept[1].text
     contents = Contents()
     for index in range(100):
         contents.follow(index, {"messages": [long]}, sink=None)  # type: ignore[arg-type]
@@ -188,7 +191,7 @@ def test_contents_are_bounded_whoever_takes_them() -> None:
     answer = Answer()
     for _ in range(10):
         answer.feed(b"data: " + json.dumps({"choices": [{"delta": {"content": "x" * 50_000}}]}).encode() + b"\n")
-    assert len(answer.build()["text"]) == MAX_ANSWER
+    assert len(answer.build().text) == MAX_ANSWER
 
 
 def test_the_result_of_a_call_has_its_tokens() -> None:
