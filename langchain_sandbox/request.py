@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from langchain_sandbox.config import Limits, ModelEndpoint
+    from langchain_sandbox.gateway.call import ModelSource
     from langchain_sandbox.workspace_config import Retention, Workspace
 
 MAX_COMMAND_TIMEOUT = 3600.0
@@ -54,7 +55,7 @@ class RunRequest:
     prompt: Prompt
     output: Output | None
     workspace: Workspace | None
-    endpoint: ModelEndpoint
+    model: ModelEndpoint | ModelSource
     allow_remote_model: bool
     image: str | None
     limits: Limits

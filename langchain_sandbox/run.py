@@ -16,6 +16,7 @@ import anyio.to_thread
 
 from langchain_sandbox import events
 from langchain_sandbox.collect import Collector
+from langchain_sandbox.config import ModelEndpoint
 from langchain_sandbox.conversation import Assignment, Conversation
 from langchain_sandbox.engine import labels
 from langchain_sandbox.engine.base import ByteStream, Container, ContainerSpec, Engine
@@ -147,11 +148,7 @@ class Run:
         request = self._request
         folder = request.workspace.path if request.workspace else None
         found, image, carriage = await asyncio.gather(
-            find_upstream(
-                request.endpoint,
-                allow_remote=request.allow_remote_model,
-                wanted=request.command.model if request.command else None,
-            ),
+            self._find_model(),
             self._engine.require_image(request.image, workspace=folder),
             self._load_or_leave(),
             return_exceptions=True,
@@ -172,6 +169,13 @@ class Run:
             prepared.warnings += [warning for warning in (shortage, found.note) if warning]
         prepared.warnings += carriage.intake.warnings
         return prepared
+
+    async def _find_model(self) -> ModelSource:
+        request = self._request
+        if not isinstance(request.model, ModelEndpoint):
+            return request.model
+        wanted = request.command.model if request.command else None
+        return await find_upstream(request.model, allow_remote=request.allow_remote_model, wanted=wanted)
 
     async def _load_or_leave(self) -> Carriage:
         """Read the workspace; whoever cancels need not wait until it is read, and has an empty one then."""
