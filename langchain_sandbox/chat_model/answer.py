@@ -47,7 +47,7 @@ class AnswerTranslator:
 
     def __init__(self) -> None:
         self._calls: list[_Call] = []
-        self._places: dict[int | str, _Call] = {}
+        self._places: dict[int, _Call] = {}
         self._told_reason: str | None = None
         self._provider: str | None = None
         self.usage = Usage()
