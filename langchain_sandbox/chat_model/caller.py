@@ -91,7 +91,9 @@ class ChatModelCaller:
         call.attempts = 1
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         if len(self._threads) >= _MAX_THREADS:
-            failure = Failure(code="http_429", message="too many requests at once", status=_TOO_MANY, refused=True)
+            failure = Failure(
+                code=f"http_{_TOO_MANY}", message="too many requests at once", status=_TOO_MANY, refused=True
+            )
             await _give_refusal(failure, call, sink)
             return
         handover: Handover[_Word] = Handover()
@@ -107,7 +109,8 @@ class ChatModelCaller:
                         call.status = failure.status
                         raise CallError(failure.message, code=failure.code)
                     case _Piece(data=data, content_type=content_type):
-                        call.first_byte = call.first_byte or time.monotonic() - call.started
+                        if call.first_byte is None:
+                            call.first_byte = time.monotonic() - call.started
                         if data and not begun:
                             begun = True
                             sink.begin(_OK, content_type)
@@ -163,7 +166,9 @@ class ChatModelCaller:
             except LeftError:
                 raise
             except QuestionError as error:
-                handover.put(Failure(code="http_400", message=str(error), status=_BAD_REQUEST, refused=True))
+                handover.put(
+                    Failure(code=f"http_{_BAD_REQUEST}", message=str(error), status=_BAD_REQUEST, refused=True)
+                )
             except AnswerError as error:
                 handover.put(Failure(code=error.code, message=str(error)))
             except BaseException as error:  # whatever it is, it ends the call and not the thread
@@ -179,18 +184,19 @@ class ChatModelCaller:
         said: list[AIMessage] = []
         size = 0
         for message in self._ask(question):
-            deltas = list(answer.feed(message))
-            data = form.write(deltas)
-            size += sum(len(str(delta)) for delta in deltas)
-            if size > MAX_ANSWER:
-                msg = f"the chat model's answer passed {MAX_ANSWER} bytes"
-                raise AnswerError(msg, code="answer_too_long")
+            yield _Piece(form.open(), form.content_type)
+            for delta in answer.feed(message):
+                size += len(str(delta))
+                if size > MAX_ANSWER:
+                    msg = f"the chat model's answer passed {MAX_ANSWER} bytes"
+                    raise AnswerError(msg, code="answer_too_long")
+                yield _Piece(form.write(delta), form.content_type)
             said.append(message)
-            yield _Piece(data, form.content_type)
-        rest = form.write(answer.finish()) + form.finish(reason=answer.reason, usage=answer.usage)
+        for delta in answer.finish():
+            yield _Piece(form.write(delta), form.content_type)
         if answer.called and size <= _MAX_RECALLED:
             self._recall.keep(said)
-        yield _Piece(rest, form.content_type)
+        yield _Piece(form.finish(reason=answer.reason, usage=answer.usage), form.content_type)
         yield _Done(answer.usage, answer.finish_reason)
 
     def _ask(self, question: Question) -> Iterator[AIMessage]:

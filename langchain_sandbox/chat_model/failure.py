@@ -122,7 +122,8 @@ def find_secrets(model: BaseChatModel) -> list[str]:
     Args:
         model: The chat model.
     """
-    found = {str(os.environ.get(variable, "")) for variable in model.lc_secrets.values()}
+    variables = _get(model, "lc_secrets")
+    found = {os.environ.get(str(name), "") for name in variables.values()} if isinstance(variables, dict) else set()
     for name, value in vars(model).items():
         if isinstance(value, SecretStr):
             found.add(value.get_secret_value())
@@ -153,6 +154,14 @@ def clean_words(error: BaseException, secrets: list[str]) -> str:
     return clean_text(f"{name}: {words}" if words else name, _MAX_WORDS)
 
 
+def _get(owner: object, name: str) -> Any:  # noqa: ANN401 - whatever is there
+    """An attribute of something that is not ours, which may raise where others have nothing."""
+    try:
+        return getattr(owner, name, None)
+    except Exception:  # noqa: BLE001 - as if it were not there
+        return None
+
+
 def _is_secret(name: object) -> bool:
     return isinstance(name, str) and (name.lower() == "authorization" or bool(_SECRET_NAME.search(name)))
 
@@ -169,11 +178,11 @@ def _find_causes(error: BaseException) -> Iterator[BaseException]:
 
 def _find_status(error: BaseException) -> int | None:
     """The HTTP status that an exception carries, wherever its library puts it."""
-    response: Any = getattr(error, "response", None)
+    response = _get(error, "response")
     if isinstance(response, dict):  # boto's
         metadata = response.get("ResponseMetadata")
         places = [metadata.get("HTTPStatusCode") if isinstance(metadata, dict) else None]
     else:
-        places = [getattr(response, "status_code", None)]
-    places += [getattr(error, name, None) for name in ("status_code", "http_status", "status", "code")]
+        places = [_get(response, "status_code")]
+    places += [_get(error, name) for name in ("status_code", "http_status", "status", "code")]
     return next((value for value in places if type(value) is int and _CLIENT_ERROR <= value <= _LAST_ERROR), None)

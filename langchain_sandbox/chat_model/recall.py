@@ -7,6 +7,7 @@ an answer that comes back in the conversation is replaced by what it was.
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_core.messages import AIMessage, AIMessageChunk, message_chunk_to_message
@@ -27,6 +28,7 @@ class Recall:
 
     def __init__(self) -> None:
         self._said: dict[_Key, AIMessage] = {}
+        self._lock = threading.Lock()  # calls of one run may overlap
 
     def keep(self, parts: Sequence[AIMessage]) -> None:
         """Remember an answer.
@@ -38,10 +40,11 @@ class Recall:
         key = _build_key(message)
         if message is None or key is None:
             return
-        self._said.pop(key, None)
-        self._said[key] = message
-        if len(self._said) > _KEPT:
-            self._said.pop(next(iter(self._said)), None)
+        with self._lock:
+            self._said.pop(key, None)
+            self._said[key] = message
+            if len(self._said) > _KEPT:
+                del self._said[next(iter(self._said))]
 
     def restore(self, messages: Iterable[BaseMessage]) -> list[BaseMessage]:
         """The conversation with the model's own messages in it, where they are known and say the same."""

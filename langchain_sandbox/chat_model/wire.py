@@ -8,8 +8,6 @@ import uuid
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from langchain_sandbox.gateway.sse import Usage
 
 
@@ -18,7 +16,10 @@ class Form(Protocol):
 
     content_type: str
 
-    def write(self, deltas: Iterable[dict[str, Any]]) -> bytes:
+    def open(self) -> bytes:
+        """What comes before everything else; nothing if it was sent before."""
+
+    def write(self, delta: dict[str, Any]) -> bytes:
         """What more there is to send."""
 
     def finish(self, *, reason: str, usage: Usage) -> bytes:
@@ -37,13 +38,18 @@ class Stream:
     def __init__(self, *, include_usage: bool) -> None:
         self._include_usage = include_usage
         self._head = _build_head("chat.completion.chunk")
-        self._begun = False
+        self._open = False
 
-    def write(self, deltas: Iterable[dict[str, Any]]) -> bytes:
-        """An event for each delta."""
-        opening = () if self._begun else ({"role": "assistant", "content": ""},)
-        self._begun = True
-        return b"".join(self._event(delta) for delta in (*opening, *deltas))
+    def open(self) -> bytes:
+        """Who speaks."""
+        if self._open:
+            return b""
+        self._open = True
+        return self.write({"role": "assistant", "content": ""})
+
+    def write(self, delta: dict[str, Any]) -> bytes:
+        """An event."""
+        return self._event(delta)
 
     def finish(self, *, reason: str, usage: Usage) -> bytes:
         """The last events."""
@@ -67,16 +73,19 @@ class Whole:
         self._calls: list[dict[str, Any]] = []
         self._arguments: list[list[str]] = []
 
-    def write(self, deltas: Iterable[dict[str, Any]]) -> bytes:
+    def open(self) -> bytes:
         """Nothing yet."""
-        for delta in deltas:
-            self._text.append(delta.get("content", ""))
-            self._reasoning.append(delta.get("reasoning_content", ""))
-            for call in delta.get("tool_calls", ()):
-                if "id" in call:
-                    self._calls.append(call)
-                    self._arguments.append([])
-                self._arguments[call["index"]].append(call["function"]["arguments"])
+        return b""
+
+    def write(self, delta: dict[str, Any]) -> bytes:
+        """Nothing yet."""
+        self._text.append(delta.get("content", ""))
+        self._reasoning.append(delta.get("reasoning_content", ""))
+        for call in delta.get("tool_calls", ()):
+            if "id" in call:
+                self._calls.append(call)
+                self._arguments.append([])
+            self._arguments[call["index"]].append(call["function"]["arguments"])
         return b""
 
     def finish(self, *, reason: str, usage: Usage) -> bytes:

@@ -17,8 +17,8 @@ from langchain_sandbox.gateway.sse import AnswerError, AnswerReader
 
 def send(form: Form, messages: Iterable[AIMessage]) -> tuple[bytes, AnswerTranslator]:
     answer = AnswerTranslator()
-    data = b"".join(form.write(answer.feed(message)) for message in messages)
-    data += form.write(answer.finish())
+    data = b"".join(form.open() + b"".join(map(form.write, answer.feed(message))) for message in messages)
+    data += b"".join(map(form.write, answer.finish()))
     return data + form.finish(reason=answer.reason, usage=answer.usage), answer
 
 

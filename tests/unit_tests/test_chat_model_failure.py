@@ -90,6 +90,15 @@ def test_an_exception_that_cannot_be_printed_still_has_a_name() -> None:
     )
 
 
+def test_an_exception_whose_fields_raise_is_told_by_its_name() -> None:
+    class BareError(Exception):
+        @property
+        def response(self) -> object:
+            raise RuntimeError
+
+    assert explain(BareError("x"), begun=False, secrets=[]).message.endswith("BareError: x")
+
+
 def test_an_exception_that_is_its_own_cause_is_looked_at_once() -> None:
     error = ValueError("round")
     error.__cause__ = error
