@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -33,7 +33,7 @@ class Taken:
 
     status: int | None = None
     content_type: str = ""
-    data: bytes = b""
+    data: bytearray = field(default_factory=bytearray)
     ended: bool = False
     pieces: int = 0
 
