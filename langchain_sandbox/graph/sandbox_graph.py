@@ -119,7 +119,7 @@ def _check_review(
         msg = f"create_sandbox_graph(review=True) has a person decide about changes, so changes={changes!r} cannot be."
         raise SandboxConfigError(msg)
     if sandbox.workspace is None and not workspaces:
-        msg = "create_sandbox_graph(review=True) needs a workspace to apply to, as Sandbox(workspace=...) or workspaces=..."
+        msg = "create_sandbox_graph(review=True) needs a place to apply to: Sandbox(workspace=...) or workspaces=..."
         raise SandboxConfigError(msg)
     for workspace in (sandbox.workspace, *(workspaces or {}).values()):
         if workspace is not None and Workspace.of(workspace).mode == "bind":
