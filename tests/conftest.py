@@ -33,6 +33,8 @@ _FACES = {
     "readme",
     "recipes",
     "report_page",
+    "review",
+    "review_once",
     "wheel",
 }
 

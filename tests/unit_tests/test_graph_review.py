@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 from langchain_core.messages import AIMessage
+from pages import DOCS, read_between
 from pydantic import TypeAdapter, ValidationError
 from runs import make_result
 
@@ -59,6 +61,11 @@ def test_the_question_says_what_changed_and_what_deserves_a_second_look_first() 
     ]
     assert (review["patch"], review["again"], review["text"]) == ("diff", None, "Done.")
     assert TypeAdapter(SandboxReview).validate_python(review) == review
+
+
+def test_the_page_lists_what_is_in_the_question() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", read_between(DOCS / "review.md", "question"), re.MULTILINE)
+    assert rows == list(SandboxReview.__annotations__) == list(build_review(changed(change("a"))))
 
 
 def test_commits_alone_are_changes_too() -> None:
