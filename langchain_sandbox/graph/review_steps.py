@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, cast
 from langgraph.channels import EphemeralValue
 from langgraph.types import Command, interrupt
 
-from langchain_sandbox.errors import SandboxApplyError
+from langchain_sandbox.errors import SandboxApplyError, SandboxConfigError
 from langchain_sandbox.graph.decision import DECISION_SCHEMA, SandboxDecision
 from langchain_sandbox.graph.node import SandboxNode, build_update
 from langchain_sandbox.graph.question import build_review, find_risks, is_open
@@ -21,6 +21,8 @@ from langchain_sandbox.result import Review, SandboxResult
 from langchain_sandbox.tools.content import APPLY
 
 if TYPE_CHECKING:
+    from langchain_core.runnables import RunnableConfig
+
     from langchain_sandbox.graph.decision import AcceptDecision
     from langchain_sandbox.graph.question import ReviewRisk
     from langchain_sandbox.sandbox import Sandbox
@@ -42,7 +44,22 @@ class ReviewState(SandboxState):
 
 
 class RunStep(SandboxNode):
-    """The run; one that goes on from another's changes where a person asked for that."""
+    """The run; one that goes on from another's changes where a person asked for that.
+
+    If that cannot begin, since the workspace has moved on too far for example, the person is asked again.
+    """
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> dict[str, Any]:  # noqa: A002, ANN401, D102
+        try:
+            return super().invoke(input, config)
+        except SandboxConfigError as error:
+            return _ask_again(input, error)
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> dict[str, Any]:  # noqa: A002, ANN401, D102
+        try:
+            return await super().ainvoke(input, config)
+        except SandboxConfigError as error:
+            return _ask_again(input, error)
 
     def _build_request(self, state: Any) -> dict[str, Any]:  # noqa: ANN401 - as in the base
         request = super()._build_request(state)
@@ -134,6 +151,13 @@ def describe_refused(result: SandboxResult, policy: ApplyPolicy) -> str | None:
         f"Not applied, since it would reach further than the project: {told}. Look at these changes; what accepts "
         f"them, too, is {_ALLOW}."
     )
+
+
+def _ask_again(state: Any, error: SandboxConfigError) -> dict[str, Any]:  # noqa: ANN401 - as above
+    """Lead back to the question, which the result before is still open for; raise where there was none."""
+    if state.get("sandbox_decision") is None:
+        raise error
+    return {"sandbox_again": f"The other run was not begun: {error}"}
 
 
 def _count_more(risk: ReviewRisk) -> str:

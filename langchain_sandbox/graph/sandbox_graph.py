@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
+    from langgraph.checkpoint.base import BaseCheckpointSaver
     from langgraph.graph.state import CompiledStateGraph
-    from langgraph.types import Checkpointer
 
     from langchain_sandbox.commands.command import Command
     from langchain_sandbox.config import ChangesPolicy
@@ -40,7 +40,7 @@ def create_sandbox_graph(  # noqa: PLR0913 - each is a choice that somebody has 
     store: RunStore | None = DEFAULT_STORE,
     review: bool = False,
     policy: ApplyPolicy | None = None,
-    checkpointer: Checkpointer = None,
+    checkpointer: BaseCheckpointSaver[Any] | None = None,
     name: str = "sandbox",
 ) -> SandboxGraph:
     """A graph that hands a task to a sandbox, and with `review=True` asks a person before it applies the changes.
@@ -80,6 +80,10 @@ def create_sandbox_graph(  # noqa: PLR0913 - each is a choice that somebody has 
         state = graph.invoke(Command(resume={"type": "accept"}), thread)
         ```
     """
+    if isinstance(checkpointer, bool):
+        # With True, a graph that is a node of another one would keep its results and give them back each time.
+        msg = "create_sandbox_graph(checkpointer=...) is a checkpointer; without one the graph takes its parent's."
+        raise SandboxConfigError(msg)
     sandbox = sandbox or Sandbox()
     if review:
         _check_review(sandbox, changes, workspaces)

@@ -156,3 +156,54 @@ def test_without_a_review_it_is_the_node(repository: Path) -> None:
         state = create_sandbox_graph(sandbox=sandbox, changes="apply").invoke(ASK)
     assert (state["sandbox_results"][0]["applied"], state["sandbox_results"][0]["review"]) == (True, None)
     assert (repository / "new.txt").read_text() == "new\n"
+
+
+def revise(messages: list) -> dict:
+    """Writes what was asked for, and what a comment asks for too."""
+    if messages[-1]["role"] == "tool":
+        return say()
+    if "Test it." in str(messages):
+        return write("test_new.py", "assert True\n")
+    return write("new.txt", "new\n")
+
+
+def test_another_run_goes_on_from_the_changes(repository: Path) -> None:
+    with ScriptedModel(revise) as model:
+        sandbox = Sandbox(model=model.endpoint, workspace=repository)
+        app = create_sandbox_graph(sandbox=sandbox, review=True, checkpointer=InMemorySaver())
+        first = answer(app.invoke(ASK, THREAD))
+        second = answer(app.invoke(Command(resume={"type": "changes", "comment": "Test it."}), THREAD))
+        done = app.invoke(Command(resume="accept"), THREAD)
+        assert len(model.requests) == 4
+        later = answer(app.invoke({"sandbox_task": "Work once more."}, THREAD))
+        assert "Test it." not in str(model.requests[-1].messages)
+    assert [file["path"] for file in first["files"]] == ["new.txt"]
+    assert [file["path"] for file in second["files"]] == ["new.txt", "test_new.py"]
+    assert (second["again"], later["again"]) == (None, None)
+    assert [(result["applied"], result["review"]) for result in done["sandbox_results"]] == [
+        (False, {"decision": "changes", "comment": "Test it."}),
+        (True, {"decision": "accept", "comment": ""}),
+    ]
+    told = [message.text for message in done["messages"][1:]]
+    assert "a person wants others: Test it." in told[0]
+    assert "applied to the workspace" in told[1]
+    assert len(told) == 2
+    assert (repository / "test_new.py").read_text() == "assert True\n"
+
+
+@pytest.mark.parametrize("awaited", [False, True], ids=["sync", "async"])
+def test_where_no_run_can_go_on_from_the_changes_the_question_comes_again(
+    repository: Path,
+    awaited: bool,  # noqa: FBT001 - the two ways to call a graph
+) -> None:
+    with ScriptedModel([write("calc.py", MENDED), say()]) as model:
+        sandbox = Sandbox(model=model.endpoint, workspace=repository)
+        app = create_sandbox_graph(sandbox=sandbox, review=True, checkpointer=InMemorySaver())
+        ask(app, ASK, awaited=awaited)
+        (repository / "calc.py").write_text("def add(a, b):\n    return sum((a, b))\n")
+        changes = Command(resume={"type": "changes", "comment": "Test it."})
+        again = answer(ask(app, changes, awaited=awaited))
+        assert "calc.py" in again["again"]
+        (result,) = ask(app, Command(resume="reject"), awaited=awaited)["sandbox_results"]
+        assert len(model.requests) == 2
+    assert result["review"]["decision"] == "reject"

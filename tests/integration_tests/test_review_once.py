@@ -90,3 +90,19 @@ def test_a_bad_decision_is_refused_and_answered_again_in_another_process(tmp_pat
         assert not model.errors
     assert [result["applied"] for result in done["results"]] == [True]
     assert git(repository, "status", "--porcelain") == "?? .husky/"
+
+
+def test_killed_in_between_another_run_goes_on_once(tmp_path: Path, repository: Path) -> None:
+    script = [write("new.txt", "new\n"), say(), write("more.txt", "more\n"), say()]
+    with ScriptedModel(script) as model:
+        thread = Thread(tmp_path, model, repository, LANGGRAPH_STRICT_MSGPACK="true")
+        thread.go_on("Work.")
+        thread.die({"type": "changes", "comment": "More."}, "after:sandbox_decision")  # what is asked for is known
+        thread.die(None, "before:sandbox_results")  # the other run is over, and LangGraph has not heard of it
+        asked = thread.go_on(None)
+        assert [file["path"] for file in asked["asked"]["files"]] == ["more.txt", "new.txt"]
+        done = thread.go_on("accept")
+        assert len(model.requests) == len(script)
+        assert not model.errors
+    assert [result["review"]["decision"] for result in done["results"]] == ["changes", "accept"]
+    assert git(repository, "status", "--porcelain").splitlines() == ["?? more.txt", "?? new.txt"]

@@ -242,6 +242,7 @@ def test_a_graph_describes_what_it_takes_and_gives_back(
         ({"workspaces": {"shop": Workspace("shop", mode="bind")}}, "bind"),
         ({"review": False, "policy": ApplyPolicy()}, "review=True"),
         ({"arguments": "src"}, "command="),
+        ({"checkpointer": True}, "its parent's"),
     ],
 )
 def test_options_that_cannot_work_are_refused_at_once(tmp_path: Path, options: dict[str, Any], told: str) -> None:
