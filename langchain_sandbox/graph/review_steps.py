@@ -49,13 +49,15 @@ class RunStep(SandboxNode):
     If that cannot begin, since the workspace has moved on too far for example, the person is asked again.
     """
 
-    def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> dict[str, Any]:  # noqa: A002, ANN401, D102
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> dict[str, Any]:  # noqa: A002, ANN401 - as in the base
+        """As `SandboxNode.invoke`."""
         try:
             return super().invoke(input, config)
         except SandboxConfigError as error:
             return _ask_again(input, error)
 
-    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> dict[str, Any]:  # noqa: A002, ANN401, D102
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> dict[str, Any]:  # noqa: A002, ANN401 - as in the base
+        """As `SandboxNode.ainvoke`."""
         try:
             return await super().ainvoke(input, config)
         except SandboxConfigError as error:
@@ -147,10 +149,7 @@ def describe_refused(result: SandboxResult, policy: ApplyPolicy) -> str | None:
     if not refused:
         return None
     told = "; ".join(f"{risk['where'][0]}{_count_more(risk)} {risk['meaning']}" for risk in refused)
-    return (
-        f"Not applied, since it would reach further than the project: {told}. Look at these changes; what accepts "
-        f"them, too, is {_ALLOW}."
-    )
+    return f"Not applied: {told}. If that is wanted, too, answer {_ALLOW}."
 
 
 def _ask_again(state: Any, error: SandboxConfigError) -> dict[str, Any]:  # noqa: ANN401 - as above
