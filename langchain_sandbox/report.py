@@ -225,7 +225,9 @@ def build_fields(
     }
 
 
-def describe_settings(task: str, *, changes: str, timeout: float, limits: Limits) -> dict[str, Any]:
+def describe_settings(
+    task: str, *, changes: str, timeout: float, limits: Limits, revises: str | None = None, comment: str = ""
+) -> dict[str, Any]:
     """What a run was asked for and what it may use, for its result. Pure.
 
     Args:
@@ -233,8 +235,22 @@ def describe_settings(task: str, *, changes: str, timeout: float, limits: Limits
         changes: What becomes of the changes.
         timeout: Seconds that it may take.
         limits: What it may use.
+        revises: The earlier run that it goes on from.
+        comment: What is asked of that one now.
     """
-    return {"task": clean_text(task, _MAX_TASK), "changes": changes, "timeout": timeout, "limits": asdict(limits)}
+    return {
+        "task": clean_text(task, _MAX_TASK),
+        "changes": changes,
+        "timeout": timeout,
+        "limits": asdict(limits),
+        "revises": revises,
+        "comment": clean_text(comment, _MAX_TASK),
+    }
+
+
+def was_cut(task: str) -> bool:
+    """Whether a task, as a result's settings have it, may be the beginning of a longer one. Pure."""
+    return len(task) >= _MAX_TASK
 
 
 def describe_loss(error: OSError | GitError) -> dict[str, Any]:

@@ -179,6 +179,10 @@ class Settings(_Part):
     limits: dict[str, int | float | None] = Field(
         default_factory=dict, description="The fields of Limits; sizes in bytes, times in seconds."
     )
+    revises: str | None = Field(
+        default=None, description="The earlier run that it went on from; its patch holds that one's changes, too."
+    )
+    comment: str = Field(default="", description="What was asked of that earlier run; long ones are cut.")
 
 
 class Receipt(_Part):
