@@ -74,6 +74,10 @@ def build_revised_prompt(
     Raises:
         SandboxConfigError: If it cannot work.
     """
+    worked_on = revision.result.workspace.root
+    if root is None and worked_on is not None:
+        msg = f"The run {revision.result.run_id} worked on {worked_on}; say which folder to work on: workspace=..."
+        raise SandboxConfigError(msg)
     if task is None and command is None:
         if arguments is not None:
             msg = "arguments= belong to command=; without one, the revision's task is the earlier run's own."

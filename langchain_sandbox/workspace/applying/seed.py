@@ -84,9 +84,10 @@ def plan_seed(result: SandboxResult, snapshot: Snapshot, limits: Limits) -> Seed
     Raises:
         SandboxConfigError: If they do not fit, cannot be read, or are too much; it says why, and what to do.
     """
-    seed = Seed(spool=tempfile.TemporaryFile(prefix="langchain-sandbox-"))
+    spool = tempfile.TemporaryFile(prefix="langchain-sandbox-")  # noqa: SIM115 - the seed owns it
+    seed = Seed(spool=spool)
     try:
-        _fill(seed, result, snapshot, limits)
+        _fill(seed, result, snapshot, limits, spool)
     except BaseException:
         seed.close()
         raise
@@ -113,12 +114,12 @@ def require_applied(result: SandboxResult, root: Path) -> None:
         raise SandboxConfigError(msg)
 
 
-def _fill(seed: Seed, result: SandboxResult, snapshot: Snapshot, limits: Limits) -> None:
+def _fill(seed: Seed, result: SandboxResult, snapshot: Snapshot, limits: Limits, spool: IO[bytes]) -> None:
     folder = RunFolder.of(result.run_id)
     record = read_record(folder.applied)
     if record is None or snapshot.root is None or not record.is_of(snapshot.root):
         record = Record("")
-    plan = _plan(result, snapshot, folder, record, seed)
+    plan = _plan(result, snapshot, folder, record, spool)
     if plan.conflicts and not record.paths:
         raise SandboxApplyError(_describe_conflicts(result.run_id, plan.conflicts))
     if plan.conflicts:
@@ -140,16 +141,15 @@ def _fill(seed: Seed, result: SandboxResult, snapshot: Snapshot, limits: Limits)
     _require_room(result.run_id, seed.changes, snapshot, limits)
 
 
-def _plan(result: SandboxResult, snapshot: Snapshot, folder: RunFolder, record: Record, seed: Seed) -> MergePlan:
-    assert seed.spool is not None  # noqa: S101 - for the type checker
+def _plan(result: SandboxResult, snapshot: Snapshot, folder: RunFolder, record: Record, spool: IO[bytes]) -> MergePlan:
     with ExitStack() as opened:
         patch = open_patch(result, folder, opened)
-        find_base = find_former(snapshot.root, folder, seed.spool)
+        find_base = find_former(snapshot.root, folder, spool)
         try:
             files = read_files(patch)
-            return Planner(None, partial(_look, snapshot), patch, files, find_base, seed.spool, record).plan(_POLICY)
+            return Planner(None, partial(_look, snapshot), patch, files, find_base, spool, record).plan(_POLICY)
         except (GitError, PatchFormatError, OSError) as error:
-            msg = f"The changes of run {result.run_id} cannot be gone on from: {error}"
+            msg = f"The changes of run {result.run_id} cannot be laid over the workspace: {error}"
             raise SandboxApplyError(msg) from error
 
 
