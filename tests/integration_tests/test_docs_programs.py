@@ -99,3 +99,14 @@ def test_a_node_as_the_page_shows_it(tmp_path: Path) -> None:
         after = "print(result['status'], result['text'], [file['path'] for file in result['files']])"
         printed = run_page(program, tmp_path, model.endpoint.base_url, after=after)
     assert printed == "completed It passes now. ['b.txt']\n"
+
+
+def test_a_revision_as_the_page_shows_it(tmp_path: Path) -> None:
+    (program,) = find_blocks("revisions.md", "revise")
+    script = [write("prices.py", "one\n"), say(), write("test_prices.py", "two\n"), say()]
+    with ScriptedModel(script) as model:
+        after = "print(better.settings.revises == result.run_id, [file.path for file in better.files])"
+        printed = run_page(program, tmp_path, model.endpoint.base_url, after=after)
+    assert printed == "True ['prices.py', 'test_prices.py']\n"
+    folder = tmp_path / "path/to/repository"
+    assert {path.name for path in folder.glob("*.py")} == {"prices.py", "test_prices.py"}
