@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 
 from langchain_sandbox.engine.connection import Connection
@@ -202,6 +203,7 @@ class Conversation:
         for change in seed.changes:
             body = describe_change(change)
             self._link.send_message(body, channel=Channel.FILES, stream=FileStream.SEED)
+            await anyio.lowlevel.checkpoint()  # there may be many without a content, and other runs live on this loop
             if body["kind"] == "file":
                 waiting = pieces(change.content)
                 while chunk := await anyio.to_thread.run_sync(next, waiting, b""):

@@ -91,6 +91,7 @@ class Report:
     warnings: list[str] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     claimed_files: list[str] = field(default_factory=list)
+    claimed_before: Sequence[str] = ()  # in the run that this one goes on from
     commits: list[Commit] = field(default_factory=list)
     gateway: Observer | None = None
     claim: dict[str, Any] | None = None
@@ -176,7 +177,8 @@ def build_fields(
     reference = None
     if patch_file is not None and patch.size > PATCH_INLINE_LIMIT:
         reference = {"path": patch_file, "sha256": patch.sha256, "size": patch.size}
-    claimed = _relative(report.claimed_files, f"{repository}/{intake.folder}")
+    own = _relative(report.claimed_files, f"{repository}/{intake.folder}")
+    claimed = list(dict.fromkeys([*report.claimed_before, *own]))
     log = clean_text(claim.get("log"), _MAX_LOG)
     return {
         "run_id": run_id,

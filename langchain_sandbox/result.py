@@ -151,7 +151,8 @@ class Evidence(_Part):
     exit_code: int | None = Field(default=None, description="Of the container.")
     oom: bool = Field(default=False, description="The kernel killed something in the container for memory.")
     claimed_files: list[str] = Field(
-        default_factory=list, description="What OpenCode says that its tools for editing changed. A claim."
+        default_factory=list,
+        description="What OpenCode says that its tools for editing changed, in a revised run too. A claim.",
     )
     unclaimed_files: list[str] = Field(
         default_factory=list, description="What changed without any such word, by a shell command for example."

@@ -99,6 +99,8 @@ def describe_revision(revision: Revision) -> str:
             "The changes of that run are in the working tree already: go on from there, keep what is good, and undo "
             "what is not wanted any more."
         )
+    elif result.settings.changes == "discard":
+        parts.append("What that run changed was dropped.")
     else:
         parts.append("That run changed no file.")
     if result.commits:

@@ -86,6 +86,7 @@ class Run:
             began=time.monotonic(),
             judge=Judge(request.output) if request.output else None,
             command=request.command,
+            claimed_before=request.revision.result.evidence.claimed_files if request.revision else (),
             settings=describe_settings(
                 request.prompt.asked,
                 changes=request.changes,

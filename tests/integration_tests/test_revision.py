@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import stat
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support import bash, containers, git, make_repository, say, told
+from support import bash, containers, git, make_repository, say, told, write
 
 from langchain_sandbox import Revision, Sandbox, SandboxApplyError, SandboxConfigError, SandboxResult, Workspace
 from langchain_sandbox.run_folder import state_folder
@@ -189,7 +190,7 @@ def test_in_a_folder_that_is_no_repository_and_where_the_changes_are_applied_alr
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "a.txt").write_text("a\n")
-    earlier, _, _ = play(folder, bash("rm a.txt; echo b > b.txt"))
+    earlier, _, _ = play(folder, bash("rm a.txt"), write("b.txt", "b\n"))
     second, (seen,), _ = play(folder, bash("ls; echo c > c.txt"), revision=Revision(earlier, "And c."))
     assert seen.split() == ["b.txt"]
     assert {(file.path, file.kind) for file in second.files} == {
@@ -197,9 +198,12 @@ def test_in_a_folder_that_is_no_repository_and_where_the_changes_are_applied_alr
         ("b.txt", "added"),
         ("c.txt", "added"),
     }
+    assert (second.evidence.claimed_files, second.evidence.unclaimed_files) == (["b.txt"], ["a.txt", "c.txt"])
     Sandbox(model="http://127.0.0.1:9/v1").apply(second, workspace=folder)
-    third, (seen,), _ = play(folder, bash("ls; echo d > d.txt"), revision=Revision(second, "And d."))
-    assert seen.split() == ["b.txt", "c.txt"]
+    with ScriptedModel([bash("ls; echo d > d.txt"), say()]) as model:
+        sandbox = Sandbox(model=model.endpoint, workspace=folder)
+        third = asyncio.run(sandbox.arun(revision=Revision(second, "And d.")))
+        assert told(model)[0].split() == ["b.txt", "c.txt"]
     assert [file.path for file in third.files] == ["d.txt"]
 
 

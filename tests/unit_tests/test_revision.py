@@ -57,6 +57,7 @@ def test_it_takes_a_result_and_nothing_like_one() -> None:
     [
         (CHANGED, "in the working tree already", "> "),
         ({}, "changed no file", "working tree"),
+        ({"settings": {"changes": "discard"}}, "was dropped", "changed no file"),
         (CHANGED | COMMITTED, "commits may be missing", "did not get to its end"),
         (CHANGED | {"status": "timeout", "ok": False}, "did not get to its end (timeout)", "commits"),
         ({"text": "It is\nso."}, "Its last words were:\n\n> It is\n> so.\n", "commits"),
@@ -124,6 +125,17 @@ def test_what_had_a_workspace_needs_one_again() -> None:
     revision = Revision(asked("Do it.", workspace={"root": "/src/project"}), "Go on.")
     with pytest.raises(SandboxConfigError, match="worked on /src/project; say which folder"):
         build_revised_prompt(revision, None, None, None, root=None)
+
+
+def test_a_batch_looks_at_all_revisions_before_the_first_one_begins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SANDBOX_STATE_DIR", str(tmp_path / "state"))
+    sandbox = Sandbox(model="http://127.0.0.1:9/v1")
+    good, bad = Revision(asked("Do it."), "Go on."), Revision(asked(""), "Go on.")
+    with pytest.raises(SandboxConfigError, match="Say what the task is"):
+        sandbox.batch([{"revision": good}, {"revision": bad}])
+    assert not (tmp_path / "state").exists()
 
 
 def test_arguments_belong_to_a_command() -> None:
