@@ -28,7 +28,8 @@ def lay_down(folder: str, take: Callable[[], LinkEvent], *, acknowledge: Callabl
 
     Raises:
         OSError: If one cannot be made, or not all of them came.
-        KeyError: If what comes is no change; `ValueError`, too.
+        ValueError: If one is of a path that no change may be of.
+        KeyError: If what comes is no change.
     """
     paths = set()
     event = take()
