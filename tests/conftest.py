@@ -35,6 +35,7 @@ _FACES = {
     "report_page",
     "review",
     "review_once",
+    "revision",
     "wheel",
 }
 

@@ -18,6 +18,7 @@ from langchain_sandbox.graph.node import SandboxNode, build_update
 from langchain_sandbox.graph.question import build_review, find_risks, is_open
 from langchain_sandbox.graph.state import SandboxState
 from langchain_sandbox.result import Review, SandboxResult
+from langchain_sandbox.revision import Revision
 from langchain_sandbox.tools.content import APPLY
 
 if TYPE_CHECKING:
@@ -67,8 +68,6 @@ class RunStep(SandboxNode):
         request = super()._build_request(state)
         decision = state.get("sandbox_decision")
         if decision is not None:
-            from langchain_sandbox.revision import Revision  # type: ignore[import-untyped]  # noqa: PLC0415
-
             request["revision"] = Revision(result=find_result(state), comment=decision["comment"])
         return request
 

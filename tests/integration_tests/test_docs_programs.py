@@ -122,3 +122,14 @@ def test_reviews_side_by_side_as_the_page_shows_them(tmp_path: Path) -> None:
         printed = run_page(program, tmp_path, model.endpoint.base_url, after=after)
     assert printed == "['accept', 'accept']\n"
     assert [(tmp_path / "path" / "to" / name / "b.txt").exists() for name in ("shop", "site")] == [True, True]
+
+
+def test_a_revision_as_the_page_shows_it(tmp_path: Path) -> None:
+    (program,) = find_blocks("revisions.md", "revise")
+    script = [write("prices.py", "one\n"), say(), write("test_prices.py", "two\n"), say()]
+    with ScriptedModel(script) as model:
+        after = "print(better.settings.revises == result.run_id, [file.path for file in better.files])"
+        printed = run_page(program, tmp_path, model.endpoint.base_url, after=after)
+    assert printed == "True ['prices.py', 'test_prices.py']\n"
+    folder = tmp_path / "path/to/repository"
+    assert {path.name for path in folder.glob("*.py")} == {"prices.py", "test_prices.py"}
