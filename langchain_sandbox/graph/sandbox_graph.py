@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from langgraph.graph import START, StateGraph
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from langchain_sandbox.config import ChangesPolicy
     from langchain_sandbox.run_store import RunStore
 
-    SandboxGraph: TypeAlias = CompiledStateGraph[SandboxState, None, SandboxInput, SandboxOutput]
-
 
 def create_sandbox_graph(  # noqa: PLR0913 - each is a choice that somebody has to make
     *,
@@ -42,7 +40,7 @@ def create_sandbox_graph(  # noqa: PLR0913 - each is a choice that somebody has 
     policy: ApplyPolicy | None = None,
     checkpointer: BaseCheckpointSaver[Any] | None = None,
     name: str = "sandbox",
-) -> SandboxGraph:
+) -> CompiledStateGraph[SandboxState, None, SandboxInput, SandboxOutput]:
     """A graph that hands a task to a sandbox, and with `review=True` asks a person before it applies the changes.
 
     It reads and writes what a `SandboxNode` does. It is a graph of its own, or a node of another one: then it takes
