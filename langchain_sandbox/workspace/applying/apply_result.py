@@ -92,8 +92,8 @@ def _find_patch(result: SandboxResult, folder: RunFolder, opened: ExitStack) -> 
     if result.patch_reference is None:
         return b""
     path = Path(result.patch_reference.path)
-    if not path.exists():
-        path = folder.patch  # the state folder may be elsewhere by now
+    if not path.is_file():
+        path = folder.patch  # the state folder may be elsewhere by now; a pipe would never come to its end
     try:
         file = opened.enter_context(path.open("rb"))
     except OSError as error:
