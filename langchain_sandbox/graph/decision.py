@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal, NotRequired, TypeAlias, cast
+from typing import Annotated, Final, Literal, NotRequired, TypeAlias, cast
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, StringConstraints, with_config
 from typing_extensions import TypedDict  # pydantic takes no other one below Python 3.12
@@ -82,8 +82,3 @@ DECISION_SCHEMA: Final = cast(
     Annotated[Annotated[SandboxDecision, Discriminator("type")], BeforeValidator(_spell_out)],
 )
 """For `interrupt`: an answer that is none of these is refused before anything is saved. Clients are shown it."""
-
-
-def read_comment(decision: Any) -> str:  # noqa: ANN401 - any of the three, or what a checkpoint made of it
-    """A decision's comment, empty if it has none."""
-    return str(decision.get("comment", ""))
