@@ -92,7 +92,8 @@ class ReviewSteps:
     def review(self, state: ReviewState) -> Command[Literal["apply", "run", "__end__"]]:
         """Ask, and go where the answer leads. An answer that is no decision is refused by LangGraph itself."""
         result = find_result(state)
-        question = build_review(result, risky=self._policy.risky, again=state.get("sandbox_again"))
+        again = state.get("sandbox_again") or describe_failed_revision(state)
+        question = build_review(result, risky=self._policy.risky, again=again)
         decision = interrupt(question, response_schema=DECISION_SCHEMA)
         if decision["type"] == "accept":
             return Command(goto="apply", update={"sandbox_decision": decision})
@@ -133,8 +134,26 @@ def route(state: SandboxState) -> Literal["review", "__end__"]:
 
 
 def find_result(state: Any) -> SandboxResult:  # noqa: ANN401 - a state's values are its graph's own
-    """The result that is decided about: the last one. A graph has a list of its own, also within another graph."""
-    return SandboxResult.model_validate(state["sandbox_results"][-1])
+    """The result that is decided about. A graph has a list of its own, also within another graph.
+
+    It is the last one; where that has nothing to decide and was to revise another one, it is that one again.
+    """
+    results = {result["run_id"]: result for result in state["sandbox_results"]}
+    last = found = SandboxResult.model_validate(state["sandbox_results"][-1])
+    while not is_open(found):
+        if found.settings.revises not in results:
+            return last
+        found = SandboxResult.model_validate(results.pop(found.settings.revises))
+    return found
+
+
+def describe_failed_revision(state: Any) -> str | None:  # noqa: ANN401 - as above
+    """Why it is asked about a result once more, if another run was to take its place and did not."""
+    last = SandboxResult.model_validate(state["sandbox_results"][-1])
+    if is_open(last):
+        return None
+    why = "left nothing changed" if last.ok else f"ended as {last.status}: {last.ending.message}"
+    return f"The other run, {last.run_id}, {why}. These are the changes from before it."
 
 
 def describe_refused(result: SandboxResult, policy: ApplyPolicy) -> str | None:

@@ -208,3 +208,17 @@ def test_where_no_run_can_go_on_from_the_changes_the_question_comes_again(
         (result,) = ask(app, Command(resume="reject"), awaited=awaited)["sandbox_results"]
         assert len(model.requests) == 2
     assert result["review"]["decision"] == "reject"
+
+
+def test_after_a_revision_that_failed_the_changes_from_before_can_be_accepted(repository: Path) -> None:
+    with ScriptedModel([write("calc.py", MENDED), say(), {"fault": "unauthorized"}]) as model:
+        sandbox = Sandbox(model=model.endpoint, workspace=repository)
+        app = create_sandbox_graph(sandbox=sandbox, review=True, checkpointer=InMemorySaver())
+        first = answer(app.invoke(ASK, THREAD))
+        again = answer(app.invoke(Command(resume={"type": "changes", "comment": "Test it."}), THREAD))
+        done = app.invoke(Command(resume="accept"), THREAD)
+    assert (again["run_id"], again["patch"]) == (first["run_id"], first["patch"])
+    assert "ended as model_error" in again["again"]
+    kept, failed = done["sandbox_results"]
+    assert (kept["applied"], kept["review"]["decision"], failed["status"]) == (True, "accept", "model_error")
+    assert (repository / "calc.py").read_text() == MENDED

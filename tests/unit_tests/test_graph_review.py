@@ -26,8 +26,16 @@ from langchain_sandbox import (
 from langchain_sandbox.graph.decision import DECISION_SCHEMA, MAX_COMMENT
 from langchain_sandbox.graph.node import build_update
 from langchain_sandbox.graph.question import SandboxReview, build_review, is_open
-from langchain_sandbox.graph.review_steps import describe_refused
-from langchain_sandbox.result import Commit, FileChange, PatchReference, Review, SandboxResult, WorkspaceState
+from langchain_sandbox.graph.review_steps import describe_failed_revision, describe_refused, find_result, route
+from langchain_sandbox.result import (
+    Commit,
+    FileChange,
+    PatchReference,
+    Review,
+    SandboxResult,
+    Settings,
+    WorkspaceState,
+)
 
 SHOP = WorkspaceState(root="/home/ada/shop")
 MODEL = "http://127.0.0.1:8000/v1"
@@ -129,6 +137,34 @@ def test_a_question_is_asked_where_there_is_something_to_decide(
     expected: bool,  # noqa: FBT001 - the answer
 ) -> None:
     assert is_open(make_result(**{"files": [change("a")], "workspace": SHOP, **fields})) is expected
+
+
+def test_a_revision_that_fails_leaves_the_question_about_the_run_before() -> None:
+    def state(*results: SandboxResult) -> dict[str, Any]:
+        return {"sandbox_results": [result.model_dump(mode="json") for result in results]}
+
+    first = changed(change("a"), run_id="a" * 12)
+    second = make_result(run_id="b" * 12, settings=Settings(revises=first.run_id), workspace=SHOP)
+    third = make_result(
+        run_id="c" * 12,
+        ok=False,
+        status="timeout",
+        settings=Settings(revises=second.run_id),
+        ending={"code": "timeout", "message": "It took too long."},
+    )
+    other = make_result(run_id="d" * 12, files=[], workspace=SHOP)
+    assert find_result(state(first, second)).run_id == first.run_id
+    told = describe_failed_revision(state(first, second))
+    assert told == "The other run, bbbbbbbbbbbb, left nothing changed. These are the changes from before it."
+    assert find_result(state(first, second, third)).run_id == first.run_id
+    told = describe_failed_revision(state(first, second, third))
+    assert told is not None
+    assert "cccccccccccc, ended as timeout: It took too long." in told
+    assert route(state(first, second, third)) == "review"  # type: ignore[arg-type]
+    assert describe_failed_revision(state(first)) is None
+    assert find_result(state(first, other)).run_id == other.run_id
+    assert route(state(first, other)) == "__end__"  # type: ignore[arg-type]
+    assert find_result(state(third)).run_id == third.run_id
 
 
 CHECK = TypeAdapter(DECISION_SCHEMA)
