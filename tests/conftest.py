@@ -34,6 +34,9 @@ _FACES = {
     "readme",
     "recipes",
     "report_page",
+    "review",
+    "review_once",
+    "revision",
     "wheel",
 }
 
