@@ -22,9 +22,18 @@ if TYPE_CHECKING:
         SandboxUnavailableError,
     )
     from langchain_sandbox.events import SandboxEvent
-    from langchain_sandbox.graph import SandboxNode, SandboxState, SandboxTask
+    from langchain_sandbox.graph import (
+        SandboxDecision,
+        SandboxNode,
+        SandboxReview,
+        SandboxState,
+        SandboxTask,
+        add_results,
+        create_sandbox_graph,
+    )
     from langchain_sandbox.handle import RunHandle
     from langchain_sandbox.result import SandboxResult
+    from langchain_sandbox.revision import Revision
     from langchain_sandbox.run_store import DirectoryRunStore, RunStore
     from langchain_sandbox.sandbox import Sandbox
     from langchain_sandbox.tools import (
@@ -48,15 +57,18 @@ __all__ = [
     "Limits",
     "ModelEndpoint",
     "Retention",
+    "Revision",
     "RunHandle",
     "RunStore",
     "Sandbox",
     "SandboxApplyError",
     "SandboxConfigError",
+    "SandboxDecision",
     "SandboxError",
     "SandboxEvent",
     "SandboxNode",
     "SandboxResult",
+    "SandboxReview",
     "SandboxState",
     "SandboxTask",
     "SandboxTool",
@@ -64,7 +76,9 @@ __all__ = [
     "SandboxUnavailableError",
     "Workspace",
     "__version__",
+    "add_results",
     "aload_command_tools",
+    "create_sandbox_graph",
     "describe_result",
     "load_command_tools",
 ]
@@ -79,22 +93,27 @@ _HOMES = {
     "Limits": "config",
     "ModelEndpoint": "config",
     "Retention": "workspace_config",
+    "Revision": "revision",
     "RunHandle": "handle",
     "RunStore": "run_store",
     "Sandbox": "sandbox",
     "SandboxApplyError": "errors",
     "SandboxConfigError": "errors",
+    "SandboxDecision": "graph",
     "SandboxError": "errors",
     "SandboxEvent": "events",
     "SandboxNode": "graph",
     "SandboxResult": "result",
+    "SandboxReview": "graph",
     "SandboxState": "graph",
     "SandboxTask": "graph",
     "SandboxTool": "tools",
     "SandboxToolkit": "tools",
     "SandboxUnavailableError": "errors",
     "Workspace": "workspace_config",
+    "add_results": "graph",
     "aload_command_tools": "tools",
+    "create_sandbox_graph": "graph",
     "describe_result": "tools.content",
     "load_command_tools": "tools",
 }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 
 from langchain_sandbox.engine.connection import Connection
@@ -15,6 +16,8 @@ from langchain_sandbox.gateway.relay import Gateway, GatewayFailure
 from langchain_sandbox.judge import REPAIRS
 from langchain_sandbox.link import PROTOCOL_VERSION, Channel, Data, FileStream, LinkEvent, Message
 from langchain_sandbox.transcript import Transcript
+from langchain_sandbox.workspace.applying.seed import describe_change
+from langchain_sandbox.workspace.content import pieces
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from langchain_sandbox.gateway.record import CallRecord
     from langchain_sandbox.judge import Judge
     from langchain_sandbox.report import Report
+    from langchain_sandbox.workspace.applying.seed import Seed
     from langchain_sandbox.workspace.inbound.intake import Intake
     from langchain_sandbox.workspace.outbound.receiver import ChangesReceiver
 
@@ -54,6 +58,7 @@ class Assignment:
         source: The model.
         contents: Collects what is said to the model and by it; `None` where nobody wants it.
         intake: What goes in.
+        seed: An earlier run's changes, which go in behind it.
         changes: Takes what comes out.
     """
 
@@ -64,6 +69,7 @@ class Assignment:
     limits: Limits
     source: ModelSource
     intake: Intake
+    seed: Seed
     changes: ChangesReceiver
     contents: Contents | None = None
 
@@ -186,13 +192,28 @@ class Conversation:
             self._link.send_message({"type": "workspace"})
             return
         snapshot, history = self._assignment.intake.snapshot, self._assignment.intake.history
-        self._link.send_message({"type": "workspace", "git": history.describe() if history else None})
+        seed = self._assignment.seed
+        described = history.describe() if history else None
+        self._link.send_message({"type": "workspace", "git": described, "seed": bool(seed.changes)})
         await self._send_file(snapshot.archive, FileStream.TAR)
         if history is not None and history.pack:
             for ending, stream in (("pack", FileStream.PACK), ("idx", FileStream.PACK_INDEX)):
                 path = history.folder / f"{history.pack}.{ending}"
                 with await anyio.to_thread.run_sync(path.open, "rb") as file:
                     await self._send_file(file, stream)
+        if seed.changes:
+            await self._send_seed(seed)
+
+    async def _send_seed(self, seed: Seed) -> None:
+        for change in seed.changes:
+            body = describe_change(change)
+            self._link.send_message(body, channel=Channel.FILES, stream=FileStream.SEED)
+            await anyio.lowlevel.checkpoint()  # there may be many without a content, and other runs live on this loop
+            if body["kind"] == "file":
+                waiting = pieces(change.content)
+                while chunk := await anyio.to_thread.run_sync(next, waiting, b""):
+                    await self._link.send_data(chunk, channel=Channel.FILES, stream=FileStream.SEED)
+        self._link.send_end(channel=Channel.FILES, stream=FileStream.SEED)
 
     async def _send_file(self, file: IO[bytes], stream: int) -> None:
         file.seek(0)

@@ -15,7 +15,6 @@ import weakref
 from collections import deque
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
-from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from langchain_sandbox.activity import Activity, describe_event
@@ -54,8 +53,8 @@ def watch(handle: RunHandle) -> SandboxResult:
     """
     with _Card(handle) as card, handle:
         # Pictures are drawn in the thread of the cell: that is how Jupyter knows which cell they belong to.
-        follow = partial(copy_context().run, card.follow)  # where the sandbox's on_event belongs, too
-        reader = threading.Thread(target=follow, args=(handle.events(),), daemon=True)
+        # The sandbox's on_event is called there as well, and finds the cell's context.
+        reader = threading.Thread(target=copy_context().run, args=(card.follow, handle.events()), daemon=True)
         reader.start()
         while reader.is_alive():
             card.draw()

@@ -151,7 +151,8 @@ class Evidence(_Part):
     exit_code: int | None = Field(default=None, description="Of the container.")
     oom: bool = Field(default=False, description="The kernel killed something in the container for memory.")
     claimed_files: list[str] = Field(
-        default_factory=list, description="What OpenCode says that its tools for editing changed. A claim."
+        default_factory=list,
+        description="What OpenCode says that its tools for editing changed, in a revised run too. A claim.",
     )
     unclaimed_files: list[str] = Field(
         default_factory=list, description="What changed without any such word, by a shell command for example."
@@ -179,6 +180,19 @@ class Settings(_Part):
     limits: dict[str, int | float | None] = Field(
         default_factory=dict, description="The fields of Limits; sizes in bytes, times in seconds."
     )
+    revises: str | None = Field(
+        default=None, description="The earlier run that it went on from; its patch holds that one's changes, too."
+    )
+    comment: str = Field(default="", description="What was asked of that earlier run; long ones are cut.")
+
+
+class Review(_Part):
+    """What a person decided about the changes, where a graph asked: `create_sandbox_graph(review=True)`."""
+
+    decision: Literal["accept", "reject", "changes"] = Field(
+        description="accept: they were applied. reject: they were not. changes: another run was to go on from them."
+    )
+    comment: str = Field(default="", description="The person's words.")
 
 
 class Receipt(_Part):
@@ -238,6 +252,7 @@ class SandboxResult(BaseModel):
     workspace: WorkspaceState = Field(default=WorkspaceState(), description="The tree that the patch belongs to.")
     settings: Settings = Field(default=Settings(), description="What was asked for, and what it might use.")
     applied: bool = Field(default=False, description="Whether the changes are in the user's tree already.")
+    review: Review | None = Field(default=None, description="What a person decided about them; None if nobody has.")
     receipt: Receipt = Field(description="What it was made of.")
 
     @field_serializer("structured", when_used="json")

@@ -16,6 +16,7 @@ import anyio.to_thread
 
 from langchain_sandbox import events
 from langchain_sandbox.collect import Collector
+from langchain_sandbox.config import ModelEndpoint
 from langchain_sandbox.conversation import Assignment, Conversation
 from langchain_sandbox.engine import labels
 from langchain_sandbox.engine.base import ByteStream, Container, ContainerSpec, Engine
@@ -86,8 +87,14 @@ class Run:
             began=time.monotonic(),
             judge=Judge(request.output) if request.output else None,
             command=request.command,
+            claimed_before=request.revision.result.evidence.claimed_files if request.revision else (),
             settings=describe_settings(
-                request.prompt.asked, changes=request.changes, timeout=request.timeout, limits=request.limits
+                request.prompt.asked,
+                changes=request.changes,
+                timeout=request.timeout,
+                limits=request.limits,
+                revises=request.revision.result.run_id if request.revision else None,
+                comment=request.revision.comment if request.revision else "",
             ),
         )
         self._conversation = Conversation(report=self._report, emit=self._emit, on_working=self._give_place)
@@ -147,11 +154,7 @@ class Run:
         request = self._request
         folder = request.workspace.path if request.workspace else None
         found, image, carriage = await asyncio.gather(
-            find_upstream(
-                request.endpoint,
-                allow_remote=request.allow_remote_model,
-                wanted=request.command.model if request.command else None,
-            ),
+            self._find_model(),
             self._engine.require_image(request.image, workspace=folder),
             self._load_or_leave(),
             return_exceptions=True,
@@ -170,8 +173,15 @@ class Run:
             prepared.source = found
             shortage = find_shortage(found.context)
             prepared.warnings += [warning for warning in (shortage, found.note) if warning]
-        prepared.warnings += carriage.intake.warnings
+        prepared.warnings += [*carriage.intake.warnings, *carriage.seed.warnings]
         return prepared
+
+    async def _find_model(self) -> ModelSource:
+        request = self._request
+        if not isinstance(request.model, ModelEndpoint):
+            return request.model
+        wanted = request.command.model if request.command else None
+        return await find_upstream(request.model, allow_remote=request.allow_remote_model, wanted=wanted)
 
     async def _load_or_leave(self) -> Carriage:
         """Read the workspace; whoever cancels need not wait until it is read, and has an empty one then."""
@@ -195,7 +205,14 @@ class Run:
         if request.workspace is not None and request.workspace.mode == "bind" and not self._engine.shares_files:
             msg = 'The engine is on another machine, which does not have the workspace; use Workspace(mode="copy").'
             raise SandboxConfigError(msg)
-        return load(request.workspace, request.limits, run_id=request.run_id, target=REPOSITORY, private=private)
+        return load(
+            request.workspace,
+            request.limits,
+            run_id=request.run_id,
+            target=REPOSITORY,
+            private=private,
+            revises=request.revision.result if request.revision else None,
+        )
 
     async def _run_prepared(self, prepared: _Prepared) -> SandboxResult:
         for warning in prepared.warnings:
@@ -249,6 +266,7 @@ class Run:
             limits=request.limits,
             source=source,
             intake=prepared.carriage.intake,
+            seed=prepared.carriage.seed,
             changes=changes,
             contents=request.record,
         )

@@ -99,3 +99,47 @@ def test_a_node_as_the_page_shows_it(tmp_path: Path) -> None:
         after = "print(result['status'], result['text'], [file['path'] for file in result['files']])"
         printed = run_page(program, tmp_path, model.endpoint.base_url, after=after)
     assert printed == "completed It passes now. ['b.txt']\n"
+
+
+def test_a_review_as_the_page_shows_it(tmp_path: Path) -> None:
+    (program,) = find_blocks("review.md", "review")
+    with ScriptedModel([write("b.txt", "b\n"), say()]) as model:
+        after = "print(state['sandbox_results'][-1]['review']['decision'], open('path/to/repository/b.txt').read())"
+        printed = run_page(program, tmp_path, model.endpoint.base_url, after=after)
+    assert "+b\n" in printed
+    assert printed.endswith("\naccept b\n\n")
+
+
+def test_reviews_side_by_side_as_the_page_shows_them(tmp_path: Path) -> None:
+    def work(messages: list) -> dict:
+        return say() if messages[-1]["role"] == "tool" else write("b.txt", "b\n")
+
+    (program,) = find_blocks("review.md", "subgraph")
+    for name in ("shop", "site"):
+        make_repository(tmp_path / "path" / "to" / name, {"a.txt": "a\n"})
+    with ScriptedModel(work) as model:
+        after = "print([result['review']['decision'] for result in state['sandbox_results']])"
+        printed = run_page(program, tmp_path, model.endpoint.base_url, after=after)
+    assert printed == "['accept', 'accept']\n"
+    assert [(tmp_path / "path" / "to" / name / "b.txt").exists() for name in ("shop", "site")] == [True, True]
+
+
+def test_a_revision_as_the_page_shows_it(tmp_path: Path) -> None:
+    (program,) = find_blocks("revisions.md", "revise")
+    script = [write("prices.py", "one\n"), say(), write("test_prices.py", "two\n"), say()]
+    with ScriptedModel(script) as model:
+        after = "print(better.settings.revises == result.run_id, [file.path for file in better.files])"
+        printed = run_page(program, tmp_path, model.endpoint.base_url, after=after)
+    assert printed == "True ['prices.py', 'test_prices.py']\n"
+    folder = tmp_path / "path/to/repository"
+    assert {path.name for path in folder.glob("*.py")} == {"prices.py", "test_prices.py"}
+
+
+def test_a_chat_model_as_the_page_shows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (program,) = find_blocks("chat-models.md", "chat-model")
+    with ScriptedModel([write("b.txt", "b\n"), say("It passes now.")]) as model:
+        monkeypatch.setenv("OPENAI_BASE_URL", model.endpoint.base_url)
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        after = "print(result.status, result.text, result.receipt.model, result.usage.prompt_tokens > 0)"
+        printed = run_page(program, tmp_path, "", after=after)
+    assert printed == "completed It passes now. gpt-5 True\n"

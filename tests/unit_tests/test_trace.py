@@ -179,7 +179,8 @@ def test_a_whole_answer_is_read_as_well() -> None:
 
 def test_contents_are_bounded_whoever_takes_them() -> None:
     long = {"role": "user", "content": "x" * 100_000}
-    assert sum(len(spoken.text) for spoken in read_request([long] * 500)) <= MAX_REQUEST
+    texts = [spoken.text for spoken in read_request([long] * 500) if "left out" not in spoken.text]
+    assert sum(map(len, texts)) <= MAX_REQUEST
     kept = read_request([{"role": "system", "content": "first"}, *[long] * 500, {"role": "user", "content": "last"}])
     assert (kept[0].text, kept[-1].text) == ("first", "last")
     assert "left out" in kept[1].text
