@@ -350,7 +350,7 @@ class Sandbox:
             msg = f"The workspace {workspace.path} is not a folder."
             raise SandboxConfigError(msg)
 
-    def _build_request(
+    def _build_request(  # noqa: PLR0913 - each can be said for a run
         self,
         task: str | None,
         *,

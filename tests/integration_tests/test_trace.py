@@ -17,6 +17,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import HumanMessage
 from langgraph.graph import START, StateGraph
 from langgraph.types import Send, TracePolicy
+from langsmith import tracing_context
 from support import bash, make_repository, say
 from tracing import LangSmithEndpoint, Tree, draw, walk
 
@@ -308,18 +309,24 @@ def test_cancelling_ends_what_is_open_in_the_trace(repository: Path) -> None:
     assert "unfinished" not in draw(run)
 
 
-def test_an_interrupt_ends_what_is_open_in_the_trace(repository: Path) -> None:
+def test_an_interrupt_ends_what_is_open_in_a_trace_that_no_callback_asks_for(repository: Path) -> None:
+    """LangSmith's own context does, as its environment variables do."""
+
     def interrupt(event: Any) -> None:
         if event.type == "tool_ended":
             raise KeyboardInterrupt
 
     tree = Tree()
-    with ScriptedModel([bash("true"), {"fault": "hang"}]) as model:
+    with ScriptedModel([bash("true"), {"fault": "hang"}]) as model, LangSmithEndpoint() as endpoint:
+        client = endpoint.tracer().client
         sandbox = Sandbox(model=model.endpoint, workspace=repository, on_event=interrupt)
-        with pytest.raises(KeyboardInterrupt):
+        with tracing_context(enabled=True, client=client), pytest.raises(KeyboardInterrupt):
             SandboxTool(sandbox=sandbox).invoke({"task": "Wait."}, {"callbacks": [tree]})
+        client.flush()
+        told = endpoint.of(tree.find("run_in_sandbox")[0].child_runs)
     (run,) = tree.find("run_in_sandbox")
     errors = [child.error for child in run.child_runs if child.error]
     assert errors
     assert all(error.startswith("KeyboardInterrupt") for error in errors)
+    assert "KeyboardInterrupt" in told
     assert "unfinished" not in draw(run)
