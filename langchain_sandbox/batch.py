@@ -48,10 +48,10 @@ def run_side_by_side(
         try:
             return await arun_side_by_side(do, requests, max_concurrency, check=check)
         finally:
-            log.close()
             ended.set()
 
     future: Future[list[SandboxResult]] = get_portal().start_task_soon(work)
+    future.add_done_callback(lambda _: log.close())
     try:
         for event in log:
             hook.call(event)

@@ -224,6 +224,7 @@ class Sandbox:
         log = EventLog()
         run = portal.call(get_shared(portal).new_run, request, log, find_engine())
         future = portal.start_task_soon(run.execute)
+        future.add_done_callback(lambda _: log.close())  # also where the portal is closed before the run begins
         return RunHandle(run=run, future=future, log=log, run_id=request.run_id, on_event=self.on_event)
 
     async def astart(self, task: str | None = None, **options: Unpack[RunOptions]) -> RunHandle:
