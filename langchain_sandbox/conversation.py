@@ -285,6 +285,7 @@ class Conversation:
             "model_call_started",
             index=call.index,
             model=self._assignment.source.model,
+            provider=self._assignment.source.provider,
             messages=_count(body.get("messages")),
             tools=_count(body.get("tools")),
         )

@@ -57,6 +57,7 @@ class ModelCallStartedEvent(_Event):
     type: Literal["model_call_started"] = "model_call_started"
     index: int = Field(description="The same for a call's beginning and its end; counted from 0.")
     model: str = Field(description="The model's name, as the server knows it.")
+    provider: str = Field(description="Whose it is: openai_compatible for a server, else what a chat model says.")
     messages: int = Field(description="Messages that the model is given.")
     tools: int = Field(description="Tools that it may call.")
 

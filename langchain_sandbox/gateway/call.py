@@ -93,6 +93,10 @@ class ModelSource(Protocol):
         """Its name."""
 
     @property
+    def provider(self) -> str:
+        """Whose it is, in the words of LangChain's tracers."""
+
+    @property
     def context(self) -> int:
         """Tokens that it takes in all."""
 

@@ -146,7 +146,7 @@ class InnerRuns:
     def _begin_model(self, event: ModelCallStartedEvent) -> Begin:
         self._model = event.model
         metadata = {
-            "ls_provider": "openai_compatible",
+            "ls_provider": event.provider,
             "ls_model_name": event.model,
             "ls_model_type": "chat",
             "sandbox_run_id": event.run_id,

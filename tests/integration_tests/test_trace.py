@@ -15,6 +15,7 @@ from blockbuster import blockbuster_ctx
 from langchain.agents import create_agent
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import HumanMessage
+from langchain_openai import ChatOpenAI
 from langgraph.graph import START, StateGraph
 from langgraph.types import Send, TracePolicy
 from langsmith import tracing_context
@@ -330,3 +331,17 @@ def test_an_interrupt_ends_what_is_open_in_a_trace_that_no_callback_asks_for(rep
     assert all(error.startswith("KeyboardInterrupt") for error in errors)
     assert "KeyboardInterrupt" in told
     assert "unfinished" not in draw(run)
+
+
+def test_a_chat_model_inside_is_traced_under_its_providers_name(repository: Path) -> None:
+    tree = Tree()
+    with ScriptedModel(Echo()) as model:
+        chat = ChatOpenAI(model="scripted-model", base_url=model.endpoint.base_url, api_key="none", max_retries=0)
+        sandbox = Sandbox(model=chat, workspace=repository, allow_remote_model=True, trace="full")
+        SandboxTool(sandbox=sandbox).invoke({"task": "Say one"}, {"callbacks": [tree]})
+    first, last = tree.find("opencode")
+    assert first.extra["metadata"]["ls_provider"] == "openai"
+    (called,) = first.outputs["generations"][0][0]["message"]["kwargs"]["tool_calls"]
+    assert called["args"]["command"] == "echo one"
+    assert last.outputs["generations"][0][0]["text"] == "Done."
+    assert not tree.find("ChatOpenAI")

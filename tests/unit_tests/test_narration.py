@@ -13,7 +13,7 @@ from langchain_sandbox.narration import narrate
 CALL = {"index": 3, "prompt_tokens": 10, "completion_tokens": 2, "duration": 1.25, "error": None}
 EVENTS: list[tuple[str, dict[str, Any]]] = [
     ("started", {"container": "c", "model": "m"}),
-    ("model_call_started", {"index": 3, "model": "m", "messages": 2, "tools": 10}),
+    ("model_call_started", {"index": 3, "model": "m", "provider": "p", "messages": 2, "tools": 10}),
     ("model_call", {**CALL, "status": 200, "first_byte": 0.1}),
     ("text", {"text": "I look"}),
     ("tool_started", {"call_id": "1", "tool": "bash", "input": {"command": "ls"}}),

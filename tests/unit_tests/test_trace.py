@@ -37,7 +37,7 @@ def event(kind: str, **fields: Any) -> SandboxEvent:
 
 
 def asks(index: int = 0) -> SandboxEvent:
-    return event("model_call_started", index=index, model="m", messages=2, tools=10)
+    return event("model_call_started", index=index, model="m", provider="p", messages=2, tools=10)
 
 
 def answered(index: int = 0, **fields: Any) -> SandboxEvent:
