@@ -54,7 +54,7 @@ class RunRequest:
     prompt: Prompt
     output: Output | None
     workspace: Workspace | None
-    endpoint: ModelEndpoint
+    endpoint: ModelEndpoint | None  # none where nothing inside thinks
     allow_remote_model: bool
     image: str | None
     limits: Limits
