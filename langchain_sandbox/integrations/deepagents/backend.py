@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Self
 
-from deepagents.backends.protocol import ExecuteResponse, FileDownloadResponse, FileUploadResponse
+from deepagents.backends.protocol import ExecuteResponse, FileDownloadResponse, FileUploadResponse, WriteResult
 from deepagents.backends.sandbox import BaseSandbox
 
 from langchain_sandbox.errors import SandboxConfigError, SandboxError, SandboxUnavailableError
@@ -27,6 +27,8 @@ OUTPUT_LIMIT = 1024 * 1024
 """Bytes of one command's output that an agent gets."""
 MAX_DOWNLOAD = MAX_INPUT
 """Bytes of one file that can be downloaded; as many can be uploaded."""
+
+_RESULTS = "/large_tool_results/"
 
 
 class SandboxBackend(BaseSandbox):
@@ -59,7 +61,7 @@ class SandboxBackend(BaseSandbox):
         ```
     """
 
-    enable_capture_offload = True  # bash and coreutils are in every sandbox image
+    enable_capture_offload = False  # it captures into a folder of the container's root, which nobody can write to
 
     def __init__(
         self,
@@ -121,6 +123,19 @@ class SandboxBackend(BaseSandbox):
         except SandboxError as error:
             return _describe_gone(error)
         return _describe(result)
+
+    def write(self, file_path: str, content: str) -> WriteResult:
+        """Write a file; tool results that deepagents puts away because they are long go below `/tmp`.
+
+        Args:
+            file_path: Where, absolute.
+            content: What.
+        """
+        return super().write(_place(file_path), content)
+
+    async def awrite(self, file_path: str, content: str) -> WriteResult:
+        """As `write`."""
+        return await super().awrite(_place(file_path), content)
 
     def upload_files(self, files: list[tuple[str, bytes]]) -> list[FileUploadResponse]:
         """Write files, each of 256 MiB at most, and make the folders above them. Never raises for a file.
@@ -227,6 +242,11 @@ class SandboxBackend(BaseSandbox):
         except SandboxError as error:
             return FileDownloadResponse(path=path, error=str(error))
         return _describe_download(path, result)
+
+
+def _place(file_path: str) -> str:
+    """Where a file really goes: deepagents would keep long results in the root folder, and tells where they are."""
+    return f"/tmp{file_path}" if file_path.startswith(_RESULTS) else file_path  # noqa: S108 - the container's
 
 
 def _describe(result: CommandResult) -> ExecuteResponse:
