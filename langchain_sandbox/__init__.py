@@ -22,11 +22,13 @@ if TYPE_CHECKING:
         SandboxUnavailableError,
     )
     from langchain_sandbox.events import SandboxEvent
+    from langchain_sandbox.executions import CommandResult
     from langchain_sandbox.graph import SandboxNode, SandboxState, SandboxTask
     from langchain_sandbox.handle import RunHandle
     from langchain_sandbox.result import SandboxResult
     from langchain_sandbox.run_store import DirectoryRunStore, RunStore
     from langchain_sandbox.sandbox import Sandbox
+    from langchain_sandbox.shell import Shell
     from langchain_sandbox.tools import (
         CommandTool,
         SandboxTool,
@@ -43,6 +45,7 @@ __all__ = [
     "ApplyReport",
     "Command",
     "CommandError",
+    "CommandResult",
     "CommandTool",
     "DirectoryRunStore",
     "Limits",
@@ -62,6 +65,7 @@ __all__ = [
     "SandboxTool",
     "SandboxToolkit",
     "SandboxUnavailableError",
+    "Shell",
     "Workspace",
     "__version__",
     "aload_command_tools",
@@ -74,6 +78,7 @@ _HOMES = {
     "ApplyReport": "workspace.applying.told",
     "Command": "commands.command",
     "CommandError": "errors",
+    "CommandResult": "executions",
     "CommandTool": "tools",
     "DirectoryRunStore": "run_store",
     "Limits": "config",
@@ -93,6 +98,7 @@ _HOMES = {
     "SandboxTool": "tools",
     "SandboxToolkit": "tools",
     "SandboxUnavailableError": "errors",
+    "Shell": "shell",
     "Workspace": "workspace_config",
     "aload_command_tools": "tools",
     "describe_result": "tools.content",

@@ -9,7 +9,7 @@ from langchain_sandbox.executions import CommandResult, Executions, Order
 from langchain_sandbox.link import Channel, LinkEvent
 from langchain_sandbox.narration import narrate_input
 from langchain_sandbox.transcript import Step, ToolUse
-from langchain_sandbox.untrusted import clean_json, clean_text
+from langchain_sandbox.untrusted import clean_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,7 @@ class Attendance(Dialogue):
         await self._working.wait()
         self._count += 1
         call_id, began = f"command-{self._count}", self._report.clock()
-        given = clean_json({"command": order.command[-1] if order.command[1:2] == ("-c",) else list(order.command)})
+        given = clean_json({"command": order.title})
         self._emit("tool_started", call_id=call_id, tool=_TOOL, input=given)
         result: CommandResult | None = None
         try:
@@ -58,7 +58,7 @@ class Attendance(Dialogue):
         finally:
             if not self._closed:
                 status = "error" if result is None or result.timed_out else "completed"
-                output = clean_text(result.text, _MAX_OUTPUT) if result is not None else "It was cancelled."
+                output = "It was cancelled." if result is None else _show(result.output)
                 self._emit("tool_ended", call_id=call_id, tool=_TOOL, status=status, output=output)
                 seconds, title = round(self._report.clock() - began, 4), narrate_input(given)[:_MAX_TITLE]
                 self._note(ToolUse(tool=_TOOL, title=title, status=status, at=began, seconds=seconds))
@@ -91,3 +91,9 @@ class Attendance(Dialogue):
             self._executions.on_event(event)
         else:
             super()._on_event(event)
+
+
+def _show(output: bytes) -> str:
+    """A command's output for people."""
+    beginning = output[:_MAX_OUTPUT]
+    return f"({len(output)} bytes that are no text)" if b"\0" in beginning else beginning.decode("utf-8", "replace")

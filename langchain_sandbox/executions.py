@@ -63,6 +63,7 @@ class Order:
         timeout: Seconds that it may take; `None` for as long as the container lives.
         limit: Bytes of output that are wanted.
         stdin: Its standard input; `None` for nothing.
+        title: What the run's events and its result call it.
     """
 
     command: tuple[str, ...]
@@ -70,6 +71,7 @@ class Order:
     timeout: float | None
     limit: int
     stdin: bytes | None = None
+    title: str = ""
 
     def describe(self) -> dict[str, Any]:
         """The message for the program in the container."""

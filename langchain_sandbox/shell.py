@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import threading
 import weakref
 from concurrent.futures import CancelledError as FutureCancelledError
@@ -139,6 +140,7 @@ class Shell:
         cwd: str | None = None,
         timeout: float | None = None,
         output_limit: int = DEFAULT_OUTPUT_LIMIT,
+        title: str | None = None,
     ) -> CommandResult:
         """Run a command to its end. Interrupting the wait (Ctrl-C) kills it.
 
@@ -149,6 +151,7 @@ class Shell:
             timeout: Seconds that it may take; then it is killed with everything that it started in its own process
                 group, and what it printed until then is returned. As long as the container lives by default.
             output_limit: Bytes of output to keep; the command is left running beyond, and the rest let go.
+            title: What the run's events and its result call it; the command by default.
 
         Returns:
             How it ended, whatever that was. What it left running in the background goes on.
@@ -158,7 +161,7 @@ class Shell:
             SandboxUnavailableError: If the engine or the image is not there.
             SandboxError: If the container is gone; the message says why. `finish` has the result then.
         """
-        order = build_order(command, stdin=stdin, cwd=cwd, timeout=timeout, output_limit=output_limit)
+        order = build_order(command, stdin=stdin, cwd=cwd, timeout=timeout, output_limit=output_limit, title=title)
         begun = self._begin()
         future = begun.portal.start_task_soon(_attend, begun, order)
         try:
@@ -175,9 +178,10 @@ class Shell:
         cwd: str | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - kept where the command runs, which a cancelled wait would kill
         output_limit: int = DEFAULT_OUTPUT_LIMIT,
+        title: str | None = None,
     ) -> CommandResult:
         """As `execute`. Cancelling the waiting task kills the command."""
-        order = build_order(command, stdin=stdin, cwd=cwd, timeout=timeout, output_limit=output_limit)
+        order = build_order(command, stdin=stdin, cwd=cwd, timeout=timeout, output_limit=output_limit, title=title)
         begun = self._begun_here()
         if begun is None:
             begun = await asyncio.to_thread(self._begin)
@@ -263,6 +267,7 @@ def build_order(
     cwd: str | None,
     timeout: float | None,
     output_limit: int,
+    title: str | None = None,
 ) -> Order:
     """What is asked for, checked. Pure; the arguments are those of `Shell.execute`.
 
@@ -288,6 +293,7 @@ def build_order(
         timeout=None if timeout is None else check_timeout("timeout", timeout),
         limit=output_limit,
         stdin=stdin,
+        title=title or (command if isinstance(command, str) else shlex.join(words)),
     )
 
 

@@ -6,7 +6,8 @@ A child of PID 1 has its system call filter and everything else that keeps the c
 What the host says on a stream of the EXEC channel is one message, `{"type": "exec", "command": [...], "cwd": ...,
 "timeout": ..., "limit": ..., "stdin": ...}`, and where `stdin` is true DATA and END. What it gets is DATA, standard
 output and standard error as one, at most `limit` bytes of it; then `{"type": "exit", "code": ..., "timed_out": ...,
-"truncated": ...}` and END. A RESET from the host kills the command with its group.
+"truncated": ...}` and END. A RESET from the host kills the command with its group. A command that the end of everything
+kills gets no more words: the container's result says why.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class Executions:
         self._closed.set()
 
     def _take(self, stream: int, order: dict[str, Any]) -> None:
-        execution = _Execution(self._wire, stream, order)
+        execution = _Execution(self._wire, stream, order, closed=self._closed)
         if len(self._running) >= _MOST:
             execution.refuse(f"{_MOST} commands are running already")
             return
@@ -102,9 +103,7 @@ class Executions:
         except ArrivalError:
             self._forget(execution)
             return  # the result says it, and is the end of everything
-        if self._closed.is_set():
-            execution.refuse("the shell is over")
-        else:
+        if not self._closed.is_set():
             execution.run()
         self._forget(execution)
         # What was left running in the background goes on, and may go on writing.
@@ -121,11 +120,12 @@ class Executions:
 class _Execution:
     """One command, from its order to its end."""
 
-    def __init__(self, wire: Outlet, stream: int, order: dict[str, Any]) -> None:
+    def __init__(self, wire: Outlet, stream: int, order: dict[str, Any], *, closed: threading.Event) -> None:
         self.stream = stream
         self.started = False
         self._wire = wire
         self._order = order
+        self._closed = closed
         # All of it is taken before the command starts: one that does not read would hold up all others' input.
         self._given = children.in_memory("stdin") if order.get("stdin") else None
         self._room = int(order["limit"])
@@ -221,6 +221,8 @@ class _Execution:
             self._wire.send_data(kept, channel=Channel.EXEC, stream=self.stream)
 
     def _end(self, code: int, *, timed_out: bool = False) -> None:
+        if self._closed.is_set():
+            return
         exit_ = {"type": "exit", "code": code, "timed_out": timed_out, "truncated": self._truncated}
         self._wire.send_message(exit_, channel=Channel.EXEC, stream=self.stream)
         self._wire.send_end(channel=Channel.EXEC, stream=self.stream)

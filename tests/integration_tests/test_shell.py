@@ -14,7 +14,7 @@ from pathlib import Path
 
 import docker
 import pytest
-from support import containers, containers_of, git, make_repository, wait_until
+from support import containers, containers_of, git, wait_until
 
 from langchain_sandbox import Limits, Sandbox, SandboxError, Workspace
 from langchain_sandbox.kept_runs import find_run
@@ -50,7 +50,7 @@ def test_commands_work_on_a_copy_and_the_changes_come_out_at_the_end(repository:
     assert [commit.subject for commit in result.commits] == ["second"]
     assert [use.title for use in result.steps[0].uses][1].startswith("sed -i s/-/+/ calc.py")
     assert (result.usage.model_calls, result.receipt.model, result.evidence.exit_code) == (0, "", 0)
-    assert find_run(shell.run_id).result == result
+    assert find_run(shell.run_id).result() == result
     with pytest.raises(SandboxError, match="The shell is over: The shell was finished by its caller"):
         shell.execute("true")
     Sandbox(model="http://127.0.0.1:9/v1").apply(result)
@@ -216,7 +216,7 @@ def test_the_time_of_the_container_is_up(repository: Path) -> None:
 def test_what_is_closed_is_kept_with_the_run(repository: Path) -> None:
     with Shell(workspace=repository) as shell:
         shell.execute("echo b > b.txt")
-    kept = find_run(shell.run_id).result
+    kept = find_run(shell.run_id).result()
     assert (kept.status, [file.path for file in kept.files]) == ("cancelled", ["b.txt"])
 
 
@@ -241,7 +241,10 @@ def test_a_host_that_is_killed_takes_the_container_with_it(client: docker.Docker
 
 
 def test_a_mounted_folder(tmp_path: Path) -> None:
-    folder = make_repository(tmp_path / "mounted", {"a.txt": "a\n"})
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+    if os.getuid() == 0:
+        os.chown(folder, 1000, 1000)
     with Shell(workspace=Workspace(folder, mode="bind")) as shell:
         shell.execute("echo b > b.txt")
         assert (folder / "b.txt").read_text() == "b\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from deepagents.backends.protocol import ExecuteResponse, FileDownloadResponse, FileUploadResponse, WriteResult
 from deepagents.backends.sandbox import BaseSandbox
@@ -201,11 +201,19 @@ class SandboxBackend(BaseSandbox):
         """Seconds, or `None` for no limit, for which deepagents says 0."""
         return (self._command_timeout if timeout is None else timeout) or None
 
+    def _order_upload(self, path: str, content: bytes) -> dict[str, Any]:
+        title = f"write {path} ({len(content)} bytes)"
+        return {"command": build_upload(path), "stdin": content, "timeout": self._choose(None), "title": title}
+
+    def _order_download(self, path: str) -> dict[str, Any]:
+        options = {"timeout": self._choose(None), "output_limit": MAX_DOWNLOAD, "title": f"read {path}"}
+        return {"command": build_download(path), **options}
+
     def _upload(self, path: str, content: bytes) -> FileUploadResponse:
         fault = check_path(path)
         if fault is None:
             try:
-                result = self._shell.execute(build_upload(path), stdin=content, timeout=self._choose(None))
+                result = self._shell.execute(**self._order_upload(path, content))
                 fault = parse_failure(result)
             except SandboxError as error:
                 fault = str(error)
@@ -215,7 +223,7 @@ class SandboxBackend(BaseSandbox):
         fault = check_path(path)
         if fault is None:
             try:
-                result = await self._shell.aexecute(build_upload(path), stdin=content, timeout=self._choose(None))
+                result = await self._shell.aexecute(**self._order_upload(path, content))
                 fault = parse_failure(result)
             except SandboxError as error:
                 fault = str(error)
@@ -226,7 +234,7 @@ class SandboxBackend(BaseSandbox):
         if fault is not None:
             return FileDownloadResponse(path=path, error=fault)
         try:
-            result = self._shell.execute(build_download(path), timeout=self._choose(None), output_limit=MAX_DOWNLOAD)
+            result = self._shell.execute(**self._order_download(path))
         except SandboxError as error:
             return FileDownloadResponse(path=path, error=str(error))
         return _describe_download(path, result)
@@ -236,9 +244,7 @@ class SandboxBackend(BaseSandbox):
         if fault is not None:
             return FileDownloadResponse(path=path, error=fault)
         try:
-            result = await self._shell.aexecute(
-                build_download(path), timeout=self._choose(None), output_limit=MAX_DOWNLOAD
-            )
+            result = await self._shell.aexecute(**self._order_download(path))
         except SandboxError as error:
             return FileDownloadResponse(path=path, error=str(error))
         return _describe_download(path, result)
