@@ -59,7 +59,7 @@ class Order:
 
     Args:
         command: The program and its arguments.
-        cwd: Where it starts.
+        cwd: Where it starts, from the workspace's folder in the container.
         timeout: Seconds that it may take; `None` for as long as the container lives.
         limit: Bytes of output that are wanted.
         stdin: Its standard input; `None` for nothing.

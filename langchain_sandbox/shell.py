@@ -23,6 +23,7 @@ from langchain_sandbox.portal import get_portal
 from langchain_sandbox.report import REPOSITORY
 from langchain_sandbox.request import RunRequest, check_changes, check_timeout
 from langchain_sandbox.shared import get_shared
+from langchain_sandbox.workspace.inbound.selection import find_folder
 from langchain_sandbox.workspace_config import Retention, Workspace
 
 if TYPE_CHECKING:
@@ -129,8 +130,14 @@ class Shell:
 
     @property
     def root(self) -> str:
-        """Where commands start, unless they are told otherwise: the workspace's copy in the container."""
-        return REPOSITORY
+        """Where commands start, unless they are told otherwise: the workspace in the container.
+
+        Raises:
+            SandboxConfigError: If the workspace is in a repository that git cannot read.
+        """
+        if self.workspace is None or self.workspace.mode == "bind":
+            return REPOSITORY
+        return f"{REPOSITORY}/{find_folder(self.workspace.path)}".rstrip("/")
 
     def execute(
         self,
@@ -289,7 +296,7 @@ def build_order(
         raise SandboxConfigError(msg)
     return Order(
         command=words,
-        cwd=os.path.join(REPOSITORY, cwd or ""),  # noqa: PTH118 - the container's, not ours
+        cwd=cwd or "",
         timeout=None if timeout is None else check_timeout("timeout", timeout),
         limit=output_limit,
         stdin=stdin,

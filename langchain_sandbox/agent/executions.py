@@ -104,7 +104,7 @@ class Executions:
             self._forget(execution)
             return  # the result says it, and is the end of everything
         if not self._closed.is_set():
-            execution.run()
+            execution.run(self._arrival.folder)
         self._forget(execution)
         # What was left running in the background goes on, and may go on writing.
         if self._left_behind.acquire(blocking=False):
@@ -149,15 +149,15 @@ class _Execution:
         self._pass_on(f"{words}\n".encode())
         self._end(code)
 
-    def run(self) -> None:
-        """Start it, pass on what it prints and say how it ended."""
+    def run(self, folder: str) -> None:
+        """Start it in a folder, or from there, pass on what it prints and say how it ended."""
         given = self._given
         if given is not None:
             given.seek(0)
         try:
             self._child = child = children.spawn(
                 [str(part) for part in self._order["command"]],
-                cwd=str(self._order["cwd"]),
+                cwd=os.path.join(folder, str(self._order["cwd"])),
                 env=tool_environment(),
                 stdin=subprocess.DEVNULL if given is None else given,
                 stdout=subprocess.PIPE,

@@ -99,3 +99,30 @@ def test_a_node_as_the_page_shows_it(tmp_path: Path) -> None:
         after = "print(result['status'], result['text'], [file['path'] for file in result['files']])"
         printed = run_page(program, tmp_path, model.endpoint.base_url, after=after)
     assert printed == "completed It passes now. ['b.txt']\n"
+
+
+def test_a_deep_agent_with_its_own_hands_as_the_page_shows_it(tmp_path: Path) -> None:
+    (program,) = find_blocks("deepagents.md", "backend")
+    call = {"name": "write_file", "arguments": {"file_path": "/run/ws/repo/b.txt", "content": "b\n"}}
+    with ScriptedModel([{"text": "", "tool_calls": [call]}, say("It passes now.")]) as caller:
+        before = (
+            "import os; del os.environ['SANDBOX_MODEL_BASE_URL']\nfrom langchain_openai import ChatOpenAI\n"
+            f"model = ChatOpenAI(base_url={caller.endpoint.base_url!r}, api_key='none')"
+        )
+        assert run_page(program, tmp_path, "none", before=before, after="") == "completed ['b.txt']\n"
+
+
+def test_a_deep_agent_that_hands_tasks_out_as_the_page_shows_it(tmp_path: Path) -> None:
+    (program,) = find_blocks("deepagents.md", "subagent")
+    call = {"name": "task", "arguments": {"description": "Mend it.", "subagent_type": "opencode"}}
+    turns = [{"text": "", "tool_calls": [call]}, say("It is mended.")]
+    with ScriptedModel(turns) as caller, ScriptedModel([write("b.txt", "b\n"), say()]) as model:
+        chat = f"model = ChatOpenAI(base_url={caller.endpoint.base_url!r}, api_key='none')"
+        before = f"from langchain_openai import ChatOpenAI\n{chat}"
+        printed = run_page(program, tmp_path, model.endpoint.base_url, before=before, after="")
+    assert printed == "['completed']\n"
+
+
+def test_a_shell_as_the_page_shows_it(tmp_path: Path) -> None:
+    (program,) = find_blocks("deepagents.md", "shell")
+    assert run_page(program, tmp_path, "none", after="") == "first\n\nb'9\\n10\\n'\n3\n['new.txt']\n"

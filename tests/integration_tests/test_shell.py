@@ -58,6 +58,14 @@ def test_commands_work_on_a_copy_and_the_changes_come_out_at_the_end(repository:
     assert (repository / "new/a.txt").read_text() == "more\n"
 
 
+def test_a_folder_of_a_repository_is_where_commands_start(repository: Path) -> None:
+    with Shell(workspace=repository / "data") as shell:
+        assert shell.execute("pwd; ls; echo more >> notes.txt").text == "/run/ws/repo/data\nnotes.txt\n"
+        assert shell.execute("pwd", cwd="..").text == "/run/ws/repo\n"
+        assert shell.root == "/run/ws/repo/data"
+        assert [file.path for file in shell.finish().files] == ["notes.txt"]
+
+
 def test_a_command_has_every_wall_that_pid_1_has() -> None:
     walls = "grep -E '^(Seccomp|Seccomp_filters|NoNewPrivs|CapEff|CapBnd):' /proc/%s/status"
     with Shell() as shell:
