@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from langchain_sandbox.graph import SandboxNode, SandboxState, SandboxTask
     from langchain_sandbox.handle import RunHandle
     from langchain_sandbox.result import SandboxResult
+    from langchain_sandbox.revision import Revision
     from langchain_sandbox.run_store import DirectoryRunStore, RunStore
     from langchain_sandbox.sandbox import Sandbox
     from langchain_sandbox.shell import Shell
@@ -51,6 +52,7 @@ __all__ = [
     "Limits",
     "ModelEndpoint",
     "Retention",
+    "Revision",
     "RunHandle",
     "RunStore",
     "Sandbox",
@@ -84,6 +86,7 @@ _HOMES = {
     "Limits": "config",
     "ModelEndpoint": "config",
     "Retention": "workspace_config",
+    "Revision": "revision",
     "RunHandle": "handle",
     "RunStore": "run_store",
     "Sandbox": "sandbox",

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 
 from langchain_sandbox.engine.connection import Connection
 from langchain_sandbox.link import PROTOCOL_VERSION, Channel, Data, FileStream, LinkEvent, Message
+from langchain_sandbox.workspace.applying.seed import describe_change
+from langchain_sandbox.workspace.content import pieces
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from langchain_sandbox.gateway.call import ModelSource
     from langchain_sandbox.judge import Judge
     from langchain_sandbox.report import Report
+    from langchain_sandbox.workspace.applying.seed import Seed
     from langchain_sandbox.workspace.inbound.intake import Intake
     from langchain_sandbox.workspace.outbound.receiver import ChangesReceiver
 
@@ -48,6 +52,7 @@ class Assignment:
         limits: The run's limits.
         source: The model; `None` where nothing inside thinks.
         intake: What goes in.
+        seed: An earlier run's changes, which go in behind it.
         changes: Takes what comes out.
     """
 
@@ -58,6 +63,7 @@ class Assignment:
     limits: Limits
     source: ModelSource | None
     intake: Intake
+    seed: Seed
     changes: ChangesReceiver
 
 
@@ -190,13 +196,28 @@ class Dialogue:
             self._link.send_message({"type": "workspace"})
             return
         snapshot, history = self._assignment.intake.snapshot, self._assignment.intake.history
-        self._link.send_message({"type": "workspace", "git": history.describe() if history else None})
+        seed = self._assignment.seed
+        described = history.describe() if history else None
+        self._link.send_message({"type": "workspace", "git": described, "seed": bool(seed.changes)})
         await self._send_file(snapshot.archive, FileStream.TAR)
         if history is not None and history.pack:
             for ending, stream in (("pack", FileStream.PACK), ("idx", FileStream.PACK_INDEX)):
                 path = history.folder / f"{history.pack}.{ending}"
                 with await anyio.to_thread.run_sync(path.open, "rb") as file:
                     await self._send_file(file, stream)
+        if seed.changes:
+            await self._send_seed(seed)
+
+    async def _send_seed(self, seed: Seed) -> None:
+        for change in seed.changes:
+            body = describe_change(change)
+            self._link.send_message(body, channel=Channel.FILES, stream=FileStream.SEED)
+            await anyio.lowlevel.checkpoint()  # there may be many without a content, and other runs live on this loop
+            if body["kind"] == "file":
+                waiting = pieces(change.content)
+                while chunk := await anyio.to_thread.run_sync(next, waiting, b""):
+                    await self._link.send_data(chunk, channel=Channel.FILES, stream=FileStream.SEED)
+        self._link.send_end(channel=Channel.FILES, stream=FileStream.SEED)
 
     async def _send_file(self, file: IO[bytes], stream: int) -> None:
         file.seek(0)

@@ -64,6 +64,7 @@ class FileStream(IntEnum):
     TAR = 1
     PACK = 2
     PACK_INDEX = 3
+    SEED = 4
     FIRST_CHANGE = 16
 
 

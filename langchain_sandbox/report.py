@@ -91,6 +91,7 @@ class Report:
     warnings: list[str] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     claimed_files: list[str] = field(default_factory=list)
+    claimed_before: Sequence[str] = ()  # in the run that this one goes on from
     commits: list[Commit] = field(default_factory=list)
     gateway: Observer | None = None
     claim: dict[str, Any] | None = None
@@ -178,7 +179,8 @@ def build_fields(
     reference = None
     if patch_file is not None and patch.size > PATCH_INLINE_LIMIT:
         reference = {"path": patch_file, "sha256": patch.sha256, "size": patch.size}
-    claimed = _relative(report.claimed_files, f"{repository}/{intake.folder}")
+    own = _relative(report.claimed_files, f"{repository}/{intake.folder}")
+    claimed = list(dict.fromkeys([*report.claimed_before, *own]))
     log = clean_text(claim.get("log"), _MAX_LOG)
     return {
         "run_id": run_id,
@@ -227,7 +229,9 @@ def build_fields(
     }
 
 
-def describe_settings(task: str, *, changes: str, timeout: float, limits: Limits) -> dict[str, Any]:
+def describe_settings(
+    task: str, *, changes: str, timeout: float, limits: Limits, revises: str | None = None, comment: str = ""
+) -> dict[str, Any]:
     """What a run was asked for and what it may use, for its result. Pure.
 
     Args:
@@ -235,8 +239,22 @@ def describe_settings(task: str, *, changes: str, timeout: float, limits: Limits
         changes: What becomes of the changes.
         timeout: Seconds that it may take.
         limits: What it may use.
+        revises: The earlier run that it goes on from.
+        comment: What is asked of that one now.
     """
-    return {"task": clean_text(task, _MAX_TASK), "changes": changes, "timeout": timeout, "limits": asdict(limits)}
+    return {
+        "task": clean_text(task, _MAX_TASK),
+        "changes": changes,
+        "timeout": timeout,
+        "limits": asdict(limits),
+        "revises": revises,
+        "comment": clean_text(comment, _MAX_TASK),
+    }
+
+
+def was_cut(task: str) -> bool:
+    """Whether a task, as a result's settings have it, may be the beginning of a longer one. Pure."""
+    return len(task) >= _MAX_TASK
 
 
 def describe_loss(error: OSError | GitError) -> dict[str, Any]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from langchain_sandbox.config import Limits, ModelEndpoint
+    from langchain_sandbox.revision import Revision
     from langchain_sandbox.workspace_config import Retention, Workspace
 
 MAX_COMMAND_TIMEOUT = 3600.0
@@ -37,6 +38,7 @@ class RunOptions(TypedDict, total=False):
         workspace: As for the sandbox, for this run.
         timeout: As for the sandbox, for this run; seconds.
         changes: As for the sandbox, for this run.
+        revision: An earlier run that this one goes on from, and what is asked of it now.
     """
 
     command: str | Command | None
@@ -45,6 +47,7 @@ class RunOptions(TypedDict, total=False):
     workspace: Workspace | str | os.PathLike[str] | None
     timeout: float | None
     changes: ChangesPolicy | None
+    revision: Revision | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +65,7 @@ class RunRequest:
     queue_timeout: float | None
     changes: ChangesPolicy
     retention: Retention
+    revision: Revision | None = None
     warnings: tuple[str, ...] = ()
     run_id: str = field(default_factory=lambda: secrets.token_hex(6))
 
@@ -155,27 +159,29 @@ def choose_timeout(chosen: float | None, usual: float, command: Command | None) 
     return own, []
 
 
-def check_task(task: str) -> str:
+def check_task(task: str, *, what: str = "task") -> str:
     """Refuse a task that could not arrive as it was written.
+
+    Args:
+        task: The words.
+        what: What they are, for the message.
 
     Raises:
         SandboxConfigError: If it is empty, too long, or holds a NUL or half a character.
     """
     if not isinstance(task, str) or not task.strip():
-        msg = "The task is empty. Say in plain words what the agent should do."
+        msg = f"The {what} is empty. Say in plain words what the agent should do."
         raise SandboxConfigError(msg)
     if "\0" in task:
-        msg = f"The task holds a NUL character at position {task.index(chr(0))}; take it out."
+        msg = f"The {what} holds a NUL character at position {task.index(chr(0))}; take it out."
         raise SandboxConfigError(msg)
     try:
         size = len(task.encode("utf-8"))
     except UnicodeEncodeError as error:
-        msg = f"The task holds half of a character (a lone surrogate) at position {error.start}; take it out."
+        msg = f"The {what} holds half of a character (a lone surrogate) at position {error.start}; take it out."
         raise SandboxConfigError(msg) from error
     if size > MAX_TASK:
-        msg = (
-            f"The task has {size} bytes; at most {MAX_TASK} are taken. Put long material into a file of the workspace."
-        )
+        msg = f"The {what} has {size} bytes; at most {MAX_TASK} are taken. Put long material into a file."
         raise SandboxConfigError(msg)
     return task
 

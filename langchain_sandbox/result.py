@@ -151,7 +151,8 @@ class Evidence(_Part):
     exit_code: int | None = Field(default=None, description="Of the container.")
     oom: bool = Field(default=False, description="The kernel killed something in the container for memory.")
     claimed_files: list[str] = Field(
-        default_factory=list, description="What OpenCode says that its tools for editing changed. A claim."
+        default_factory=list,
+        description="What OpenCode says that its tools for editing changed, in a revised run too. A claim.",
     )
     unclaimed_files: list[str] = Field(
         default_factory=list, description="What changed without any such word, by a shell command for example."
@@ -179,6 +180,10 @@ class Settings(_Part):
     limits: dict[str, int | float | None] = Field(
         default_factory=dict, description="The fields of Limits; sizes in bytes, times in seconds."
     )
+    revises: str | None = Field(
+        default=None, description="The earlier run that it went on from; its patch holds that one's changes, too."
+    )
+    comment: str = Field(default="", description="What was asked of that earlier run; long ones are cut.")
 
 
 class Receipt(_Part):

@@ -87,8 +87,14 @@ class Run:
             began=time.monotonic(),
             judge=Judge(request.output) if request.output else None,
             command=request.command,
+            claimed_before=request.revision.result.evidence.claimed_files if request.revision else (),
             settings=describe_settings(
-                request.prompt.asked, changes=request.changes, timeout=request.timeout, limits=request.limits
+                request.prompt.asked,
+                changes=request.changes,
+                timeout=request.timeout,
+                limits=request.limits,
+                revises=request.revision.result.run_id if request.revision else None,
+                comment=request.revision.comment if request.revision else "",
             ),
         )
         self._dialogue = self._open_dialogue()
@@ -172,7 +178,7 @@ class Run:
         if prepared.source is not None:
             shortage = find_shortage(prepared.source.context)
             prepared.warnings += [warning for warning in (shortage, prepared.source.note) if warning]
-        prepared.warnings += carriage.intake.warnings
+        prepared.warnings += [*carriage.intake.warnings, *carriage.seed.warnings]
         return prepared
 
     async def _find_model(self) -> ModelSource | None:
@@ -204,7 +210,14 @@ class Run:
         if request.workspace is not None and request.workspace.mode == "bind" and not self._engine.shares_files:
             msg = 'The engine is on another machine, which does not have the workspace; use Workspace(mode="copy").'
             raise SandboxConfigError(msg)
-        return load(request.workspace, request.limits, run_id=request.run_id, target=REPOSITORY, private=private)
+        return load(
+            request.workspace,
+            request.limits,
+            run_id=request.run_id,
+            target=REPOSITORY,
+            private=private,
+            revises=request.revision.result if request.revision else None,
+        )
 
     async def _run_prepared(self, prepared: _Prepared) -> SandboxResult:
         for warning in prepared.warnings:
@@ -258,6 +271,7 @@ class Run:
             limits=request.limits,
             source=prepared.source,
             intake=prepared.carriage.intake,
+            seed=prepared.carriage.seed,
             changes=changes,
         )
         await self._take_place()

@@ -249,6 +249,9 @@ def build_key(step: ExecutionInfo, sandbox: Sandbox, request: Mapping[str, Any],
         "changes": request.get("changes") or sandbox.changes,
         "output": None if wanted is None else Output.of(wanted).schema,
     }
+    revision = request.get("revision")
+    if revision is not None:
+        parts["revision"] = [revision.result.run_id, revision.comment]
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -258,5 +261,8 @@ def _find_limit(sandbox: Sandbox, request: Mapping[str, Any]) -> float:
     own = request.get("timeout")
     if own is not None:
         return check_timeout("timeout", own) + _GRACE
-    is_command = request.get("command") is not None or str(request.get("task")).startswith("/")
+    task, revision = request.get("task"), request.get("revision")
+    if task is None and revision is not None:
+        task = revision.result.settings.task
+    is_command = request.get("command") is not None or str(task).startswith("/")
     return (max(sandbox.timeout, MAX_COMMAND_TIMEOUT) if is_command else sandbox.timeout) + _GRACE

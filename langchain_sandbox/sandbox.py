@@ -27,6 +27,7 @@ from langchain_sandbox.request import (
     choose_output,
     choose_timeout,
 )
+from langchain_sandbox.revision import build_revised_prompt
 from langchain_sandbox.shared import get_shared
 from langchain_sandbox.watching import await_for, wait_for
 from langchain_sandbox.workspace.applying.apply_result import apply_result, revert_result
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from langchain_sandbox.commands.command import Command
     from langchain_sandbox.events import SandboxEvent
     from langchain_sandbox.result import SandboxResult
+    from langchain_sandbox.revision import Revision
     from langchain_sandbox.workspace.applying.told import ApplyReport
 
 
@@ -116,6 +118,7 @@ class Sandbox:
         workspace: Workspace | str | os.PathLike[str] | None = None,
         timeout: float | None = None,
         changes: ChangesPolicy | None = None,
+        revision: Revision | None = None,
     ) -> SandboxResult:
         """Run a task, or one of the repository's commands, and wait for its result.
 
@@ -129,6 +132,9 @@ class Sandbox:
             workspace: As for `Sandbox`, for this run.
             timeout: As for `Sandbox`, for this run.
             changes: As for `Sandbox`, for this run.
+            revision: An earlier run that this one goes on from, and what is asked of it now. Its changes are in the
+                copy from the start, and the new result's patch holds them, too. With neither task nor command, the
+                task is that run's own.
 
         Returns:
             How it ended and what came of it. Runs that fail are returned too: look at `result.status`.
@@ -141,10 +147,17 @@ class Sandbox:
             ```python
             result = sandbox.run("Which modules have no tests?", output=list[str])
             result = sandbox.run(command="refactor-audit", arguments={"scope": "src"})
+            result = sandbox.run(revision=Revision(result, "Leave the tests as they are."))
             ```
         """
         options = RunOptions(
-            command=command, arguments=arguments, output=output, workspace=workspace, timeout=timeout, changes=changes
+            command=command,
+            arguments=arguments,
+            output=output,
+            workspace=workspace,
+            timeout=timeout,
+            changes=changes,
+            revision=revision,
         )
         return wait_for(self.start(task, **options))
 
@@ -308,9 +321,14 @@ class Sandbox:
         workspace: Workspace | str | os.PathLike[str] | None = None,
         timeout: float | None = None,
         changes: ChangesPolicy | None = None,
+        revision: Revision | None = None,
     ) -> RunRequest:
         chosen = self.workspace if workspace is None else _check_workspace(workspace)
-        prompt = build_prompt(task, command, arguments, root=chosen.path if chosen is not None else None)
+        root = chosen.path if chosen is not None else None
+        if revision is None:
+            prompt = build_prompt(task, command, arguments, root=root)
+        else:
+            prompt = build_revised_prompt(revision, task, command, arguments, root=root)
         policy = choose_changes(changes, self.changes, prompt.command)
         if chosen is not None and chosen.mode == "bind" and policy != "apply":
             msg = (
@@ -331,6 +349,7 @@ class Sandbox:
             queue_timeout=self.queue_timeout,
             changes=policy,
             retention=self.retention,
+            revision=revision,
             warnings=tuple(warned),
         )
 

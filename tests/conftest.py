@@ -33,6 +33,7 @@ _FACES = {
     "readme",
     "recipes",
     "report_page",
+    "revision",
     "wheel",
 }
 

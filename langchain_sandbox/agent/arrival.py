@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_sandbox.agent import children
 from langchain_sandbox.agent.opencode import REPOSITORY, tool_environment
 from langchain_sandbox.agent.repository import call, restore_git
+from langchain_sandbox.agent.seed import lay_down
 from langchain_sandbox.link import Data, End, FileStream, LinkEvent
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Arrival:
     """Receives the workspace; `wait` returns once all of it is in place.
 
     Then `manifest` is how each of its files looked, `nested` the folders in it that are repositories of their own
-    outside, and `base` the commit that was checked out.
+    outside, `base` the commit that was checked out, and `seeded` what an earlier run's changes have changed since.
 
     Args:
         wire: Where it comes from.
@@ -41,15 +42,24 @@ class Arrival:
             FileStream.TAR: queue.SimpleQueue(),
             FileStream.PACK: queue.SimpleQueue(),
             FileStream.PACK_INDEX: queue.SimpleQueue(),
+            FileStream.SEED: queue.SimpleQueue(),
         }
         self._done = threading.Event()
         self._error: str | None = None
         self.manifest: dict[str, tuple[int, ...]] = {}
         self.nested: list[str] = []
         self.base: str | None = None
+        self.seeded: set[str] = set()
+        self._has_seed = False
 
     def start(self, description: dict[str, Any]) -> None:
-        """Begin; `description["git"]` says how the repository's git should look, or is `None`."""
+        """Begin.
+
+        Args:
+            description: `git` says how the repository's git should look, or is `None`; `seed`, whether an earlier
+                run's changes follow.
+        """
+        self._has_seed = bool(description.get("seed"))
         threading.Thread(target=self._receive, args=(description.get("git"),), name="arrival", daemon=True).start()
 
     def on_event(self, event: LinkEvent) -> None:
@@ -101,6 +111,11 @@ class Arrival:
                 restore_git(git, self.manifest, prefix=self.prefix)
                 self.nested = [str(path) for path in git["nested"]]
                 self.base = git["head"]
+            if self._has_seed and self._error is None:
+                # Last: to git, and to whoever looks for changes in the end, they are changes like the agent's own.
+                self.seeded = lay_down(
+                    self.folder, self._streams[FileStream.SEED].get, acknowledge=self._wire.acknowledge
+                )
         except (OSError, KeyError, TypeError, ValueError) as error:
             self._error = str(error)
         finally:

@@ -151,7 +151,8 @@ class Departure:
     def _candidates(self) -> set[str]:
         """Paths below the work folder that may have changed."""
         folder = self._arrival.folder
-        found = set(self._arrival.manifest) | set(self._sent)
+        # What an earlier run had made is not forgotten where git ignores it.
+        found = set(self._arrival.manifest) | set(self._sent) | self._arrival.seeded
         try:
             command = [*_GIT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
             # The agent may have laid a pipe where git reads a file; nobody is left to write into it.

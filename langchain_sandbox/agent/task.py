@@ -111,6 +111,8 @@ class Task(Work):
         self._wire.send_message({"type": "working"})
         text = str(task["text"])
         parts = expand(text, folder=self.arrival.folder) if task.get("expand") else [{"type": "text", "text": text}]
+        if task.get("note"):
+            parts = [*parts, {"type": "text", "text": str(task["note"])}]
         agent, schema = str(task["agent"]), task.get("schema")
         reply = self._opencode.prompt(self._session, parts=parts, agent=agent, schema=schema)
         texts = _texts(reply)

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from langchain_sandbox.config import ChangesPolicy
     from langchain_sandbox.handle import RunHandle
+    from langchain_sandbox.request import RunOptions
     from langchain_sandbox.result import SandboxResult
+    from langchain_sandbox.revision import Revision
     from langchain_sandbox.sandbox import Sandbox
 
 _DESCRIPTION = """\
@@ -27,6 +29,9 @@ Run a task with OpenCode on a copy of a folder, the current one by default. What
 what it said, the diff and a summary go to standard output. The folder itself is changed with --apply and --review only.
 
 A task that begins with a slash is a command; `langchain-sandbox commands` lists those that there are.
+
+With --revise the words say what is to be different in an earlier run, which the new one goes on from: its changes are
+in the copy from the start, and what comes out holds the work of both.
 
 Ctrl-C ends the run, removes its container and keeps what was done until then; a second Ctrl-C leaves at once.
 """
@@ -43,6 +48,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
             langchain-sandbox run "Make the failing test pass."
             langchain-sandbox run --review /fix-tests              # asks before it changes the folder
             langchain-sandbox run /refactor-audit src              # a command, with what it takes
+            langchain-sandbox run --revise last "Test it, too."    # goes on from an earlier run
             langchain-sandbox run --json - < task.md > result.json # in a script
         """,
     )
@@ -54,6 +60,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     complete_with(task, "commands")
     add_common_options(parser)
     parser.add_argument("--timeout", metavar="SECONDS", help="how long the run may take (SANDBOX_TIMEOUT, else 300)")
+    revise = parser.add_argument(
+        "--revise",
+        metavar="RUN",
+        help="go on from an earlier run, with its task; the words say what is to be different. RUN is its id, four or "
+        "more of its first digits, `last`, or a file with a result's JSON",
+    )
+    complete_with(revise, "runs")
     parser.add_argument(
         "--schema", metavar="FILE", type=Path, help="have a typed answer, as the JSON Schema in FILE says"
     )
@@ -79,9 +92,13 @@ def run(options: argparse.Namespace) -> int:
     _check(options)
     task = read_task(options.task)
     schema = _read_schema(options.schema)
+    asked: RunOptions = {"output": schema}
+    if options.revise is not None:
+        asked["revision"] = revision = _find_revision(options.revise, task)
+        options.workspace = options.workspace or revision.result.workspace.root
     sandbox = _make_sandbox(options)
     with interruptible():
-        ended = _execute(sandbox, task, schema)
+        ended = _execute(sandbox, None if options.revise is not None else task, asked)
     if ended is None:
         return CANCELLED
     result, changes = ended
@@ -158,6 +175,18 @@ def _read_schema(file: Path | None) -> dict[str, Any] | None:
     return schema
 
 
+def _find_revision(name: str, comment: str) -> Revision:
+    """The earlier run, and what is to be different.
+
+    Raises:
+        SandboxConfigError: If there is no such run, or nothing is said.
+    """
+    from langchain_sandbox.cli.kept import find_result  # noqa: PLC0415 - loads pydantic
+    from langchain_sandbox.revision import Revision  # noqa: PLC0415 - as above
+
+    return Revision(find_result(name), comment)
+
+
 def _make_sandbox(options: argparse.Namespace) -> Sandbox:
     from langchain_sandbox.config import ModelEndpoint  # noqa: PLC0415 - loads LangChain
     from langchain_sandbox.sandbox import Sandbox  # noqa: PLC0415 - as above
@@ -174,7 +203,7 @@ def _make_sandbox(options: argparse.Namespace) -> Sandbox:
     )
 
 
-def _execute(sandbox: Sandbox, task: str, schema: dict[str, Any] | None) -> tuple[SandboxResult, ChangesPolicy] | None:
+def _execute(sandbox: Sandbox, task: str | None, asked: RunOptions) -> tuple[SandboxResult, ChangesPolicy] | None:
     """A run from its start to its end, or to the first Ctrl-C.
 
     Returns:
@@ -184,7 +213,7 @@ def _execute(sandbox: Sandbox, task: str, schema: dict[str, Any] | None) -> tupl
 
     handle: RunHandle | None = None
     try:
-        handle = sandbox.start(task, output=schema)
+        handle = sandbox.start(task, **asked)
         with open_progress(handle.timeout) as progress:
             try:
                 for event in handle.events():

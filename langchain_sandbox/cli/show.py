@@ -68,7 +68,10 @@ def _print_head(result: SandboxResult) -> None:
     from langchain_sandbox.narration import to_line  # noqa: PLC0415
 
     task = to_line(result.settings.task)
-    sys.stdout.write(f"{paint(f'run {result.run_id}', 'yellow', sys.stdout)}{f'  {task[:200]}' if task else ''}\n\n")
+    sys.stdout.write(f"{paint(f'run {result.run_id}', 'yellow', sys.stdout)}{f'  {task[:200]}' if task else ''}\n")
+    if result.settings.revises:
+        sys.stdout.write(f"revises {to_line(result.settings.revises)}  {to_line(result.settings.comment)[:200]}\n")
+    sys.stdout.write("\n")
 
 
 def _print_patch(result: SandboxResult) -> None:

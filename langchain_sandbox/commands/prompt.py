@@ -28,11 +28,13 @@ class Prompt:
         command: The command that they are of. Only then are `` !`shell` `` and `@file` in them expanded: a task's own
             words may quote anything.
         asked: What was asked for, as a person would write it; the text where there is no command.
+        note: What else the agent is told, behind the text and apart from it: nothing in it is ever expanded.
     """
 
     text: str
     command: Command | None = None
     asked: str = ""
+    note: str = ""
 
     def describe(self, schema: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The message for the program in the container.
@@ -47,6 +49,7 @@ class Prompt:
             "text": self.text,
             "expand": self.command is not None,
             "schema": schema,
+            "note": self.note,
         }
 
 

@@ -22,11 +22,18 @@ def draw_settings(fields: Mapping[str, Any]) -> list[Html]:
     if not limits and settings["timeout"] is None:
         return []
     pairs = [
+        *_tell_revision(settings),
         ("changes", settings["changes"]),
         ("timeout", format_seconds(settings["timeout"])),
         *((f"limits.{to_line(name)}", _tell_limit(name, value)) for name, value in limits),
     ]
     return [tag("dl", "grid", *(_draw_pair(name, value) for name, value in pairs))]
+
+
+def _tell_revision(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if not settings["revises"]:
+        return []
+    return [("revises", f"run {to_line(settings['revises'])}"), ("comment", to_line(settings["comment"]))]
 
 
 def _tell_limit(name: str, value: float | None) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Protocol
 
 from langchain_sandbox.workspace.applying.record import Record, keep_changed, write_record
+from langchain_sandbox.workspace.applying.seed import Seed, plan_seed, require_applied
 from langchain_sandbox.workspace.applying.transaction import locked, recover
 from langchain_sandbox.workspace.bound.folder import BoundFolder, prepare
 from langchain_sandbox.workspace.inbound.intake import Intake, take_intake
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from langchain_sandbox.config import Limits
     from langchain_sandbox.engine.base import Mount
+    from langchain_sandbox.result import SandboxResult
     from langchain_sandbox.run_folder import RunFolder
     from langchain_sandbox.workspace.content import Content
     from langchain_sandbox.workspace.outbound.changes import Change
@@ -59,6 +61,7 @@ class Carriage(Protocol):
     """One workspace on its way; made by `load`."""
 
     intake: Intake
+    seed: Seed
     mounts: tuple[Mount, ...]
     user: str | None
 
@@ -86,13 +89,15 @@ class Copy:
 
     Args:
         intake: What goes in.
+        seed: An earlier run's changes, which go in behind it.
     """
 
     mounts: tuple[Mount, ...] = ()
     user: str | None = None
 
-    def __init__(self, intake: Intake) -> None:
+    def __init__(self, intake: Intake, seed: Seed | None = None) -> None:
         self.intake = intake
+        self.seed = seed or Seed()
 
     def collect(self, receiver: ChangesReceiver) -> Yield:
         """What the container has sent, checked against what went in."""
@@ -107,6 +112,7 @@ class Copy:
     def close(self) -> None:
         """Let the copy go."""
         self.intake.close()
+        self.seed.close()
 
 
 class Bind:
@@ -124,6 +130,7 @@ class Bind:
         self._lock = lock
         self._run_id = run_id
         self._limits = limits
+        self.seed = Seed()
         self.mounts = folder.mounts
         self.user: str | None = folder.user
         self.intake = Intake(folder.baseline, mounted=True, warnings=list(folder.warnings))
@@ -149,7 +156,15 @@ class Bind:
             self._folder.close()
 
 
-def load(workspace: Workspace | None, limits: Limits, *, run_id: str, target: str, private: Iterable[Path]) -> Carriage:
+def load(
+    workspace: Workspace | None,
+    limits: Limits,
+    *,
+    run_id: str,
+    target: str,
+    private: Iterable[Path],
+    revises: SandboxResult | None = None,
+) -> Carriage:
     """Read or check a workspace.
 
     Args:
@@ -158,6 +173,7 @@ def load(workspace: Workspace | None, limits: Limits, *, run_id: str, target: st
         run_id: The run's name.
         target: Where it is in the container.
         private: Files and folders that no container may see.
+        revises: An earlier run, whose changes go in, too.
 
     Raises:
         SandboxConfigError: If it cannot go in; the message says why.
@@ -168,6 +184,13 @@ def load(workspace: Workspace | None, limits: Limits, *, run_id: str, target: st
         with ExitStack() as lock:
             # Two at once would each take the other's changes for their own.
             lock.enter_context(locked(workspace.path, limit=_LOCK_LIMIT))
+            if revises is not None:
+                require_applied(revises, workspace.path)
             folder = prepare(workspace, limits, target=target, private=private)
             return Bind(folder, lock=lock.pop_all(), run_id=run_id, limits=limits)
-    return Copy(take_intake(workspace, limits))
+    intake = take_intake(workspace, limits)
+    try:
+        return Copy(intake, plan_seed(revises, intake.snapshot, limits) if revises is not None else None)
+    except BaseException:
+        intake.close()
+        raise

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support import bash, git, make_repository, say, told, wait_until, write
 
-from langchain_sandbox import Limits, Sandbox, SandboxConfigError, Workspace
+from langchain_sandbox import Limits, Revision, Sandbox, SandboxConfigError, Workspace
 from langchain_sandbox.testing import ScriptedModel
 
 if TYPE_CHECKING:
@@ -141,6 +141,20 @@ def test_a_run_that_ends_badly_leaves_its_work_marked_as_partial(folder: Path) -
     assert [file.path for file in result.files] == ["half.txt"]
     sandbox.revert(result)
     assert not (folder / "half.txt").exists()
+
+
+def test_a_run_that_goes_on_from_an_earlier_one_finds_its_changes_where_they_are(folder: Path) -> None:
+    script = [bash("echo 1 > new"), say(), bash("cat new; echo 2 >> new"), say()]
+    with ScriptedModel(script) as model:
+        sandbox = Sandbox(model=model.endpoint, workspace=Workspace(folder, mode="bind"))
+        earlier = sandbox.run("Write it.")
+        result = sandbox.run(revision=Revision(earlier, "Go on."))
+        assert told(model) == ["1\n"]
+        assert "in the working tree already" in str(model.requests[-1].messages)
+    assert (folder / "new").read_text() == "1\n2\n"
+    assert [(file.path, file.kind) for file in result.files] == [("new", "modified")]
+    sandbox.revert(result)
+    assert (folder / "new").read_text() == "1\n"
 
 
 def test_a_file_has_a_limit_there(folder: Path) -> None:

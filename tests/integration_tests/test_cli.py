@@ -46,6 +46,23 @@ def follow(out: str, verb: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return call(*words.split(), cwd=cwd)
 
 
+def test_an_earlier_run_is_gone_on_from_wherever_the_user_stands(repository: Path, tmp_path: Path) -> None:
+    script = [bash("echo one > new.txt"), say(), bash("echo two >> new.txt"), say("Better.")]
+    with ScriptedModel(script) as model:
+        assert run("Write it.", cwd=repository, model=model).returncode == 0
+        done = run("--revise", "last", "/etc is", "no command", cwd=tmp_path, model=model)
+        assert done.returncode == 0, done.stderr
+        assert "Write it." in str(model.requests[-1].messages)
+        assert "'/etc is' 'no command'" in str(model.requests[-1].messages)
+    assert "+one\n+two\n" in done.stdout
+    assert "revises" in call("show", "last", cwd=tmp_path).stdout
+    assert call("apply", "last", cwd=tmp_path).returncode == 0
+    assert (repository / "new.txt").read_text() == "one\ntwo\n"
+    refused = call("run", "--revise", "last", " ", cwd=tmp_path, SANDBOX_MODEL_BASE_URL=model.endpoint.base_url)
+    assert refused.returncode == 2
+    assert "The comment is empty" in refused.stderr
+
+
 @pytest.mark.parametrize("below", ["", "data"])
 def test_a_task_on_the_current_folder_gives_a_patch_that_the_printed_command_applies(
     repository: Path, below: str

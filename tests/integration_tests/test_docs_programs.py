@@ -126,3 +126,14 @@ def test_a_deep_agent_that_hands_tasks_out_as_the_page_shows_it(tmp_path: Path) 
 def test_a_shell_as_the_page_shows_it(tmp_path: Path) -> None:
     (program,) = find_blocks("deepagents.md", "shell")
     assert run_page(program, tmp_path, "none", after="") == "first\n\nb'9\\n10\\n'\n3\n['new.txt']\n"
+
+
+def test_a_revision_as_the_page_shows_it(tmp_path: Path) -> None:
+    (program,) = find_blocks("revisions.md", "revise")
+    script = [write("prices.py", "one\n"), say(), write("test_prices.py", "two\n"), say()]
+    with ScriptedModel(script) as model:
+        after = "print(better.settings.revises == result.run_id, [file.path for file in better.files])"
+        printed = run_page(program, tmp_path, model.endpoint.base_url, after=after)
+    assert printed == "True ['prices.py', 'test_prices.py']\n"
+    folder = tmp_path / "path/to/repository"
+    assert {path.name for path in folder.glob("*.py")} == {"prices.py", "test_prices.py"}

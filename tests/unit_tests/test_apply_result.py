@@ -1,5 +1,6 @@
 """A result is applied in any process and days later, as far as its run's folder is still there."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,14 @@ def test_a_long_patch_is_read_from_where_it_was_or_from_the_runs_folder(run: Run
         apply_result(result, run.root, policy=ApplyPolicy())
     assert freeze(run.root) == before
     folder.patch.write_bytes(run.patch)
+    assert apply_result(result, run.root, policy=ApplyPolicy()).paths == ["file"]
+
+
+def test_a_pipe_that_a_result_names_as_its_patch_is_not_waited_for(run: Run, folder: RunFolder, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    folder.patch.write_bytes(run.patch)
+    reference = PatchReference(path=str(tmp_path / "pipe"), sha256="", size=len(run.patch))
+    result = result_of(run, patch=None, patch_reference=reference)
     assert apply_result(result, run.root, policy=ApplyPolicy()).paths == ["file"]
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from langchain_sandbox.errors import SandboxApplyError
 from langchain_sandbox.untrusted import clean_name
 from langchain_sandbox.workspace.applying.delivery import Delivery, plan_delivery
-from langchain_sandbox.workspace.applying.merge import MergePlan
+from langchain_sandbox.workspace.applying.merge import MergePlan, look
 from langchain_sandbox.workspace.applying.planner import Planner
 from langchain_sandbox.workspace.applying.record import Record, find_folder_bits, keep_former, read_record, write_record
 from langchain_sandbox.workspace.applying.told import ApplyReport, describe_conflicts
@@ -64,12 +65,12 @@ def apply_changes(
         if kept is not None and kept.is_of(root):
             former = replace(kept, root=str(root))
         try:
-            files = parse_patch(_lines(patch))
-            _check_names(files)
+            files = read_files(patch)
             delivery = plan_delivery(root, commits, policy) if commits is not None else Delivery()
             plan = MergePlan()
             if policy.commits != "branch":
-                plan = Planner(root, patch, files, find_base, spool, former).plan(policy)
+                here = partial(look, root, spool=spool)
+                plan = Planner(root, here, patch, files, find_base, spool, former).plan(policy)
         except (GitError, PatchFormatError, OSError) as error:
             msg = f"The changes cannot be applied: {error}"
             raise SandboxApplyError(msg) from error
@@ -142,6 +143,23 @@ def find_in_repository(root: Path) -> Callable[[str], Content | None]:
     return find
 
 
+def read_files(patch: Content) -> list[PatchedFile]:
+    """What a patch says of each file.
+
+    Raises:
+        PatchFormatError: If it is no patch as `build_patch` makes them.
+        SandboxApplyError: If it changes what is nobody's to change.
+    """
+    files = parse_patch(_lines(patch))
+    for file in files:
+        for path in (file.path, file.old_path):
+            fault = find_fault(path) if path is not None else None
+            if fault is not None:
+                msg = f"The patch changes {path!r}, which is {fault}; nothing was changed."
+                raise SandboxApplyError(msg)
+    return files
+
+
 def _lines(patch: Content) -> Iterator[str]:
     """The beginning of each line of the patch, as git counts lines: by line feeds alone.
 
@@ -156,12 +174,3 @@ def _lines(patch: Content) -> Iterator[str]:
         rest = (rest + last[:_LONGEST])[:_LONGEST]
     if rest:
         yield rest.decode("ascii", "replace")
-
-
-def _check_names(files: list[PatchedFile]) -> None:
-    for file in files:
-        for path in (file.path, file.old_path):
-            fault = find_fault(path) if path is not None else None
-            if fault is not None:
-                msg = f"The patch changes {path!r}, which is {fault}; nothing was changed."
-                raise SandboxApplyError(msg)

@@ -40,17 +40,11 @@ def apply_result(result: SandboxResult, root: Path, *, policy: ApplyPolicy) -> A
     folder = RunFolder.of(result.run_id)
     with ExitStack() as opened:
         spool = opened.enter_context(tempfile.TemporaryFile(prefix="langchain-sandbox-"))
-        patch = _open_patch(result, folder, opened)
-        digest = hashlib.sha256()
-        for piece in pieces(patch):
-            digest.update(piece)
-        if result.receipt.patch_sha256 != (digest.hexdigest() if result.receipt.patch_sha256 else ""):
-            msg = f"The patch of run {result.run_id} is not the one that the run gave back: its SHA-256 differs."
-            raise SandboxApplyError(msg)
+        patch = open_patch(result, folder, opened)
         return apply_changes(
             root,
             patch,
-            find_base=_find_base(root, folder, spool),
+            find_base=find_former(root, folder, spool),
             policy=policy,
             commits=_find_commits(result, folder, policy),
             record_in=_open_record(folder),
@@ -71,14 +65,35 @@ def revert_result(result: SandboxResult, root: Path) -> ApplyReport:
     return revert_changes(root, RunFolder.of(result.run_id).applied)
 
 
-def _open_patch(result: SandboxResult, folder: RunFolder, opened: ExitStack) -> Content:
+def open_patch(result: SandboxResult, folder: RunFolder, opened: ExitStack) -> Content:
+    """All of a result's patch, however long.
+
+    Args:
+        result: What the run gave back.
+        folder: The run's.
+        opened: Closes it.
+
+    Raises:
+        SandboxApplyError: If it cannot be read, or is not the one that the run gave back.
+    """
+    patch = _find_patch(result, folder, opened)
+    digest = hashlib.sha256()
+    for piece in pieces(patch):
+        digest.update(piece)
+    if result.receipt.patch_sha256 != (digest.hexdigest() if result.receipt.patch_sha256 else ""):
+        msg = f"The patch of run {result.run_id} is not the one that the run gave back: its SHA-256 differs."
+        raise SandboxApplyError(msg)
+    return patch
+
+
+def _find_patch(result: SandboxResult, folder: RunFolder, opened: ExitStack) -> Content:
     if result.patch is not None:
         return result.patch.encode()
     if result.patch_reference is None:
         return b""
     path = Path(result.patch_reference.path)
-    if not path.exists():
-        path = folder.patch  # the state folder may be elsewhere by now
+    if not path.is_file():
+        path = folder.patch  # the state folder may be elsewhere by now; a pipe would never come to its end
     try:
         file = opened.enter_context(path.open("rb"))
     except OSError as error:
@@ -87,8 +102,15 @@ def _open_patch(result: SandboxResult, folder: RunFolder, opened: ExitStack) -> 
     return Stored(file, 0, path.stat().st_size)
 
 
-def _find_base(root: Path, folder: RunFolder, spool: IO[bytes]) -> Callable[[str], Content | None]:
-    in_repository = find_in_repository(root)
+def find_former(root: Path | None, folder: RunFolder, spool: IO[bytes]) -> Callable[[str], Content | None]:
+    """Finds former contents of what a run has changed, by git's names for them.
+
+    Args:
+        root: A folder in whose repository they may be; `None` for none.
+        folder: The run's, where they are kept.
+        spool: Gets the contents.
+    """
+    in_repository = find_in_repository(root) if root is not None else lambda _blob: None
 
     def find(blob: str) -> Content | None:
         try:

@@ -6,7 +6,7 @@ from typing import IO, TYPE_CHECKING
 
 from langchain_sandbox.errors import SandboxApplyError
 from langchain_sandbox.untrusted import clean_name
-from langchain_sandbox.workspace.applying.merge import MergePlan, Merger, Side, look, name_state
+from langchain_sandbox.workspace.applying.merge import MergePlan, Merger, Side, State, name_state
 from langchain_sandbox.workspace.applying.settings import GitSettings
 from langchain_sandbox.workspace.applying.told import name_some
 from langchain_sandbox.workspace.content import Content, pieces, read_start
@@ -32,7 +32,8 @@ class Planner:
     """Works out what has to be written.
 
     Args:
-        root: The tree.
+        root: The folder whose git settings say what else is risky; `None` where nobody's git obeys the tree.
+        look: How a path of the tree is now; `None` for nothing.
         patch: The patch.
         files: What it says of each file.
         find_base: Finds former contents that are not in the tree any more.
@@ -42,7 +43,8 @@ class Planner:
 
     def __init__(
         self,
-        root: Path,
+        root: Path | None,
+        look: Callable[[str], State | None],
         patch: Content,
         files: list[PatchedFile],
         find_base: Callable[[str], Content | None],
@@ -55,7 +57,7 @@ class Planner:
         self._find_base = find_base
         self._spool = spool
         paths = {path for file in files for path in (file.path, file.old_path) if path is not None}
-        self._here = {path: look(root, path, spool) for path in sorted(paths)}
+        self._here = {path: look(path) for path in sorted(paths)}
         self._left = {path: after for path, (_, after) in former.paths.items()}
 
     def plan(self, policy: ApplyPolicy) -> MergePlan:
@@ -135,7 +137,7 @@ class Planner:
 
     def _refuse_risks(self, bases: dict[str, Side], news: dict[str, Side]) -> None:
         found: dict[Risk, list[str]] = {}
-        settings = GitSettings(self._root)
+        settings = GitSettings(self._root) if self._root is not None else None
         for file in self._files:
             base = bases.get(file.old_path) if file.old_path is not None else None
             new = news.get(file.path) if file.kind != "deleted" else None
@@ -150,7 +152,7 @@ class Planner:
             if file.kind == "renamed" and file.old_path is not None:
                 mode = base.mode if base else None
                 risks += find_risks(file.old_path, mode=None, old_mode=mode, content=b"", old_content=b"", size=0)
-            risks += settings.find_risks(file.path)
+            risks += settings.find_risks(file.path) if settings is not None else []
             for risk in dict.fromkeys(risks):
                 if risk in REFUSED:
                     found.setdefault(risk, []).append(clean_name(file.path))

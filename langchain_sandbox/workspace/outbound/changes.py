@@ -20,7 +20,7 @@ from langchain_sandbox.workspace.paths import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from langchain_sandbox.config import Limits
 
@@ -91,7 +91,7 @@ class Changes:
                 self._skip(path, "was a link to a name that is not UTF-8, which no patch can hold")
                 continue
             changes.append(change)
-        return self._drop_conflicts(changes, snapshot)
+        return drop_misfits(changes, snapshot, skip=self._skip)
 
     @property
     def bundle(self) -> Content | None:
@@ -167,33 +167,40 @@ class Changes:
             return Change(change.path, change.mode, Stored(self._spool, arrived.offset, arrived.size))
         return change
 
-    def _drop_conflicts(self, changes: list[Change], snapshot: Snapshot) -> list[Change]:
-        """Take out what cannot be a tree, such as a file below a link, and what would be a repository."""
-        after = set(snapshot.entries) | {change.path for change in changes if change.mode is not None}
-        after -= {change.path for change in changes if change.mode is None}
-        kept = []
-        for change in changes:
-            if change.mode is not None and any(parent in after for parent in parents(change.path)):
-                self._skip(change.path, "below a path that is a file or a link")
-                after.discard(change.path)
-            else:
-                kept.append(change)
-        folders = {parent for path in after for parent in parents(path)}
-        repositories = find_git_folders(after | folders)
-        fitting = []
-        for change in kept:
-            if change.mode is not None and change.path in folders:
-                self._skip(change.path, "in the place of a folder that stays")
-            elif change.mode is not None and belongs_to_git_folder(change.path, repositories):
-                self._skip(change.path, "git would take its folder for a repository")
-            else:
-                fitting.append(change)
-        return fitting
-
     def _skip(self, path: str, reason: str) -> None:
         words = f"{path[:200]!r}: {reason}"
         if len(self.skipped) < _MAX_SKIPPED and words not in self.skipped:
             self.skipped.append(words)
+
+
+def drop_misfits(changes: list[Change], snapshot: Snapshot, *, skip: Callable[[str, str], None]) -> list[Change]:
+    """Take out what cannot be a tree, such as a file below a link, and what would be a repository.
+
+    Args:
+        changes: In the order of their paths.
+        snapshot: What they change.
+        skip: Called with the path of each that is taken out, and the reason.
+    """
+    after = set(snapshot.entries) | {change.path for change in changes if change.mode is not None}
+    after -= {change.path for change in changes if change.mode is None}
+    kept = []
+    for change in changes:
+        if change.mode is not None and any(parent in after for parent in parents(change.path)):
+            skip(change.path, "below a path that is a file or a link")
+            after.discard(change.path)
+        else:
+            kept.append(change)
+    folders = {parent for path in after for parent in parents(path)}
+    repositories = find_git_folders(after | folders)
+    fitting = []
+    for change in kept:
+        if change.mode is not None and change.path in folders:
+            skip(change.path, "in the place of a folder that stays")
+        elif change.mode is not None and belongs_to_git_folder(change.path, repositories):
+            skip(change.path, "git would take its folder for a repository")
+        else:
+            fitting.append(change)
+    return fitting
 
 
 def _normal(name: object) -> str | None:

@@ -1,0 +1,92 @@
+"""An earlier run's changes, laid over the copy before the task begins: one stream, a message and a content for each.
+
+They are told as `departure.py` tells changes on the way out. The host has checked every path; what is looked at here
+once more is what would make a mistake of the host's worse.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from langchain_sandbox.link import Data, End, LinkEvent, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NO_NAMES = {"", ".", "..", ".git"}
+
+
+def lay_down(folder: str, take: Callable[[], LinkEvent], *, acknowledge: Callable[[Data], None]) -> set[str]:
+    """Make the changes that come, in the order in which they come, and return their paths.
+
+    Args:
+        folder: The workspace.
+        take: Waits for the stream's next event.
+        acknowledge: Called for each piece of a content once it is written.
+
+    Raises:
+        OSError: If one cannot be made, or not all of them came.
+        ValueError: If one is of a path that no change may be of.
+        KeyError: If what comes is no change.
+    """
+    paths = set()
+    event = take()
+    while isinstance(event, Message):
+        path = str(event.body["path"])
+        _require_plain(folder, path)
+        event = _change(folder, path, event.body, take, acknowledge)
+        paths.add(path)
+    if not isinstance(event, End):
+        msg = "the earlier run's changes came in part only"
+        raise OSError(msg)
+    return paths
+
+
+def _change(
+    folder: str,
+    path: str,
+    body: dict[str, Any],
+    take: Callable[[], LinkEvent],
+    acknowledge: Callable[[Data], None],
+) -> LinkEvent:
+    """Make one change, and return the event behind it."""
+    full = os.path.join(folder, path)
+    if os.path.lexists(full):
+        os.unlink(full)
+    if body["kind"] == "deleted":
+        _remove_empty(folder, path)
+        return take()
+    os.makedirs(os.path.dirname(full), exist_ok=True)
+    if body["kind"] == "symlink":
+        os.symlink(str(body["target"]), full)
+        return take()
+    with os.fdopen(os.open(full, _NEW_FILE), "wb") as file:
+        os.fchmod(file.fileno(), 0o755 if body["executable"] else 0o644)
+        while isinstance(event := take(), Data):
+            file.write(event.payload)
+            acknowledge(event)
+    return event
+
+
+def _require_plain(folder: str, path: str) -> None:
+    """Refuse what is not a file's name in here, and what lies behind a link.
+
+    Raises:
+        ValueError: If it is so.
+    """
+    parts = path.split("/")
+    above = ["/".join([folder, *parts[:count]]) for count in range(1, len(parts))]
+    if not _NO_NAMES.isdisjoint(part.lower() for part in parts) or any(map(os.path.islink, above)):
+        msg = f"{path!r} is no place for a change"
+        raise ValueError(msg)
+
+
+def _remove_empty(folder: str, path: str) -> None:
+    """Remove the folders that hold nothing any more, as git does."""
+    while path := os.path.dirname(path):
+        try:
+            os.rmdir(os.path.join(folder, path))
+        except OSError:
+            return
