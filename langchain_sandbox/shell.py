@@ -55,6 +55,12 @@ class _Begun:
     handle: RunHandle
     process: int
 
+    @property
+    def failed(self) -> bool:
+        """Whether there was nothing that could be tried, such as no engine; trying again may help."""
+        future = self.future
+        return future.done() and not future.cancelled() and isinstance(future.exception(), SandboxError)
+
 
 class Shell:
     """Runs commands, one after another or side by side, in one ephemeral, hardened container.
@@ -190,7 +196,7 @@ class Shell:
         """As `execute`. Cancelling the waiting task kills the command."""
         order = build_order(command, stdin=stdin, cwd=cwd, timeout=timeout, output_limit=output_limit, title=title)
         begun = self._begun_here()
-        if begun is None:
+        if begun is None or begun.failed:
             begun = await asyncio.to_thread(self._begin)
         return await asyncio.wrap_future(begun.portal.start_task_soon(_attend, begun, order))
 
@@ -211,12 +217,12 @@ class Shell:
 
     def close(self) -> None:
         """Take the container away, if it is there, within five seconds; what was changed is kept with the run."""
-        if self._begun is not None:
+        if self._begun is not None and self._begun.process == os.getpid():
             self._begun.handle.__exit__()
 
     async def aclose(self) -> None:
         """As `close`."""
-        if self._begun is not None:
+        if self._begun is not None and self._begun.process == os.getpid():
             await self._begun.handle.__aexit__()
 
     def __enter__(self) -> Self:
@@ -252,7 +258,7 @@ class Shell:
         """The container, started if it was not; blocks for a moment."""
         with self._lock:
             begun = self._begun_here()
-            if begun is None:
+            if begun is None or begun.failed:
                 begun = self._begun = self._start()
             return begun
 

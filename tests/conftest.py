@@ -20,6 +20,8 @@ settings.load_profile("patient")
 _FACES = {
     "cli",
     "cli_terminal",
+    "deepagents",
+    "deepagents_standard",
     "docs_programs",
     "hosts",
     "langgraph_dev",

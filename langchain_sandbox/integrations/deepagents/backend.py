@@ -10,6 +10,7 @@ from deepagents.backends.sandbox import BaseSandbox
 
 from langchain_sandbox.errors import SandboxConfigError, SandboxError, SandboxUnavailableError
 from langchain_sandbox.integrations.deepagents.files import build_download, build_upload, check_path, parse_failure
+from langchain_sandbox.request import check_timeout
 from langchain_sandbox.shell import DEFAULT_SHELL_TIMEOUT, MAX_INPUT, Shell
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ MAX_DOWNLOAD = MAX_INPUT
 """Bytes of one file that can be downloaded; as many can be uploaded."""
 
 _RESULTS = "/large_tool_results/"
+_NUL = ExecuteResponse(output="A command cannot hold a NUL character; take it out.", exit_code=126)
 
 
 class SandboxBackend(BaseSandbox):
@@ -46,7 +48,8 @@ class SandboxBackend(BaseSandbox):
         limits: What the agent may use; `SANDBOX_LIMIT_*` by default.
         changes: What becomes of the changes at the end; as for `Sandbox`.
         timeout: Seconds that the container may live from its start; 3600 by default.
-        command_timeout: Seconds that a command may take, where the agent does not say; 300 by default.
+        command_timeout: Seconds that a command may take, where the agent does not say, 0 for as long as the container
+            lives; 300 by default.
 
     Raises:
         SandboxConfigError: If an option cannot work.
@@ -83,7 +86,7 @@ class SandboxBackend(BaseSandbox):
             queue_timeout=sandbox.queue_timeout if sandbox else None,
             retention=sandbox.retention if sandbox else None,
         )
-        self._command_timeout = command_timeout
+        self._command_timeout = check_timeout("command_timeout", command_timeout) if command_timeout else 0.0
 
     @property
     def id(self) -> str:
@@ -110,6 +113,8 @@ class SandboxBackend(BaseSandbox):
             SandboxConfigError: If an option cannot work.
             SandboxUnavailableError: If the engine or the image is not there.
         """
+        if "\0" in command:
+            return _NUL
         try:
             result = self._shell.execute(command, timeout=self._choose(timeout), output_limit=OUTPUT_LIMIT)
         except SandboxError as error:
@@ -118,6 +123,8 @@ class SandboxBackend(BaseSandbox):
 
     async def aexecute(self, command: str, *, timeout: int | None = None) -> ExecuteResponse:  # noqa: ASYNC109 - as above
         """As `execute`. Cancelling the waiting task kills the command."""
+        if "\0" in command:
+            return _NUL
         try:
             result = await self._shell.aexecute(command, timeout=self._choose(timeout), output_limit=OUTPUT_LIMIT)
         except SandboxError as error:
