@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     )
     from langchain_sandbox.events import SandboxEvent
     from langchain_sandbox.executions import CommandResult
-    from langchain_sandbox.graph import SandboxNode, SandboxState, SandboxTask
+    from langchain_sandbox.graph import (
+        SandboxDecision,
+        SandboxNode,
+        SandboxReview,
+        SandboxState,
+        SandboxTask,
+        add_results,
+        create_sandbox_graph,
+    )
     from langchain_sandbox.handle import RunHandle
     from langchain_sandbox.result import SandboxResult
     from langchain_sandbox.revision import Revision
@@ -58,10 +66,12 @@ __all__ = [
     "Sandbox",
     "SandboxApplyError",
     "SandboxConfigError",
+    "SandboxDecision",
     "SandboxError",
     "SandboxEvent",
     "SandboxNode",
     "SandboxResult",
+    "SandboxReview",
     "SandboxState",
     "SandboxTask",
     "SandboxTool",
@@ -70,7 +80,9 @@ __all__ = [
     "Shell",
     "Workspace",
     "__version__",
+    "add_results",
     "aload_command_tools",
+    "create_sandbox_graph",
     "describe_result",
     "load_command_tools",
 ]
@@ -92,10 +104,12 @@ _HOMES = {
     "Sandbox": "sandbox",
     "SandboxApplyError": "errors",
     "SandboxConfigError": "errors",
+    "SandboxDecision": "graph",
     "SandboxError": "errors",
     "SandboxEvent": "events",
     "SandboxNode": "graph",
     "SandboxResult": "result",
+    "SandboxReview": "graph",
     "SandboxState": "graph",
     "SandboxTask": "graph",
     "SandboxTool": "tools",
@@ -103,7 +117,9 @@ _HOMES = {
     "SandboxUnavailableError": "errors",
     "Shell": "shell",
     "Workspace": "workspace_config",
+    "add_results": "graph",
     "aload_command_tools": "tools",
+    "create_sandbox_graph": "graph",
     "describe_result": "tools.content",
     "load_command_tools": "tools",
 }

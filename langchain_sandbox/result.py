@@ -186,6 +186,15 @@ class Settings(_Part):
     comment: str = Field(default="", description="What was asked of that earlier run; long ones are cut.")
 
 
+class Review(_Part):
+    """What a person decided about the changes, where a graph asked: `create_sandbox_graph(review=True)`."""
+
+    decision: Literal["accept", "reject", "changes"] = Field(
+        description="accept: they were applied. reject: they were not. changes: another run was to go on from them."
+    )
+    comment: str = Field(default="", description="The person's words.")
+
+
 class Receipt(_Part):
     """What the run was made of, for whoever has to account for it."""
 
@@ -243,6 +252,7 @@ class SandboxResult(BaseModel):
     workspace: WorkspaceState = Field(default=WorkspaceState(), description="The tree that the patch belongs to.")
     settings: Settings = Field(default=Settings(), description="What was asked for, and what it might use.")
     applied: bool = Field(default=False, description="Whether the changes are in the user's tree already.")
+    review: Review | None = Field(default=None, description="What a person decided about them; None if nobody has.")
     receipt: Receipt = Field(description="What it was made of.")
 
     @field_serializer("structured", when_used="json")

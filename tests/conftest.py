@@ -35,6 +35,8 @@ _FACES = {
     "readme",
     "recipes",
     "report_page",
+    "review",
+    "review_once",
     "revision",
     "wheel",
 }

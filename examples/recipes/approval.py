@@ -1,7 +1,7 @@
 """A person decides before anything runs: `HumanInTheLoopMiddleware`.
 
 The agent stops at each call of the sandbox. Here one is approved, one is rewritten and one is rejected: what runs is
-what the person let through, word by word. To decide on what a run changed, look at its result and call `sandbox.apply`.
+what the person let through, word by word. To decide on what a run changed, see `review.py`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from langchain_sandbox.output import Output
 from langchain_sandbox.progress import Progress
 from langchain_sandbox.runs_once import DEFAULT_STORE, arun_once, run_once
 from langchain_sandbox.sandbox import Sandbox
-from langchain_sandbox.tools.content import describe_result
+from langchain_sandbox.tools.content import APPLY, describe_result
 
 if TYPE_CHECKING:
     import os
@@ -136,6 +136,17 @@ class SandboxNode(Runnable[Any, dict[str, Any]]):
         return asked | self._options
 
     def _build_update(self, result: SandboxResult) -> dict[str, Any]:
-        # The id is the run's, so that a step which is taken again replaces its message and adds none.
-        message = AIMessage(describe_result(result), name=self.name, id=f"sandbox-{result.run_id}")
-        return {"messages": [message], "sandbox_results": [result.model_dump(mode="json")]}
+        return build_update(result, name=self.name)
+
+
+def build_update(result: SandboxResult, *, name: str | None, apply: str = APPLY) -> dict[str, Any]:
+    """The state's update from a result.
+
+    Args:
+        result: What the run gave back, or what has become of it since.
+        name: The name of the message.
+        apply: How changes that are not applied get into the workspace, as the end of a sentence.
+    """
+    # The id is the run's, so that a step which is taken again replaces its message and adds none.
+    message = AIMessage(describe_result(result, apply=apply), name=name, id=f"sandbox-{result.run_id}")
+    return {"messages": [message], "sandbox_results": [result.model_dump(mode="json")]}

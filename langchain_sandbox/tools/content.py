@@ -109,7 +109,7 @@ def describe_no_changes(result: SandboxResult) -> str:
 def _describe_changes(result: SandboxResult, apply: str) -> list[str]:
     if not result.files and not result.commits:
         return [describe_no_changes(result)]
-    state = "applied to the workspace" if result.applied else f"not applied; {apply}"
+    state = _describe_fate(result, apply)
     partial = "as far as the run came, " if result.partial else ""
     what = [count(result.commits, "commit")] if result.commits else []
     if result.files:
@@ -127,6 +127,17 @@ def _describe_changes(result: SandboxResult, apply: str) -> list[str]:
         lines.append(f"  … and {len(result.files) - _FILES_SHOWN} more")
     lines += [f"  commit {commit.id[:12]} {_one_line(commit.subject)}" for commit in result.commits[:_FILES_SHOWN]]
     return lines
+
+
+def _describe_fate(result: SandboxResult, apply: str) -> str:
+    """What has become of the changes: what a person has decided about them counts more than how they get applied."""
+    if result.applied:
+        return "applied to the workspace"
+    if result.review is None or result.review.decision == "accept":
+        return f"not applied; {apply}"
+    words = "a person has rejected them" if result.review.decision == "reject" else "a person wants others"
+    comment = _one_line(result.review.comment)
+    return f"not applied; {words}: {comment}" if comment else f"not applied; {words}"
 
 
 def count(things: Sequence[object], name: str) -> str:

@@ -101,6 +101,29 @@ def test_a_node_as_the_page_shows_it(tmp_path: Path) -> None:
     assert printed == "completed It passes now. ['b.txt']\n"
 
 
+def test_a_review_as_the_page_shows_it(tmp_path: Path) -> None:
+    (program,) = find_blocks("review.md", "review")
+    with ScriptedModel([write("b.txt", "b\n"), say()]) as model:
+        after = "print(state['sandbox_results'][-1]['review']['decision'], open('path/to/repository/b.txt').read())"
+        printed = run_page(program, tmp_path, model.endpoint.base_url, after=after)
+    assert "+b\n" in printed
+    assert printed.endswith("\naccept b\n\n")
+
+
+def test_reviews_side_by_side_as_the_page_shows_them(tmp_path: Path) -> None:
+    def work(messages: list) -> dict:
+        return say() if messages[-1]["role"] == "tool" else write("b.txt", "b\n")
+
+    (program,) = find_blocks("review.md", "subgraph")
+    for name in ("shop", "site"):
+        make_repository(tmp_path / "path" / "to" / name, {"a.txt": "a\n"})
+    with ScriptedModel(work) as model:
+        after = "print([result['review']['decision'] for result in state['sandbox_results']])"
+        printed = run_page(program, tmp_path, model.endpoint.base_url, after=after)
+    assert printed == "['accept', 'accept']\n"
+    assert [(tmp_path / "path" / "to" / name / "b.txt").exists() for name in ("shop", "site")] == [True, True]
+
+
 def test_a_deep_agent_with_its_own_hands_as_the_page_shows_it(tmp_path: Path) -> None:
     (program,) = find_blocks("deepagents.md", "backend")
     call = {"name": "write_file", "arguments": {"file_path": "/run/ws/repo/b.txt", "content": "b\n"}}

@@ -184,6 +184,30 @@ def test_a_command_of_the_repository_is_a_tool_there(server: Server) -> None:
     assert answer["artifact"]["receipt"]["command"] == "look"
 
 
+def test_a_person_decides_there_and_a_bad_answer_does_no_harm(server: Server) -> None:
+    async def scenario() -> tuple[list[Any], dict[str, Any]]:
+        client = server.client()
+        thread = (await client.threads.create())["thread_id"]
+        asked = []
+        for given in (None, {"type": "approve"}, {"type": "reject", "comment": "Not here."}):
+            call: Any = {"input": {"sandbox_task": "Write."}} if given is None else {"command": {"resume": given}}
+            await client.runs.wait(thread, "review", **call, raise_error=False)
+            state = await client.threads.get_state(thread)
+            asked.append(state["interrupts"])
+        return asked, state["values"]
+
+    before = len(server.log.read_text())
+    asked, state = asyncio.run(scenario())
+    assert "BlockingError" not in server.log.read_text()[before:]
+    (first,), (still,), none = asked
+    assert first["value"]["files"][0]["path"] == "new.txt"
+    assert first["value"]["type"] == "sandbox_review"
+    assert "accept" in first["response_schema"]["discriminator"]["mapping"]
+    assert (still["id"], still["value"], none) == (first["id"], first["value"], [])
+    (result,) = state["sandbox_results"]
+    assert (result["applied"], result["review"]) == (False, {"decision": "reject", "comment": "Not here."})
+
+
 def test_nothing_in_the_package_blocks_where_it_is_awaited(server: Server) -> None:
     answer = asyncio.run(server.client().runs.wait(None, "everything", input={"messages": []}, raise_error=False))
     assert "__error__" not in answer, answer["__error__"]
