@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from langchain_sandbox.link import Channel, Data, LinkEvent, Message, Reset
+from langchain_sandbox.untrusted import clean_text
 
 if TYPE_CHECKING:
     from langchain_sandbox.engine.connection import Connection
@@ -22,6 +23,7 @@ _ANSWER_GRACE = 10.0  # beyond a command's own timeout, for a container that doe
 _TIMED_OUT = 124
 _BROKEN = 126
 _MAX_CODE = 255
+_MAX_REASON = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,10 +173,10 @@ def parse_exit(body: dict[str, Any], *, output: bytes, seconds: float) -> Comman
         output: What came before.
         seconds: How long it took.
     """
-    code = body.get("code")
+    code, reason = body.get("code"), clean_text(body.get("reason"), _MAX_REASON)
     known = isinstance(code, int) and not isinstance(code, bool) and 0 <= code <= _MAX_CODE
     return CommandResult(
-        output=output,
+        output=output or reason.encode(),
         exit_code=code if known else _BROKEN,  # type: ignore[arg-type]
         timed_out=body.get("timed_out") is True,
         truncated=body.get("truncated") is True,

@@ -6,8 +6,8 @@ A child of PID 1 has its system call filter and everything else that keeps the c
 What the host says on a stream of the EXEC channel is one message, `{"type": "exec", "command": [...], "cwd": ...,
 "timeout": ..., "limit": ..., "stdin": ...}`, and where `stdin` is true DATA and END. What it gets is DATA, standard
 output and standard error as one, at most `limit` bytes of it; then `{"type": "exit", "code": ..., "timed_out": ...,
-"truncated": ...}` and END. A RESET from the host kills the command with its group. A command that the end of everything
-kills gets no more words: the container's result says why.
+"truncated": ...}` and END, or a RESET where there was no room for it. A RESET from the host kills the command with its
+group. A command that the end of everything kills gets no more words: the container's result says why.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Executions:
     def _take(self, stream: int, order: dict[str, Any]) -> None:
         execution = _Execution(self._wire, stream, order, closed=self._closed)
         if len(self._running) >= _MOST:
-            execution.refuse(f"{_MOST} commands are running already")
+            self._refuse(stream, f"{_MOST} commands are running already")
             return
         with self._lock:
             self._running[stream] = execution
@@ -95,7 +95,7 @@ class Executions:
             threading.Thread(target=self._run, args=(execution,), name="execution", daemon=True).start()
         except RuntimeError:  # a command has used up all processes that the container may have
             self._forget(execution)
-            execution.refuse("there is no room for another process")
+            self._refuse(execution.stream, "there is no room for another process")
 
     def _run(self, execution: _Execution) -> None:
         try:
@@ -111,6 +111,10 @@ class Executions:
             execution.drain()
             self._left_behind.release()
         execution.close()
+
+    def _refuse(self, stream: int, reason: str) -> None:
+        """Say that nothing was started. In the thread that reads the link, where output might have to wait."""
+        self._wire.send_reset({"reason": reason}, channel=Channel.EXEC, stream=stream)
 
     def _forget(self, execution: _Execution) -> None:
         with self._lock:
@@ -144,8 +148,8 @@ class _Execution:
         if self._child is not None:
             children.kill(self._child)
 
-    def refuse(self, words: str, code: int = _CANNOT_START) -> None:
-        """Say that there is no such command, as a shell would."""
+    def _fail(self, words: str, code: int = _CANNOT_START) -> None:
+        """Say what a shell would where a program cannot be started."""
         self._pass_on(f"{words}\n".encode())
         self._end(code)
 
@@ -164,10 +168,10 @@ class _Execution:
                 stderr=subprocess.STDOUT,
             )
         except FileNotFoundError as error:
-            self.refuse(f"{error.filename}: {error.strerror}", _NOT_FOUND)
+            self._fail(f"{error.filename}: {error.strerror}", _NOT_FOUND)
             return
         except (OSError, ValueError) as error:
-            self.refuse(str(error))
+            self._fail(str(error))
             return
         finally:
             if given is not None:

@@ -197,3 +197,11 @@ def test_without_the_extra_the_error_says_what_to_install() -> None:
         done.stderr
     )
     subprocess.run([sys.executable, "-c", program % "create_sandbox_subagent"], check=True)
+
+
+def test_the_example_runs(tmp_path: Path) -> None:
+    example = Path(__file__).parents[2] / "examples" / "deep_agent.py"
+    done = subprocess.run([sys.executable, example], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("completed in") == 2
+    assert done.stdout.endswith("sandbox.apply(...) changed: shop/prices.py\n")

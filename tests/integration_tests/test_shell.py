@@ -16,7 +16,7 @@ import docker
 import pytest
 from support import containers, containers_of, git, wait_until
 
-from langchain_sandbox import Limits, Sandbox, SandboxError, Workspace
+from langchain_sandbox import Limits, Sandbox, SandboxError, SandboxUnavailableError, Workspace
 from langchain_sandbox.kept_runs import find_run
 from langchain_sandbox.shell import Shell
 
@@ -139,6 +139,26 @@ async def test_a_command_that_nobody_waits_for_is_killed() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert (await shell.aexecute(_ABSENT, timeout=5)).ok
+
+
+def test_an_interrupted_wait_kills_the_command() -> None:
+    with Shell() as shell:
+        assert shell.execute("true").ok
+        interrupt = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+        interrupt.start()
+        with pytest.raises(KeyboardInterrupt):
+            shell.execute("sleep 654")
+        interrupt.join()
+        assert shell.execute(_ABSENT, timeout=5).ok
+
+
+def test_what_cannot_be_tried_is_raised_and_may_be_tried_again() -> None:
+    with Shell(image="nonsense:latest") as shell:
+        for attempt in (shell.execute, shell.execute):
+            with pytest.raises(SandboxUnavailableError, match="nonsense"):
+                attempt("true")
+        with pytest.raises(SandboxUnavailableError, match="nonsense"):
+            shell.finish()
 
 
 def test_time_is_up_for_a_command_and_all_that_it_started() -> None:

@@ -84,6 +84,10 @@ def test_an_exit_is_what_can_be_made_out(body: dict[str, Any], code: int, timed_
     assert (result.text, result.seconds, result.ok) == ("\ufffdx", 1.2346, code == 0)
 
 
+def test_a_command_that_was_not_started_has_the_reason_for_its_output() -> None:
+    assert parse_exit({"reason": "no room"}, output=b"", seconds=0).text == "no room"
+
+
 def copy(command: tuple[str, ...], content: bytes = b"") -> CommandResult:
     done = subprocess.run([sys.executable, *command[1:]], input=content, capture_output=True, timeout=20, check=False)
     return CommandResult(output=done.stdout, exit_code=done.returncode)
