@@ -99,7 +99,9 @@ RULES: list[Rule] = [
     (
         "model_unreachable",
         lambda f: f.failure is not None and f.failure[0] in _UNREACHABLE,
-        lambda f: _failure(f, "Start the model server, or look at SANDBOX_MODEL_BASE_URL."),
+        lambda f: _failure(
+            f, "Start the model server, or look at its address: SANDBOX_MODEL_BASE_URL, or the chat model's own."
+        ),
     ),
     (
         "budget_exceeded",
@@ -110,6 +112,11 @@ RULES: list[Rule] = [
         "context_overflow",
         lambda f: f.failure is not None and f.failure[0] == "context_overflow",
         lambda f: _failure(f, "Serve the model with a longer context (vLLM: --max-model-len), or give a smaller task."),
+    ),
+    (
+        "model_error",
+        lambda f: f.failure is not None and f.failure[0] == "model_exception",
+        lambda f: _failure(f, "Try the chat model by itself: model.bind_tools([...]).invoke('Hello')."),
     ),
     (
         "model_error",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from langchain_sandbox.config import Limits, ModelEndpoint
+    from langchain_sandbox.gateway.call import ModelSource
     from langchain_sandbox.revision import Revision
     from langchain_sandbox.workspace_config import Retention, Workspace
 
@@ -57,7 +58,7 @@ class RunRequest:
     prompt: Prompt
     output: Output | None
     workspace: Workspace | None
-    endpoint: ModelEndpoint | None  # none where nothing inside thinks
+    model: ModelEndpoint | ModelSource | None  # none where nothing inside thinks
     allow_remote_model: bool
     image: str | None
     limits: Limits

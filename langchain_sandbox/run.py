@@ -16,6 +16,7 @@ import anyio.to_thread
 
 from langchain_sandbox import events
 from langchain_sandbox.collect import Collector
+from langchain_sandbox.config import ModelEndpoint
 from langchain_sandbox.conversation import Conversation
 from langchain_sandbox.dialogue import Assignment, Dialogue
 from langchain_sandbox.engine import labels
@@ -183,10 +184,10 @@ class Run:
 
     async def _find_model(self) -> ModelSource | None:
         request = self._request
-        if request.endpoint is None:
-            return None
+        if not isinstance(request.model, ModelEndpoint):
+            return request.model
         wanted = request.command.model if request.command else None
-        return await find_upstream(request.endpoint, allow_remote=request.allow_remote_model, wanted=wanted)
+        return await find_upstream(request.model, allow_remote=request.allow_remote_model, wanted=wanted)
 
     async def _load_or_leave(self) -> Carriage:
         """Read the workspace; whoever cancels need not wait until it is read, and has an empty one then."""

@@ -36,8 +36,11 @@ from langchain_sandbox.workspace_config import ApplyPolicy, Retention, Workspace
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
+    from langchain_core.language_models import BaseChatModel
+
     from langchain_sandbox.commands.command import Command
     from langchain_sandbox.events import SandboxEvent
+    from langchain_sandbox.gateway.call import ModelSource
     from langchain_sandbox.result import SandboxResult
     from langchain_sandbox.revision import Revision
     from langchain_sandbox.workspace.applying.told import ApplyReport
@@ -49,7 +52,8 @@ class Sandbox:
     Every option that is not given is read from the environment, so `Sandbox()` works where `SANDBOX_*` is set.
 
     Args:
-        model: The model server; `SANDBOX_MODEL_BASE_URL`, `_NAME` and `_API_KEY` by default.
+        model: The model server; `SANDBOX_MODEL_BASE_URL`, `_NAME` and `_API_KEY` by default. Or any LangChain chat
+            model that can call tools; it needs `allow_remote_model`.
         workspace: The folder whose copy tasks work on; `SANDBOX_WORKSPACE`, else an empty one. A `Workspace` says more:
             what else goes in, what stays outside, how much history.
         image: An image derived from ours; `SANDBOX_IMAGE`, else what `[tool.langchain-sandbox]` in the workspace's
@@ -60,8 +64,8 @@ class Sandbox:
             `SANDBOX_CHANGES`, else `"return"`.
         timeout: Seconds that a run may take from its container's start; `SANDBOX_TIMEOUT`, else 300.
         queue_timeout: Seconds that a run may wait for a place to boot; no limit by default.
-        allow_remote_model: Whether the model server may be outside loopback and private networks;
-            `SANDBOX_ALLOW_REMOTE_MODEL=1`, else no.
+        allow_remote_model: Whether the model may be outside loopback and private networks, or, as a chat model is,
+            where nobody can see; `SANDBOX_ALLOW_REMOTE_MODEL=1`, else no.
         retention: How much is kept of runs that are over; `SANDBOX_KEEP_*` by default.
 
     Raises:
@@ -79,7 +83,7 @@ class Sandbox:
     def __init__(  # noqa: PLR0913 - each is a choice that somebody has to make
         self,
         *,
-        model: ModelEndpoint | str | None = None,
+        model: ModelEndpoint | BaseChatModel | str | None = None,
         workspace: Workspace | str | os.PathLike[str] | None = None,
         image: str | None = None,
         limits: Limits | None = None,
@@ -90,9 +94,10 @@ class Sandbox:
         retention: Retention | None = None,
     ) -> None:
         environ = os.environ
-        if isinstance(model, str):
-            model = ModelEndpoint(model)
-        self.model = model or ModelEndpoint.from_env()
+        if allow_remote_model is None:
+            allow_remote_model = may_be_remote(environ)
+        self.allow_remote_model = allow_remote_model
+        self.model = _check_model(model, allow_remote=allow_remote_model)
         chosen = workspace if workspace is not None else environ.get("SANDBOX_WORKSPACE") or None
         self.workspace = _check_workspace(chosen)
         self.image = image or environ.get("SANDBOX_IMAGE") or None
@@ -103,9 +108,6 @@ class Sandbox:
             "timeout", timeout if timeout is not None else environ.get("SANDBOX_TIMEOUT") or DEFAULT_TIMEOUT
         )
         self.queue_timeout = None if queue_timeout is None else check_timeout("queue_timeout", queue_timeout)
-        if allow_remote_model is None:
-            allow_remote_model = may_be_remote(environ)
-        self.allow_remote_model = allow_remote_model
         self.retention = retention or Retention.from_env()
 
     def run(
@@ -341,7 +343,7 @@ class Sandbox:
             prompt=prompt,
             output=choose_output(output, prompt.command),
             workspace=chosen,
-            endpoint=self.model,
+            model=_describe_model(self.model, prompt.command),
             allow_remote_model=self.allow_remote_model,
             image=self.image,
             limits=self.limits,
@@ -355,7 +357,9 @@ class Sandbox:
 
     def __repr__(self) -> str:
         workspace = str(self.workspace.path) if self.workspace else None
-        return f"Sandbox(model={self.model!r}, workspace={workspace!r}, changes={self.changes!r})"
+        # A chat model's own words are long, and not all of them hide its key.
+        model = self.model if isinstance(self.model, ModelEndpoint) else type(self.model).__name__
+        return f"Sandbox(model={model!r}, workspace={workspace!r}, changes={self.changes!r})"
 
 
 def _warn_of_name_clash() -> None:
@@ -374,6 +378,29 @@ def _find_root(result: SandboxResult, workspace: str | os.PathLike[str] | None) 
         msg = "The run had no workspace; say which folder is meant: workspace=..."
         raise SandboxApplyError(msg)
     return Path(root).expanduser().absolute()
+
+
+def _check_model(
+    model: ModelEndpoint | BaseChatModel | str | None, *, allow_remote: bool
+) -> ModelEndpoint | BaseChatModel:
+    if model is None:
+        return ModelEndpoint.from_env()
+    if isinstance(model, str):
+        return ModelEndpoint(model)
+    if isinstance(model, ModelEndpoint):
+        return model
+    from langchain_sandbox.chat_model.source import check_chat_model  # noqa: PLC0415 - who has a server needs none of it
+
+    return check_chat_model(model, allow_remote=allow_remote)
+
+
+def _describe_model(model: ModelEndpoint | BaseChatModel, command: Command | None) -> ModelEndpoint | ModelSource:
+    """What a run is to ask: a server, which it looks for itself, or a chat model, which is there."""
+    if isinstance(model, ModelEndpoint):
+        return model
+    from langchain_sandbox.chat_model.source import ChatModelSource  # noqa: PLC0415 - as above
+
+    return ChatModelSource(model, wanted=command.model if command is not None else None)
 
 
 def _check_workspace(value: Workspace | str | os.PathLike[str] | None) -> Workspace | None:

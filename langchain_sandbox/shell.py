@@ -117,7 +117,7 @@ class Shell:
             prompt=Prompt(text="", asked=_NAME),
             output=None,
             workspace=self.workspace,
-            endpoint=None,
+            model=None,
             allow_remote_model=False,
             image=image or environ.get("SANDBOX_IMAGE") or None,
             limits=limits or Limits.from_env(),
@@ -158,7 +158,7 @@ class Shell:
         """Run a command to its end. Interrupting the wait (Ctrl-C) kills it.
 
         Args:
-            command: Text for `bash`, or a program and its arguments.
+            command: Text for `bash`, or a program and its arguments; 128 KiB at most in one piece, which is Linux's own limit.
             stdin: Its standard input; nothing by default. At most 256 MiB.
             cwd: Where it starts, from the workspace's copy; there by default.
             timeout: Seconds that it may take; then it is killed with everything that it started in its own process

@@ -18,6 +18,7 @@ settings.load_profile("patient")
 
 # Files whose tests look at nothing on the engine but their own runs.
 _FACES = {
+    "chat_model",
     "cli",
     "cli_terminal",
     "deepagents",

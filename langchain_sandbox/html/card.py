@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from langchain_sandbox.html.card_style import CARD_STYLE
+from langchain_sandbox.html.changes import tell_review
 from langchain_sandbox.html.diff import Line, read_lines, split_lines
 from langchain_sandbox.html.markup import WORDS, Html, cut, draw_all, fold, row, span, tag, to_line
 
@@ -110,6 +111,7 @@ def _draw_state(fields: Mapping[str, Any]) -> Html:
     """Whether the changes are in the user's tree, and the call that makes it otherwise."""
     root = fields["workspace"]["root"]
     partial = " They are those of a run that did not complete." if fields["partial"] else ""
+    partial += tell_review(fields)
     if fields["applied"]:
         words, call = f"Applied to {to_line(str(root))}.{partial} To take them back: ", "sandbox.revert(result)"
     else:

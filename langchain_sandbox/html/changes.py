@@ -22,6 +22,11 @@ _WIDTH: Final = 1_000  # characters of a line
 
 _HEADERS: Final = ("index ", "--- ", "+++ ")  # say nothing that the title does not
 _KINDS: Final = {"added": "A", "modified": "M", "deleted": "D", "renamed": "R"}
+_DECISIONS: Final = {
+    "accept": "A person accepted them",
+    "reject": "A person rejected them",
+    "changes": "A person asked for others",
+}
 
 
 def draw_changes(fields: Mapping[str, Any]) -> list[Html]:
@@ -42,9 +47,20 @@ def draw_changes(fields: Mapping[str, Any]) -> list[Html]:
     return parts
 
 
+def tell_review(fields: Mapping[str, Any]) -> str:
+    """What a person decided about the changes, as a sentence behind others; empty if nobody was asked."""
+    review = fields["review"]
+    decided = _DECISIONS.get(review["decision"]) if review else None
+    if decided is None:
+        return ""
+    comment = to_line(review["comment"])
+    return f" {decided}: {comment}" if comment else f" {decided}."
+
+
 def _draw_state(fields: Mapping[str, Any]) -> Html:
     root = fields["workspace"]["root"]
     partial = " They are those of a run that did not complete." if fields["partial"] else ""
+    partial += tell_review(fields)
     if fields["applied"]:
         return tag("p", "about", f"Applied to {to_line(str(root))}.{partial}")
     if fields["evidence"]["source"] == "self_reported":

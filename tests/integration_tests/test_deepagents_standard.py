@@ -14,6 +14,9 @@ from support import containers
 
 from langchain_sandbox.integrations.deepagents import SandboxBackend
 
+# What a fixture of the suite's own has to become before pytest 10.
+pytestmark = pytest.mark.filterwarnings("ignore:Class-scoped fixture")
+
 overwrites = pytest.mark.xfail(strict=True, reason="langchain-ai/langchain#40283: deepagents 0.7 overwrites files")
 globs = pytest.mark.xfail(strict=True, reason="langchain-ai/langchain#40283: deepagents 0.7 globs otherwise")
 

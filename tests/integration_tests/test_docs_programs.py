@@ -160,3 +160,13 @@ def test_a_revision_as_the_page_shows_it(tmp_path: Path) -> None:
     assert printed == "True ['prices.py', 'test_prices.py']\n"
     folder = tmp_path / "path/to/repository"
     assert {path.name for path in folder.glob("*.py")} == {"prices.py", "test_prices.py"}
+
+
+def test_a_chat_model_as_the_page_shows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (program,) = find_blocks("chat-models.md", "chat-model")
+    with ScriptedModel([write("b.txt", "b\n"), say("It passes now.")]) as model:
+        monkeypatch.setenv("OPENAI_BASE_URL", model.endpoint.base_url)
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        after = "print(result.status, result.text, result.receipt.model, result.usage.prompt_tokens > 0)"
+        printed = run_page(program, tmp_path, "", after=after)
+    assert printed == "completed It passes now. gpt-5 True\n"

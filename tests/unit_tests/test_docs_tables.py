@@ -44,7 +44,10 @@ def find_codes() -> set[str]:
     named = [name for call in calls for name in re.findall(r'"(\w+)"', call)]
     told = [
         code
-        for path in [PACKAGE / "outcome.py", *(PACKAGE / "gateway").glob("*.py"), *(PACKAGE / "agent").glob("*.py")]
+        for path in [
+            PACKAGE / "outcome.py",
+            *(path for folder in ("gateway", "chat_model", "agent") for path in (PACKAGE / folder).glob("*.py")),
+        ]
         for code in re.findall(r'(?:code=|GatewayFailure\()f?"([^"]+)"', path.read_text())
     ]
     return {re.sub(r"\{.*", "…", code) for code in [*named, *told]}

@@ -81,6 +81,8 @@ def test_it_says_how_it_ended_what_changed_and_what_to_do_next() -> None:
     assert "not shown" not in text
     applied = Reader(build_card(fields | {"applied": True})).text
     assert "Applied to /home/ada/shop. To take them back: sandbox.revert(result)" in applied
+    rejected = Reader(build_card(fields | {"review": {"decision": "reject", "comment": "Too\nlong."}})).text
+    assert "Not applied. A person rejected them: Too long. To apply them" in rejected
     nowhere = Reader(build_card(fields | {"workspace": {"root": None}})).text
     assert 'sandbox.apply(result, workspace="path/to/folder")' in nowhere
 

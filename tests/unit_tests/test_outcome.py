@@ -17,6 +17,7 @@ ROWS: list[tuple[Facts, str, str, str]] = [
     (Facts(failure=("model_unreachable", "no route")), "model_unreachable", "model_unreachable", "No route."),
     (Facts(failure=("budget_exceeded", "200 calls")), "budget_exceeded", "budget_exceeded", "200 calls"),
     (Facts(failure=("context_overflow", "too long")), "context_overflow", "context_overflow", "Too long."),
+    (Facts(failure=("model_exception", "it raised")), "model_error", "model_exception", "It raised."),
     (Facts(failure=("answer_cut", "in the middle")), "model_error", "answer_cut", "In the middle."),
     (replace(DONE, timed_out=2.5), "timeout", "timeout", "2.5 s"),
     (Facts(stalled="nothing came"), "stalled", "stalled", "nothing came"),
