@@ -158,7 +158,7 @@ class Shell:
         """Run a command to its end. Interrupting the wait (Ctrl-C) kills it.
 
         Args:
-            command: Text for `bash`, or a program and its arguments; 128 KiB at most in one piece, which is Linux's own limit.
+            command: Text for `bash`, or a program and its arguments; 128 KiB at most in one piece.
             stdin: Its standard input; nothing by default. At most 256 MiB.
             cwd: Where it starts, from the workspace's copy; there by default.
             timeout: Seconds that it may take; then it is killed with everything that it started in its own process
