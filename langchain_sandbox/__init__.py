@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         SandboxUnavailableError,
     )
     from langchain_sandbox.events import SandboxEvent
+    from langchain_sandbox.executions import CommandResult
     from langchain_sandbox.graph import (
         SandboxDecision,
         SandboxNode,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from langchain_sandbox.revision import Revision
     from langchain_sandbox.run_store import DirectoryRunStore, RunStore
     from langchain_sandbox.sandbox import Sandbox
+    from langchain_sandbox.shell import Shell
     from langchain_sandbox.tools import (
         CommandTool,
         SandboxTool,
@@ -52,6 +54,7 @@ __all__ = [
     "ApplyReport",
     "Command",
     "CommandError",
+    "CommandResult",
     "CommandTool",
     "DirectoryRunStore",
     "Limits",
@@ -74,6 +77,7 @@ __all__ = [
     "SandboxTool",
     "SandboxToolkit",
     "SandboxUnavailableError",
+    "Shell",
     "Workspace",
     "__version__",
     "add_results",
@@ -88,6 +92,7 @@ _HOMES = {
     "ApplyReport": "workspace.applying.told",
     "Command": "commands.command",
     "CommandError": "errors",
+    "CommandResult": "executions",
     "CommandTool": "tools",
     "DirectoryRunStore": "run_store",
     "Limits": "config",
@@ -110,6 +115,7 @@ _HOMES = {
     "SandboxTool": "tools",
     "SandboxToolkit": "tools",
     "SandboxUnavailableError": "errors",
+    "Shell": "shell",
     "Workspace": "workspace_config",
     "add_results": "graph",
     "aload_command_tools": "tools",

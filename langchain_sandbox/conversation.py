@@ -1,81 +1,35 @@
-"""What host and container say to each other in one run, from hello to bye."""
+"""What host and container say to each other about one task: the model's calls, OpenCode's events, a typed answer."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
-import anyio.lowlevel
 import anyio.to_thread
 
-from langchain_sandbox.engine.connection import Connection
+from langchain_sandbox.dialogue import Assignment, Dialogue
 from langchain_sandbox.gateway.relay import Gateway, GatewayFailure
 from langchain_sandbox.judge import REPAIRS
-from langchain_sandbox.link import PROTOCOL_VERSION, Channel, Data, FileStream, LinkEvent, Message
+from langchain_sandbox.link import Channel, LinkEvent, Message
 from langchain_sandbox.transcript import Transcript
-from langchain_sandbox.workspace.applying.seed import describe_change
-from langchain_sandbox.workspace.content import pieces
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from anyio.abc import TaskGroup
 
-    from langchain_sandbox.commands.prompt import Prompt
-    from langchain_sandbox.config import Limits
     from langchain_sandbox.engine.base import ByteStream
     from langchain_sandbox.gateway.call import ModelCall, ModelSource
-    from langchain_sandbox.gateway.contents import Contents
     from langchain_sandbox.gateway.record import CallRecord
-    from langchain_sandbox.judge import Judge
     from langchain_sandbox.report import Report
-    from langchain_sandbox.workspace.applying.seed import Seed
-    from langchain_sandbox.workspace.inbound.intake import Intake
-    from langchain_sandbox.workspace.outbound.receiver import ChangesReceiver
 
-_CHUNK = 1024 * 1024
-
-_READY_LIMIT = 30.0
 _STALL_LIMIT = 60.0
-_CANCEL_GRACE = 3.0  # for what was changed until then to come out
-_ABORT_GRACE = 8.0
-_BYE_LIMIT = 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Assignment:
-    """What a container is to work on.
-
-    Args:
-        container: Its name, for the event that says that it has started.
-        prompt: What the agent is told, and whether that is a command's text.
-        judge: Looks at the typed answer, if one is wanted.
-        timeout: Seconds from the container's start.
-        limits: The run's limits.
-        source: The model.
-        contents: Collects what is said to the model and by it; `None` where nobody wants it.
-        intake: What goes in.
-        seed: An earlier run's changes, which go in behind it.
-        changes: Takes what comes out.
-    """
-
-    container: str
-    prompt: Prompt
-    judge: Judge | None
-    timeout: float
-    limits: Limits
-    source: ModelSource
-    intake: Intake
-    seed: Seed
-    changes: ChangesReceiver
-    contents: Contents | None = None
-
-
-class Conversation:
-    """One run's talk with its container.
+class Conversation(Dialogue):
+    """One task's talk with its container.
 
     Args:
         report: Filled in with what is seen.
@@ -84,66 +38,46 @@ class Conversation:
     """
 
     def __init__(self, *, report: Report, emit: Callable[..., None], on_working: Callable[[], None]) -> None:
-        self._report = report
-        self._emit = emit
-        self._on_working = on_working
+        super().__init__(report=report, emit=emit, on_working=on_working)
         self._transcript = Transcript(emit, clock=report.clock)
-        self._attention = anyio.Event()  # something happened that may end the run
-        self._ready = anyio.Event()
-        self._working = anyio.Event()
         self._answers = asyncio.Queue[Any](REPAIRS + 1)
-        self._link: Connection
         self._gateway: Gateway
-        self._assignment: Assignment
-        self.settled = anyio.Event()
-        """Set when nothing more will come from the container."""
-
-    def interrupt(self) -> None:
-        """Have it end soon; the report says why."""
-        self._attention.set()
 
     async def hold(self, assignment: Assignment, *, stream: ByteStream, start: Callable[[], Awaitable[None]]) -> None:
         """Talk until there is a result, or until there will be none; the report says which.
 
         Args:
-            assignment: What the container is to work on.
+            assignment: The task and its model.
             stream: The attached container, not started yet.
             start: Starts it.
         """
-        self._assignment = assignment
-        async with anyio.create_task_group() as tasks:
-            self._link = Connection(stream, on_event=self._on_event)
-            self._gateway = self._report.gateway = self._open_gateway(tasks)
-            try:
-                tasks.start_soon(self._serve_link)
-                self._link.send_message(_build_hello(assignment))
-                tasks.start_soon(self._send_workspace)
-                tasks.start_soon(assignment.changes.serve)
-                self._link.send_message(self._build_task())
-                await start()
-                self._report.mark("started")
-                tasks.start_soon(self._watch_boot)
-                tasks.start_soon(self._judge_answers)
-                with anyio.move_on_after(assignment.timeout) as clock:
-                    await self._attention.wait()
-                if clock.cancelled_caught:
-                    self._report.timed_out = assignment.timeout
-                await self._part()
-            finally:
-                with anyio.CancelScope(shield=True):
-                    await self._gateway.aclose()
-            tasks.cancel_scope.cancel()
+        await super().hold(assignment, stream=stream, start=start)
         self._report.steps = self._transcript.steps
         self._report.claimed_files = self._transcript.claimed_files
 
-    def acknowledge(self, data: Data) -> None:
-        """Say that received bytes have been consumed."""
-        self._link.acknowledge(data)
+    @property
+    def _source(self) -> ModelSource:
+        source = self._assignment.source
+        assert source is not None, "a task needs a model"  # noqa: S101 - a mistake of ours, not of a caller
+        return source
+
+    def _describe_model(self) -> dict[str, int]:
+        return {"context": self._source.context, "output": self._source.output}
+
+    def _prepare(self, tasks: TaskGroup) -> None:
+        self._gateway = self._report.gateway = self._open_gateway(tasks)
+        tasks.start_soon(self._judge_answers)
+
+    def _begin(self) -> None:
+        self._link.send_message(self._build_task())
+
+    async def _close(self) -> None:
+        await self._gateway.aclose()
 
     def _open_gateway(self, tasks: TaskGroup) -> Gateway:
         return Gateway(
             link=self._link,
-            source=self._assignment.source,
+            source=self._source,
             limits=self._assignment.limits,
             tasks=tasks,
             on_call=self._on_call,
@@ -152,74 +86,10 @@ class Conversation:
             contents=self._assignment.contents,
         )
 
-    async def _part(self) -> None:
-        """Get what is still to be had, and say bye so that the last word is heard."""
-        if not self.settled.is_set():
-            self._link.send_message({"type": "abort"})
-            # Whoever cancels waits for it; at any other end there is time for what is still to come out.
-            with anyio.move_on_after(_CANCEL_GRACE if self._report.cancelled else _ABORT_GRACE):
-                await self.settled.wait()
-        self._report.mark("worked")
-        self._link.send_message({"type": "bye"})
-        with anyio.move_on_after(_BYE_LIMIT):
-            await self._link.drain()
-
-    async def _serve_link(self) -> None:
-        await self._link.run()
-        self._report.link_broken = self._link.broken
-        self.settled.set()
-        self._attention.set()
-
-    async def _watch_boot(self) -> None:
-        """See to it that the program answers, and that OpenCode then asks the model, before long."""
-        with anyio.move_on_after(_READY_LIMIT) as clock:
-            await self._ready.wait()
-        if clock.cancelled_caught:
-            self._stall(f"The program in the container did not answer within {_READY_LIMIT:g} s.")
-            return
-        await self._working.wait()
-        self._on_working()
+    async def _watch_work(self) -> None:
         await anyio.sleep(_STALL_LIMIT)
         if not self._gateway.calls:
             self._stall(f"OpenCode had its task for {_STALL_LIMIT:g} s and did not ask the model.")
-
-    def _stall(self, message: str) -> None:
-        self._report.stalled = message
-        self._attention.set()
-
-    async def _send_workspace(self) -> None:
-        if self._assignment.intake.mounted:
-            self._link.send_message({"type": "workspace"})
-            return
-        snapshot, history = self._assignment.intake.snapshot, self._assignment.intake.history
-        seed = self._assignment.seed
-        described = history.describe() if history else None
-        self._link.send_message({"type": "workspace", "git": described, "seed": bool(seed.changes)})
-        await self._send_file(snapshot.archive, FileStream.TAR)
-        if history is not None and history.pack:
-            for ending, stream in (("pack", FileStream.PACK), ("idx", FileStream.PACK_INDEX)):
-                path = history.folder / f"{history.pack}.{ending}"
-                with await anyio.to_thread.run_sync(path.open, "rb") as file:
-                    await self._send_file(file, stream)
-        if seed.changes:
-            await self._send_seed(seed)
-
-    async def _send_seed(self, seed: Seed) -> None:
-        for change in seed.changes:
-            body = describe_change(change)
-            self._link.send_message(body, channel=Channel.FILES, stream=FileStream.SEED)
-            await anyio.lowlevel.checkpoint()  # there may be many without a content, and other runs live on this loop
-            if body["kind"] == "file":
-                waiting = pieces(change.content)
-                while chunk := await anyio.to_thread.run_sync(next, waiting, b""):
-                    await self._link.send_data(chunk, channel=Channel.FILES, stream=FileStream.SEED)
-        self._link.send_end(channel=Channel.FILES, stream=FileStream.SEED)
-
-    async def _send_file(self, file: IO[bytes], stream: int) -> None:
-        file.seek(0)
-        while chunk := await anyio.to_thread.run_sync(file.read, _CHUNK):
-            await self._link.send_data(chunk, channel=Channel.FILES, stream=stream)
-        self._link.send_end(channel=Channel.FILES, stream=stream)
 
     def _build_task(self) -> dict[str, Any]:
         judge = self._assignment.judge
@@ -243,49 +113,25 @@ class Conversation:
         match event:
             case Message(channel=Channel.EVENTS, body=body):
                 self._transcript.on_event(body)
-            case Message(channel=Channel.CONTROL, body=body):
-                self._on_control(body)
-            case Message(channel=Channel.FILES, stream=FileStream.RESULT, body=body):
-                self._on_result(body)
             case _ if event.channel is Channel.MODEL:
                 self._report.mark("first_model_call")
                 self._gateway.on_event(event)
-            case _ if event.channel is Channel.FILES:
-                self._assignment.changes.on_event(event)
-            case Data():
-                self.acknowledge(event)
             case _:
-                pass
+                super()._on_event(event)
 
     def _on_control(self, body: dict[str, Any]) -> None:
-        match body.get("type"):
-            case "ready" if not self._ready.is_set():
-                self._report.mark("ready")
-                self._ready.set()
-                self._emit("started", container=self._assignment.container, model=self._assignment.source.model)
-            case "working":
-                self._report.mark("booted")
-                self._working.set()
-            case "answer":
-                with suppress(asyncio.QueueFull):  # more than it was asked for: a program inside is forging
-                    self._answers.put_nowait(body.get("answer"))
-            case "failed":
-                self._on_result({"error": {"name": body.get("code"), "message": body.get("message")}})
-            case _:
-                pass
-
-    def _on_result(self, body: dict[str, Any]) -> None:
-        if self._report.claim is None:
-            self._report.claim = body
-            self.settled.set()
-            self._attention.set()
+        if body.get("type") == "answer":
+            with suppress(asyncio.QueueFull):  # more than it was asked for: a program inside is forging
+                self._answers.put_nowait(body.get("answer"))
+        else:
+            super()._on_control(body)
 
     def _on_model_start(self, call: ModelCall, body: dict[str, Any]) -> None:
         self._emit(
             "model_call_started",
             index=call.index,
-            model=self._assignment.source.model,
-            provider=self._assignment.source.provider,
+            model=self._source.model,
+            provider=self._source.provider,
             messages=_count(body.get("messages")),
             tools=_count(body.get("tools")),
         )
@@ -300,15 +146,3 @@ class Conversation:
 
 def _count(items: object) -> int:
     return len(items) if isinstance(items, list) else 0
-
-
-def _build_hello(assignment: Assignment) -> dict[str, Any]:
-    return {
-        "type": "hello",
-        "protocol": PROTOCOL_VERSION,
-        "deadline": assignment.timeout,
-        "model": {"context": assignment.source.context, "output": assignment.source.output},
-        "changes_limit": assignment.limits.size("changes"),
-        "folder": assignment.intake.folder,
-        "mounted": assignment.intake.mounted,
-    }

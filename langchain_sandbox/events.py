@@ -22,7 +22,7 @@ class StartedEvent(_Event):
 
     type: Literal["started"] = "started"
     container: str = Field(description="The container's name.")
-    model: str = Field(description="The model's name, as the server knows it.")
+    model: str = Field(description="The model's name, as the server knows it; empty for a shell.")
 
 
 class TextEvent(_Event):

@@ -36,7 +36,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 MAX_PAYLOAD = 64 * 1024
 WINDOW = 1024 * 1024
 MAX_MESSAGE = 16 * 1024 * 1024
@@ -52,8 +52,9 @@ class Channel(IntEnum):
     CONTROL = 0
     MODEL = 1
     EVENTS = 2
-    EGRESS = 3
-    FILES = 4
+    EXEC = 3
+    EGRESS = 4
+    FILES = 5
 
 
 class FileStream(IntEnum):

@@ -25,7 +25,10 @@ def narrate(kind: str, fields: Mapping[str, Any]) -> str:
     """
     match kind:
         case "started":
-            words = f"container {fields['container']} is up; OpenCode boots, with the model {fields['model']}"
+            model = fields["model"]  # none where the container is held for commands
+            words = f"container {fields['container']} is up" + (
+                f"; OpenCode boots, with the model {model}" if model else ""
+            )
         case "text":
             words = fields["text"]
         case "tool_started":

@@ -29,6 +29,7 @@ class Facts:
     """Everything that the decision may rest on."""
 
     cancelled: bool = False
+    finished: bool = False
     timed_out: float | None = None
     failure: tuple[str, str] | None = None
     stalled: str | None = None
@@ -215,6 +216,12 @@ RULES: list[Rule] = [
         "model_error",
         lambda f: f.error is not None,
         lambda f: _error(f, "Look at the model server's log: it refused what OpenCode asked."),
+    ),
+    (
+        # No word from inside counts here: whoever gave the commands says that there are no more.
+        "completed",
+        lambda f: f.finished,
+        lambda _: Ending(code="finished", message="The shell was finished by its caller."),
     ),
     (
         # The gateway has to agree: a program inside can say "stop" as well as OpenCode can.

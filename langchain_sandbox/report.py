@@ -102,6 +102,7 @@ class Report:
     cleanup_confirmed: bool = True
     stderr: str = ""
     cancelled: bool = False
+    finished: bool = False
     timed_out: float | None = None
     stalled: str | None = None
     failure: Failure | None = None
@@ -130,6 +131,7 @@ class Report:
         done = [call for call in self.gateway.records if call.finish_reason] if self.gateway else []
         return Facts(
             cancelled=self.cancelled,
+            finished=self.finished,
             timed_out=self.timed_out,
             failure=(self.failure.code, self.failure.message) if self.failure else None,
             stalled=self.stalled,

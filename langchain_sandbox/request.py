@@ -61,7 +61,7 @@ class RunRequest:
     prompt: Prompt
     output: Output | None
     workspace: Workspace | None
-    model: ModelEndpoint | ModelSource
+    model: ModelEndpoint | ModelSource | None  # none where nothing inside thinks
     allow_remote_model: bool
     image: str | None
     limits: Limits

@@ -17,7 +17,8 @@ import anyio.to_thread
 from langchain_sandbox import events
 from langchain_sandbox.collect import Collector
 from langchain_sandbox.config import ModelEndpoint
-from langchain_sandbox.conversation import Assignment, Conversation
+from langchain_sandbox.conversation import Conversation
+from langchain_sandbox.dialogue import Assignment, Dialogue
 from langchain_sandbox.engine import labels
 from langchain_sandbox.engine.base import ByteStream, Container, ContainerSpec, Engine
 from langchain_sandbox.engine.owner import current_owner
@@ -97,11 +98,15 @@ class Run:
                 comment=request.revision.comment if request.revision else "",
             ),
         )
-        self._conversation = Conversation(report=self._report, emit=self._emit, on_working=self._give_place)
+        self._dialogue = self._open_dialogue()
         self._keeper = Keeper(request.run_id, request.retention, warn=self._warn)
         self._collector = Collector(self._report, self._keeper, changes=request.changes, warn=self._warn)
         self._cancelled = anyio.Event()
         self._ended = anyio.Event()  # the engine said how the container ended
+
+    def _open_dialogue(self) -> Dialogue:
+        """What host and container will say to each other."""
+        return Conversation(report=self._report, emit=self._emit, on_working=self._give_place)
 
     @property
     def changes(self) -> ChangesPolicy:
@@ -117,7 +122,7 @@ class Run:
         """Have the run end soon, with what was changed until then; call it on the portal's loop."""
         self._report.cancelled = True
         self._cancelled.set()
-        self._conversation.interrupt()
+        self._dialogue.interrupt()
 
     async def execute(self) -> SandboxResult:
         """Run to the end and return what came of it.
@@ -171,12 +176,13 @@ class Run:
         else:
             assert not isinstance(found, BaseException)  # noqa: S101 - as above
             prepared.source = found
-            shortage = find_shortage(found.context)
-            prepared.warnings += [warning for warning in (shortage, found.note) if warning]
+        if prepared.source is not None:
+            shortage = find_shortage(prepared.source.context)
+            prepared.warnings += [warning for warning in (shortage, prepared.source.note) if warning]
         prepared.warnings += [*carriage.intake.warnings, *carriage.seed.warnings]
         return prepared
 
-    async def _find_model(self) -> ModelSource:
+    async def _find_model(self) -> ModelSource | None:
         request = self._request
         if not isinstance(request.model, ModelEndpoint):
             return request.model
@@ -217,14 +223,14 @@ class Run:
     async def _run_prepared(self, prepared: _Prepared) -> SandboxResult:
         for warning in prepared.warnings:
             self._warn(warning)
-        if prepared.source is None or self._report.cancelled:
+        if prepared.failure is not None or self._report.cancelled:
             self._report.failure = prepared.failure
             return await self._finish(prepared, Yield([], Patch()))
-        receive = partial(ChangesReceiver, self._request.limits, acknowledge=self._conversation.acknowledge)
+        receive = partial(ChangesReceiver, self._request.limits, acknowledge=self._dialogue.acknowledge)
         changes = await anyio.to_thread.run_sync(receive)
         try:
             try:
-                await self._in_container(prepared, prepared.source, changes)
+                await self._in_container(prepared, changes)
             except BaseException:
                 await self._look_after(prepared.carriage, changes)
                 raise
@@ -248,7 +254,7 @@ class Run:
             else:
                 harvest.close()
 
-    async def _in_container(self, prepared: _Prepared, source: ModelSource, changes: ChangesReceiver) -> None:
+    async def _in_container(self, prepared: _Prepared, changes: ChangesReceiver) -> None:
         request = self._request
         spec = ContainerSpec(
             name=f"langchain-sandbox-{request.run_id}",
@@ -264,7 +270,7 @@ class Run:
             judge=self._report.judge,
             timeout=request.timeout,
             limits=request.limits,
-            source=source,
+            source=prepared.source,
             intake=prepared.carriage.intake,
             seed=prepared.carriage.seed,
             changes=changes,
@@ -280,7 +286,7 @@ class Run:
             stream = await container.attach()
             helpers.append(asyncio.create_task(self._watch_container(container)))
             with _single_error():
-                await self._conversation.hold(assignment, stream=stream, start=container.start)
+                await self._dialogue.hold(assignment, stream=stream, start=container.start)
         finally:
             self._give_place()
             with anyio.CancelScope(shield=True):
@@ -321,7 +327,7 @@ class Run:
         confirmed = container is None
         with anyio.move_on_after(_CLEANUP_LIMIT):
             if stream is not None:
-                if self._conversation.settled.is_set():
+                if self._dialogue.settled.is_set():
                     # It ends by itself now; how it does says more than how it dies when it is killed.
                     with anyio.move_on_after(_END_LIMIT):
                         await self._ended.wait()

@@ -16,6 +16,7 @@ from langchain_sandbox.engine.address import EngineAddress
 from langchain_sandbox.engine.dial import serve_dial
 from langchain_sandbox.engine.docker import DockerEngine
 from langchain_sandbox.engine.scratch import make_scratch
+from langchain_sandbox.held_run import HeldRun
 from langchain_sandbox.run import Run
 
 if TYPE_CHECKING:
@@ -40,12 +41,19 @@ class Shared:
 
     async def new_run(self, request: RunRequest, log: EventLog, address: EngineAddress) -> Run:
         """A run on the engine at an address, ready to be executed."""
+        return Run(request, engine=await self._find_engine(address), places=self._places, log=log)
+
+    async def new_held_run(self, request: RunRequest, log: EventLog, address: EngineAddress) -> HeldRun:
+        """As `new_run`, for a container that is held for commands."""
+        return HeldRun(request, engine=await self._find_engine(address), places=self._places, log=log)
+
+    async def _find_engine(self, address: EngineAddress) -> DockerEngine:
         async with self._opening:
             engine = self._engines.get(address)
             if engine is None:
                 local = await self._open_dial(address) if address.uses_ssh else address
                 engine = self._engines[address] = DockerEngine(local)
-        return Run(request, engine=engine, places=self._places, log=log)
+        return engine
 
     async def _open_dial(self, address: EngineAddress) -> EngineAddress:
         folder = await anyio.to_thread.run_sync(make_scratch)

@@ -21,6 +21,8 @@ _FACES = {
     "chat_model",
     "cli",
     "cli_terminal",
+    "deepagents",
+    "deepagents_standard",
     "docs_programs",
     "hooks",
     "hosts",

@@ -23,6 +23,7 @@ _LAST_WORDS = 1.0  # after the timeout, for the pipe of what was killed to come 
 
 _exits: dict[int, int] = {}
 _ours: dict[int, subprocess.Popen[bytes]] = {}
+_watched: dict[int, int] = {}  # what to close when the process with this id has ended
 _changed = threading.Condition()
 _reaping = False
 _idle = False
@@ -88,6 +89,7 @@ def spawn(
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         _expose(child.pid)
+        _exits.pop(child.pid, None)  # an earlier process with this number
         _ours[child.pid] = child
         _changed.notify_all()
     return child
@@ -107,6 +109,39 @@ def wait(child: subprocess.Popen[bytes], timeout: float | None = None) -> int | 
     with _changed:
         _changed.wait_for(lambda: child.pid in _exits, timeout)
         return _exits.get(child.pid)
+
+
+def watch(child: subprocess.Popen[bytes]) -> int:
+    """A descriptor whose end can be read once the process has ended, for whoever polls others too; close it."""
+    read_fd, write_fd = os.pipe()
+    with _changed:
+        if child.pid in _exits:
+            os.close(write_fd)
+        else:
+            _watched[child.pid] = write_fd
+    return read_fd
+
+
+def kill(child: subprocess.Popen[bytes]) -> None:
+    """Kill a process with its group, if it has not ended yet: what it left behind may hold its output."""
+    with _changed, suppress(ProcessLookupError):  # it may be reaped and not yet noted
+        if child.pid not in _exits:
+            os.killpg(child.pid, signal.SIGKILL)
+
+
+def forget(child: subprocess.Popen[bytes]) -> None:
+    """Let go of a process that has ended and that nobody will ask about: its number may become another's."""
+    with _changed:
+        if _exits.pop(child.pid, None) is not None:
+            del _ours[child.pid]
+
+
+def in_memory(name: str, content: bytes = b"") -> IO[bytes]:
+    """A file that needs no disk, since the disk may be what is full."""
+    file = os.fdopen(os.memfd_create(name), "w+b")
+    file.write(content)
+    file.seek(0)
+    return file
 
 
 def run(
@@ -131,13 +166,18 @@ def run(
     Raises:
         OSError: If it fails or takes longer than `timeout` seconds; the message holds its last words.
     """
-    errors = _in_memory("stderr")
-    with _in_memory("stdin", stdin) as given:
+    errors = in_memory("stderr")
+    with in_memory("stdin", stdin) as given:
         child = spawn(command, cwd=cwd, env=env, stdin=given, stdout=subprocess.PIPE, stderr=errors)
-    killer = threading.Timer(timeout, _kill, (child,))
+    killer = threading.Timer(timeout, kill, (child,))
     killer.daemon = True
-    killer.start()
     assert child.stdout is not None
+    try:
+        killer.start()
+    except RuntimeError as error:  # as many processes and threads as there may be
+        kill(child)
+        child.stdout.close()
+        raise OSError(str(error)) from error
     with child.stdout:
         output = _read_all(child.stdout.fileno(), time.monotonic() + timeout + _LAST_WORDS)
     code = wait(child)
@@ -152,21 +192,6 @@ def run(
         msg = f"{' '.join(command[:3])} left a program behind that holds its output open"
         raise OSError(msg)
     return output
-
-
-def _in_memory(name: str, content: bytes = b"") -> IO[bytes]:
-    """A file that needs no disk, since the disk may be what is full."""
-    file = os.fdopen(os.memfd_create(name), "w+b")
-    file.write(content)
-    file.seek(0)
-    return file
-
-
-def _kill(child: subprocess.Popen[bytes]) -> None:
-    """Kill a process with its group, if it has not ended yet: what it left behind may hold its output."""
-    with _changed, suppress(ProcessLookupError):  # it may be reaped and not yet noted
-        if child.pid not in _exits:
-            os.killpg(child.pid, signal.SIGKILL)
 
 
 def _read_all(descriptor: int, deadline: float) -> bytes | None:
@@ -214,4 +239,6 @@ def _reap() -> None:
             if child is not None:
                 child.returncode = code
                 _exits[pid] = code
+            if pid in _watched:
+                os.close(_watched.pop(pid))
             _changed.notify_all()

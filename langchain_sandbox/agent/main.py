@@ -1,4 +1,6 @@
-"""PID 1 of the container: harden, take the link, boot OpenCode, do one task, say what came of it, end.
+"""PID 1 of the container: harden, take the link, do what the container is for, say what came of it, end.
+
+That is one task, for which OpenCode is booted, or the host's commands one by one.
 
 The end of the link is the end of everything: when the host's side closes, for whatever reason, this process exits
 and the kernel takes all others with it. So does the deadline, in case nobody closes anything.
@@ -16,6 +18,7 @@ from langchain_sandbox.agent.wire import Wire
 from langchain_sandbox.link import PROTOCOL_VERSION, Channel, Data, LinkEvent, Message
 
 if TYPE_CHECKING:
+    from langchain_sandbox.agent.shell import Shell
     from langchain_sandbox.agent.task import Task
 
 EXIT_DONE = 0
@@ -31,7 +34,7 @@ class Agent:
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
         self.wire = Wire(read_fd=read_fd, write_fd=write_fd, on_event=self._on_event, on_end=_end_of_link)
-        self._task: Task | None = None
+        self._work: Task | Shell | None = None
         self._hello = threading.Event()
         self._bye = threading.Event()
 
@@ -51,29 +54,21 @@ class Agent:
         os._exit(EXIT_DONE)
 
     def _on_event(self, event: LinkEvent) -> None:
-        if self._task is not None and event.channel is Channel.MODEL:
-            self._task.endpoint.on_event(event)
-        elif self._task is not None and event.channel is Channel.FILES:
-            self._task.arrival.on_event(event)
-        elif isinstance(event, Message) and event.channel is Channel.CONTROL:
+        if isinstance(event, Message) and event.channel is Channel.CONTROL:
             self._on_control(event.body)
+        elif self._work is not None and event.channel in {Channel.MODEL, Channel.EXEC, Channel.FILES}:
+            self._work.on_event(event)
         elif isinstance(event, Data):
             self.wire.acknowledge(event)
 
     def _on_control(self, body: dict[str, Any]) -> None:
         match body.get("type"):
-            case "hello" if self._task is None:
+            case "hello" if self._work is None:
                 self._start(body)
-            case "workspace" if self._task is not None:
-                self._task.arrival.start(body)
-            case "task" if self._task is not None:
-                self._task.start(body)
-            case "verdict" if self._task is not None:
-                self._task.on_verdict(body.get("repair"))
-            case "abort" if self._task is not None:
-                self._task.abort()
             case "bye":
                 self._bye.set()
+            case _ if self._work is not None:
+                self._work.on_control(body)
 
     def _start(self, hello: dict[str, Any]) -> None:
         if hello.get("protocol") != PROTOCOL_VERSION:
@@ -84,9 +79,14 @@ class Agent:
         deadline.daemon = True
         deadline.start()
         # Imported now, after the link is up: the host measures the time to `ready`, and sends the files meanwhile.
-        from langchain_sandbox.agent.task import Task  # noqa: PLC0415
+        if hello.get("model") is None:
+            from langchain_sandbox.agent.shell import Shell  # noqa: PLC0415
 
-        self._task = Task(self.wire, hello)
+            self._work = Shell(self.wire, hello)
+        else:
+            from langchain_sandbox.agent.task import Task  # noqa: PLC0415
+
+            self._work = Task(self.wire, hello)
         self._hello.set()
 
 

@@ -7,13 +7,12 @@ import queue
 import threading
 from typing import TYPE_CHECKING, Any
 
-from langchain_sandbox.agent import children
-from langchain_sandbox.agent.arrival import Arrival, ArrivalError, Mounted
-from langchain_sandbox.agent.departure import Departure
+from langchain_sandbox.agent.arrival import Arrival, ArrivalError
 from langchain_sandbox.agent.endpoint import Endpoint
 from langchain_sandbox.agent.expand import expand
-from langchain_sandbox.agent.opencode import HOME, LOG, REPOSITORY, OpenCode, OpenCodeError
-from langchain_sandbox.link import Channel, FileStream
+from langchain_sandbox.agent.opencode import LOG, OpenCode, OpenCodeError
+from langchain_sandbox.agent.work import Work, find_full_filesystems
+from langchain_sandbox.link import Channel, LinkEvent
 
 if TYPE_CHECKING:
     from langchain_sandbox.agent.wire import Outlet
@@ -31,29 +30,42 @@ _TEXT_CAP = 32 * 1024
 _REPLY_CAP = 4 * 1024 * 1024
 _BACKLOG = 512 * 1024
 _LAST_EVENTS = 2.0
-_LOW_SPACE = 64 * 1024
-_LOW_FILES = 2
 _DEPTH = 8
 _NO_ANSWER = "StructuredOutputError"
 
 
-class Task:
+class Task(Work):
     """Everything that one task needs, from the host's hello on."""
 
     def __init__(self, wire: Outlet, hello: dict[str, Any], *, arrival: Arrival | None = None) -> None:
-        self._wire = wire
+        super().__init__(wire, hello, arrival=arrival)
         self._idle = threading.Event()
         self._session = ""
         self._hurried: set[str] = set()
         self._verdicts: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        folder = os.path.join(REPOSITORY, str(hello.get("folder") or "")).rstrip("/")
-        mounted = bool(hello.get("mounted"))
-        self.arrival = arrival or (Mounted if mounted else Arrival)(wire, folder=folder)
-        self._departure = None if mounted else Departure(wire, self.arrival, limit=int(hello["changes_limit"]))
         self.endpoint = Endpoint(wire)
         self.endpoint.start()
         model = hello["model"]
-        self._opencode = OpenCode(context=int(model["context"]), output=int(model["output"]), folder=folder)
+        self._opencode = OpenCode(
+            context=int(model["context"]), output=int(model["output"]), folder=self.arrival.folder
+        )
+
+    def on_event(self, event: LinkEvent) -> None:
+        """Take what the host says: the model's answers, and the workspace."""
+        if event.channel is Channel.MODEL:
+            self.endpoint.on_event(event)
+        else:
+            super().on_event(event)
+
+    def on_control(self, body: dict[str, Any]) -> None:
+        """Take what the host says: the task, and its word on an answer."""
+        match body.get("type"):
+            case "task":
+                self.start(body)
+            case "verdict":
+                self.on_verdict(body.get("repair"))
+            case _:
+                super().on_control(body)
 
     def start(self, task: dict[str, Any]) -> None:
         """Begin with what the host asks."""
@@ -61,7 +73,7 @@ class Task:
 
     def abort(self) -> None:
         """Stop OpenCode and everything that it started; what was changed until now still goes back."""
-        children.kill_all()
+        super().abort()
         self._verdicts.put(None)
 
     def on_verdict(self, repair: str | None) -> None:
@@ -86,14 +98,10 @@ class Task:
             result["error"] = {"name": error.code, "message": str(error)}
         except (OSError, KeyError, TypeError) as error:
             result["error"] = {"name": "opencode_gone", "message": f"OpenCode went away: {error}"}
-        result["full"] = _full_filesystems()
+        result["full"] = find_full_filesystems()
         if result["error"]:
             result["log"] = _tail(LOG)
-        children.kill_all()  # nothing may change the files while they are read
-        if self._departure is not None and self.arrival.complete:
-            result["changes"] = self._departure.finish()
-        # Behind the files, which must arrive before it.
-        self._wire.send_message(result, channel=Channel.FILES, stream=FileStream.RESULT)
+        self._hand_in(result)
 
     def _work(self, task: dict[str, Any]) -> dict[str, Any]:
         if not self._opencode.watch(self._forward).wait(10.0):
@@ -164,19 +172,6 @@ def _error(error: object) -> dict[str, str] | None:
     data = error.get("data")
     message = data.get("message") if isinstance(data, dict) else None
     return {"name": str(error.get("name")), "message": str(message or "")[:4000]}
-
-
-def _full_filesystems() -> list[str]:
-    """Which of the writable places have no room left, in bytes or in files."""
-    full = []
-    for path in (REPOSITORY, HOME, "/tmp"):
-        try:
-            status = os.statvfs(path)
-        except OSError:
-            continue
-        if status.f_bavail * status.f_frsize < _LOW_SPACE or status.f_favail < _LOW_FILES:
-            full.append(path)
-    return full
 
 
 def _tail(path: str) -> str:

@@ -124,6 +124,33 @@ def test_reviews_side_by_side_as_the_page_shows_them(tmp_path: Path) -> None:
     assert [(tmp_path / "path" / "to" / name / "b.txt").exists() for name in ("shop", "site")] == [True, True]
 
 
+def test_a_deep_agent_with_its_own_hands_as_the_page_shows_it(tmp_path: Path) -> None:
+    (program,) = find_blocks("deepagents.md", "backend")
+    call = {"name": "write_file", "arguments": {"file_path": "/run/ws/repo/b.txt", "content": "b\n"}}
+    with ScriptedModel([{"text": "", "tool_calls": [call]}, say("It passes now.")]) as caller:
+        before = (
+            "import os; del os.environ['SANDBOX_MODEL_BASE_URL']\nfrom langchain_openai import ChatOpenAI\n"
+            f"model = ChatOpenAI(base_url={caller.endpoint.base_url!r}, api_key='none')"
+        )
+        assert run_page(program, tmp_path, "none", before=before, after="") == "completed ['b.txt']\n"
+
+
+def test_a_deep_agent_that_hands_tasks_out_as_the_page_shows_it(tmp_path: Path) -> None:
+    (program,) = find_blocks("deepagents.md", "subagent")
+    call = {"name": "task", "arguments": {"description": "Mend it.", "subagent_type": "opencode"}}
+    turns = [{"text": "", "tool_calls": [call]}, say("It is mended.")]
+    with ScriptedModel(turns) as caller, ScriptedModel([write("b.txt", "b\n"), say()]) as model:
+        chat = f"model = ChatOpenAI(base_url={caller.endpoint.base_url!r}, api_key='none')"
+        before = f"from langchain_openai import ChatOpenAI\n{chat}"
+        printed = run_page(program, tmp_path, model.endpoint.base_url, before=before, after="")
+    assert printed == "['completed']\n"
+
+
+def test_a_shell_as_the_page_shows_it(tmp_path: Path) -> None:
+    (program,) = find_blocks("deepagents.md", "shell")
+    assert run_page(program, tmp_path, "none", after="") == "first\n\nb'9\\n10\\n'\n3\n['new.txt']\n"
+
+
 def test_a_revision_as_the_page_shows_it(tmp_path: Path) -> None:
     (program,) = find_blocks("revisions.md", "revise")
     script = [write("prices.py", "one\n"), say(), write("test_prices.py", "two\n"), say()]

@@ -11,9 +11,10 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.config import Limits
-from langchain_sandbox.conversation import Conversation
+from langchain_sandbox.dialogue import Dialogue
 from langchain_sandbox.report import Report
 from langchain_sandbox.workspace.applying.apply import apply_changes
+from langchain_sandbox.workspace.applying.seed import Seed
 from langchain_sandbox.workspace.content import Content, pieces
 from langchain_sandbox.workspace.inbound.intake import Intake, take_intake
 from langchain_sandbox.workspace.outbound.patch import build_patch
@@ -66,10 +67,10 @@ def pack(root: Path, limits: Limits) -> Parcel:
 
 async def send(connection: Connection, parcel: Parcel) -> None:
     """Send a workspace as a run does; begins with the message `workspace`."""
-    conversation = Conversation(report=Report(began=0.0), emit=_ignore, on_working=_ignore)
-    conversation._link = connection
-    conversation._assignment = SimpleNamespace(intake=parcel.intake)
-    await conversation._send_workspace()
+    dialogue = Dialogue(report=Report(began=0.0), emit=_ignore, on_working=_ignore)
+    dialogue._link = connection
+    dialogue._assignment = SimpleNamespace(intake=parcel.intake, seed=Seed())
+    await dialogue._send_workspace()
 
 
 def open_receiver(parcel: Parcel, acknowledge: Callable[[Data], None]) -> ChangesReceiver:

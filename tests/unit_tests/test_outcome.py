@@ -33,6 +33,7 @@ ROWS: list[tuple[Facts, str, str, str]] = [
     (replace(SAID, answer="n: no number"), "incomplete", "invalid_output", "n: no number"),
     (replace(SAID, error=("StructuredOutputError", "bad")), "incomplete", "StructuredOutputError", "bad"),
     (replace(SAID, error=("APIError", "refused")), "model_error", "APIError", "refused"),
+    (Facts(reported=True, finished=True, exit_code=0), "completed", "finished", "its caller"),
     (DONE, "completed", "completed", "done"),
     (replace(DONE, finish="tool-calls", model_finish="tool_calls", answer=""), "completed", "completed", "answer"),
     (replace(DONE, finish="length", model_finish="length"), "incomplete", "finish_length", "length"),

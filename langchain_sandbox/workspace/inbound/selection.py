@@ -96,7 +96,7 @@ def select_files(workspace: Workspace, limits: Limits | None) -> Selection:
 
 
 def _fill(selection: Selection, workspace: Workspace) -> None:
-    if selection.repository is not None and selection.repository.prefix and _is_ignored(selection.root):
+    if selection.repository is not None and not _counts(selection.repository, selection.root):
         selection.repository = None
     picker = _Picker(selection, excluded=compile_patterns(workspace.exclude))
     if selection.repository is None:
@@ -106,6 +106,19 @@ def _fill(selection: Selection, workspace: Workspace) -> None:
     for pattern in workspace.include:
         if not picker.take_ignored(pattern):
             selection.skipped.append(f"{clean_name(pattern)}: Workspace.include has it, and nothing is like it")
+
+
+def find_folder(root: Path) -> str:
+    """Where a workspace's files belong in their repository: empty for its root, else such as `packages/a/`.
+
+    Raises:
+        SandboxConfigError: As by `find_repository`.
+    """
+    try:
+        repository = find_repository(root)
+        return repository.prefix if repository is not None and _counts(repository, root) else ""
+    except GitError as error:
+        raise SandboxConfigError(_describe_broken(root, error)) from error
 
 
 def find_repository(root: Path) -> Repository | None:
@@ -144,9 +157,11 @@ def _describe_broken(root: Path, error: GitError) -> str:
     return f"The workspace {root} is a repository that git cannot read: {error}."
 
 
-def _is_ignored(root: Path) -> bool:
-    """Whether the repository above ignores the folder and has nothing in it: then it is one like any other."""
-    return bool(git(root, "check-ignore", "--", ".", check=False)) and not git(root, "ls-files", "-z")
+def _counts(repository: Repository, root: Path) -> bool:
+    """Whether a folder belongs to a repository: one that it ignores and has nothing in is one like any other."""
+    if not repository.prefix or git(root, "ls-files", "-z"):
+        return True
+    return not git(root, "check-ignore", "--", ".", check=False)
 
 
 class _Picker:
