@@ -44,6 +44,7 @@ MAX_MESSAGE = 16 * 1024 * 1024
 _HEADER = struct.Struct(">IBBI")
 _CREDIT = struct.Struct(">I")
 _GRANT_STEP = WINDOW // 4  # granting in steps keeps CREDIT frames rare
+_BEGUN = 1024  # what a message that has begun is counted as beside its bytes: to remember it costs memory, too
 
 
 class Channel(IntEnum):
@@ -282,7 +283,10 @@ class Link:
         self.acknowledge(channel, len(payload))
         key = (channel, stream)
         if kind is Kind.PART:
-            self._parts.setdefault(key, bytearray()).extend(payload)
+            if key not in self._parts:
+                self._parts[key] = bytearray()
+                self._parts_size += _BEGUN
+            self._parts[key] += payload
             self._parts_size += len(payload)
             # Counted over all streams: a thousand half messages cost as much as a long one.
             if self._parts_size > self._max_message:
@@ -291,7 +295,7 @@ class Link:
             return None
         earlier = self._parts.pop(key, None)
         if earlier is not None:
-            self._parts_size -= len(earlier)
+            self._parts_size -= len(earlier) + _BEGUN
             payload = bytes(earlier) + payload
         return Message(channel, stream, _load(payload))
 

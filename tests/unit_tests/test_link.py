@@ -167,3 +167,18 @@ def test_lone_surrogates_survive_since_file_names_need_them() -> None:
 def test_broken_rules_are_named(wire: bytes, what: str) -> None:
     with pytest.raises(LinkError, match=what):
         Link().receive(wire)
+
+
+@pytest.mark.parametrize("size", [0, 1])
+def test_messages_that_begin_and_never_end_are_bounded_however_short(size: int) -> None:
+    frames = (struct.pack(">IBBI", size, 1, Channel.EXEC, stream) + b"x" * size for stream in range(20_000))
+    with pytest.raises(LinkError, match="messages of more than"):
+        Link().receive(b"".join(frames))
+
+
+def test_messages_that_end_are_not_counted_any_more() -> None:
+    receiver = Link(max_message=MAX_PAYLOAD * 3)
+    for stream in range(1000):
+        sender = Link()
+        sender.send_message({"text": "x" * MAX_PAYLOAD}, stream=stream)
+        assert len(receiver.receive(drain(sender))) == 1
