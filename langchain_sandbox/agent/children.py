@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 64 * 1024
 _EXPENDABLE = "500"
+_EXPOSING = 100  # times that it is tried; a program that nobody may read stays closed
 _LAST_WORDS = 1.0  # after the timeout, for the pipe of what was killed to come to its end
 
 _exits: dict[int, int] = {}
@@ -97,11 +98,17 @@ def spawn(
 
 def _expose(pid: int) -> None:
     """Have the kernel, when memory runs out, take this process and its children before it takes us."""
-    try:
-        with open(f"/proc/{pid}/oom_score_adj", "w", encoding="ascii") as file:
-            file.write(_EXPENDABLE)
-    except OSError:
-        pass  # it is gone already, or not ours to judge
+    for _ in range(_EXPOSING):
+        try:
+            with open(f"/proc/{pid}/oom_score_adj", "w", encoding="ascii") as file:
+                file.write(_EXPENDABLE)
+        except PermissionError:
+            # Until its program is in place it is as closed to everybody as we are, from whom it comes.
+            time.sleep(0.001)
+        except OSError:
+            return  # it is gone already
+        else:
+            return
 
 
 def wait(child: subprocess.Popen[bytes], timeout: float | None = None) -> int | None:
