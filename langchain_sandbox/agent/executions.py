@@ -150,7 +150,7 @@ class _Execution:
 
     def _fail(self, words: str, code: int = _CANNOT_START) -> None:
         """Say what a shell would where a program cannot be started."""
-        self._pass_on(f"{words}\n".encode())
+        self._pass_on(f"{words}\n".encode("utf-8", "replace"))  # a name need not be text
         self._end(code)
 
     def run(self, folder: str) -> None:
@@ -176,7 +176,7 @@ class _Execution:
         finally:
             if given is not None:
                 given.close()
-        if self._killed:
+        if self._killed or self._closed.is_set():  # said while it was being started
             children.kill(child)
         timed_out = self._follow(child)
         code = children.wait(child) or 0

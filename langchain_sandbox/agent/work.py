@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.agent import children
@@ -32,6 +33,8 @@ class Work:
         mounted = bool(hello.get("mounted"))
         folder = os.path.join(REPOSITORY, str(hello.get("folder") or "")).rstrip("/")
         self.arrival = arrival or (Mounted if mounted else Arrival)(wire, folder=folder)
+        self._handing_in = False
+        self._turn = threading.Lock()
         self._departure = None if mounted else Departure(wire, self.arrival, limit=int(hello["changes_limit"]))
 
     def on_event(self, event: LinkEvent) -> None:
@@ -49,11 +52,15 @@ class Work:
 
     def abort(self) -> None:
         """Stop everything that was started; what was changed until now still goes back."""
-        children.kill_all()
+        with self._turn:
+            if not self._handing_in:  # else it would be git that is killed, which finds and packs what goes back
+                children.kill_all()
 
     def _hand_in(self, result: dict[str, Any]) -> None:
         """Send what has changed, and then the result."""
-        children.kill_all()  # nothing may change the files while they are read
+        with self._turn:
+            self._handing_in = True
+            children.kill_all()  # nothing may change the files while they are read
         if self._departure is not None and self.arrival.complete:
             result["changes"] = self._departure.finish()
         # Behind the files, which must arrive before it.
