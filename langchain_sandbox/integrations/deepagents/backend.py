@@ -11,7 +11,7 @@ from deepagents.backends.sandbox import BaseSandbox
 from langchain_sandbox.errors import SandboxConfigError, SandboxError, SandboxUnavailableError
 from langchain_sandbox.integrations.deepagents.files import build_download, build_upload, check_path, parse_failure
 from langchain_sandbox.request import check_timeout
-from langchain_sandbox.shell import DEFAULT_SHELL_TIMEOUT, MAX_INPUT, Shell
+from langchain_sandbox.shell import DEFAULT_SHELL_TIMEOUT, MAX_COMMAND, MAX_INPUT, Shell
 
 if TYPE_CHECKING:
     import os
@@ -30,7 +30,6 @@ MAX_DOWNLOAD = MAX_INPUT
 """Bytes of one file that can be downloaded; as many can be uploaded."""
 
 _RESULTS = "/large_tool_results/"
-_NUL = ExecuteResponse(output="A command cannot hold a NUL character; take it out.", exit_code=126)
 
 
 class SandboxBackend(BaseSandbox):
@@ -113,8 +112,8 @@ class SandboxBackend(BaseSandbox):
             SandboxConfigError: If an option cannot work.
             SandboxUnavailableError: If the engine or the image is not there.
         """
-        if "\0" in command:
-            return _NUL
+        if (refused := _refuse(command)) is not None:
+            return refused
         try:
             result = self._shell.execute(command, timeout=self._choose(timeout), output_limit=OUTPUT_LIMIT)
         except SandboxError as error:
@@ -123,8 +122,8 @@ class SandboxBackend(BaseSandbox):
 
     async def aexecute(self, command: str, *, timeout: int | None = None) -> ExecuteResponse:  # noqa: ASYNC109 - as above
         """As `execute`. Cancelling the waiting task kills the command."""
-        if "\0" in command:
-            return _NUL
+        if (refused := _refuse(command)) is not None:
+            return refused
         try:
             result = await self._shell.aexecute(command, timeout=self._choose(timeout), output_limit=OUTPUT_LIMIT)
         except SandboxError as error:
@@ -214,7 +213,7 @@ class SandboxBackend(BaseSandbox):
 
     def _order_download(self, path: str) -> dict[str, Any]:
         options = {"timeout": self._choose(None), "output_limit": MAX_DOWNLOAD, "title": f"read {path}"}
-        return {"command": build_download(path), **options}
+        return {"command": build_download(path, limit=MAX_DOWNLOAD), **options}
 
     def _upload(self, path: str, content: bytes) -> FileUploadResponse:
         fault = check_path(path)
@@ -260,6 +259,16 @@ class SandboxBackend(BaseSandbox):
 def _place(file_path: str) -> str:
     """Where a file really goes: deepagents would keep long results in the root folder, and tells where they are."""
     return f"/tmp{file_path}" if file_path.startswith(_RESULTS) else file_path  # noqa: S108 - the container's
+
+
+def _refuse(command: str) -> ExecuteResponse | None:
+    """What is told of a command that no container could be given: the agent has worded it, and can word another."""
+    if "\0" in command:
+        return ExecuteResponse(output="A command cannot hold a NUL character; take it out.", exit_code=126)
+    if len(command) > MAX_COMMAND:
+        words = f"A command may have {MAX_COMMAND} characters, not {len(command)}; write a script and run it."
+        return ExecuteResponse(output=words, exit_code=126)
+    return None
 
 
 def _describe(result: CommandResult) -> ExecuteResponse:

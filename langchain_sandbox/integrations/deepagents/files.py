@@ -40,8 +40,11 @@ except OSError as error:
 """
 
 _DOWNLOAD = f"""{_OPEN}
+    left = int(sys.argv[2]) + 1
     with open(open_(os.O_RDONLY), "rb") as file:
-        shutil.copyfileobj(file, sys.stdout.buffer)
+        while left and (piece := file.read(min(left, 1 << 20))):
+            sys.stdout.buffer.write(piece)
+            left -= len(piece)
         sys.stdout.flush()
 {_CLOSE}"""
 
@@ -55,13 +58,14 @@ _UPLOAD = f"""{_OPEN}
 {_CLOSE}"""
 
 
-def build_download(path: str) -> tuple[str, ...]:
-    """The command that prints a file.
+def build_download(path: str, *, limit: int) -> tuple[str, ...]:
+    """The command that prints a file, or its beginning if it is too long: then one byte more than may be.
 
     Args:
         path: Where it is, absolute.
+        limit: Bytes that it may have. Some have no end, or one that is far away.
     """
-    return (*_PYTHON, _DOWNLOAD, path)
+    return (*_PYTHON, _DOWNLOAD, path, str(limit))
 
 
 def build_upload(path: str) -> tuple[str, ...]:
