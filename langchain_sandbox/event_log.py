@@ -21,9 +21,14 @@ _JOIN_LIMIT = 64 * 1024
 
 
 class EventLog:
-    """A queue between threads for one reader."""
+    """A queue between threads for one reader.
 
-    def __init__(self) -> None:
+    Args:
+        most: Events to keep for a reader that is slow; 0 where nobody will read.
+    """
+
+    def __init__(self, *, most: int = MAX_EVENTS) -> None:
+        self._most = most
         self._events: deque[SandboxEvent] = deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -39,7 +44,7 @@ class EventLog:
                 self._events[-1] = joined
             else:
                 self._events.append(event)
-            if len(self._events) > MAX_EVENTS:
+            if len(self._events) > self._most:
                 self._events.popleft()
                 self._dropped += 1
             self._wake()

@@ -4,15 +4,40 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import anyio
+
 from langchain_sandbox.attendance import Attendance
 from langchain_sandbox.run import Run
 
 if TYPE_CHECKING:
+    from langchain_sandbox.engine.base import Engine
+    from langchain_sandbox.event_log import EventLog
     from langchain_sandbox.executions import CommandResult, Order
+    from langchain_sandbox.request import RunRequest
+    from langchain_sandbox.result import SandboxResult
 
 
 class HeldRun(Run):
-    """As a `Run`, but for what is said in it: no task and no model, commands until it is finished."""
+    """As a `Run`, but for what is said in it: no task and no model, commands until it is finished.
+
+    Args:
+        request: As for `Run`.
+        engine: As for `Run`.
+        places: As for `Run`.
+        log: As for `Run`.
+    """
+
+    def __init__(self, request: RunRequest, *, engine: Engine, places: anyio.CapacityLimiter, log: EventLog) -> None:
+        super().__init__(request, engine=engine, places=places, log=log)
+        self.over = anyio.Event()
+        """Set when it has ended, for the commands that wait."""
+
+    async def execute(self) -> SandboxResult:
+        """As `Run.execute`."""
+        try:
+            return await super().execute()
+        finally:
+            self.over.set()
 
     def _open_dialogue(self) -> Attendance:
         self._attendance = Attendance(report=self._report, emit=self._emit, on_working=self._give_place)

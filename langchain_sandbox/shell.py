@@ -7,7 +7,6 @@ import os
 import shlex
 import threading
 import weakref
-from concurrent.futures import CancelledError as FutureCancelledError
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -39,6 +38,8 @@ DEFAULT_SHELL_TIMEOUT = 3600.0
 """Seconds that a shell's container may live, where nobody says otherwise."""
 DEFAULT_OUTPUT_LIMIT = 1024 * 1024
 """Bytes of a command's output that are kept, where nobody says otherwise."""
+MAX_COMMAND = 1024 * 1024
+"""Characters that a command may have in all; of each of its words Linux takes 128 KiB."""
 MAX_INPUT = 256 * 1024 * 1024
 """Bytes that a command may be given as its standard input."""
 
@@ -128,6 +129,7 @@ class Shell:
         )
         self._lock = threading.Lock()
         self._begun: _Begun | None = None
+        self._closed = False
 
     @property
     def run_id(self) -> str:
@@ -158,7 +160,8 @@ class Shell:
         """Run a command to its end. Interrupting the wait (Ctrl-C) kills it.
 
         Args:
-            command: Text for `bash`, or a program and its arguments; 128 KiB at most in one piece.
+            command: Text for `bash`, or a program and its arguments; 128 KiB at most in one piece, and 1 Mi characters
+                in all.
             stdin: Its standard input; nothing by default. At most 256 MiB.
             cwd: Where it starts, from the workspace's copy; there by default.
             timeout: Seconds that it may take; then it is killed with everything that it started in its own process
@@ -172,7 +175,8 @@ class Shell:
         Raises:
             SandboxConfigError: If an argument cannot work, or, at the first command, an option cannot.
             SandboxUnavailableError: If the engine or the image is not there.
-            SandboxError: If the container is gone; the message says why. `finish` has the result then.
+            SandboxError: If the container is gone; the message says why. `finish` has the result then. Also if the
+                shell was closed before its first command.
         """
         order = build_order(command, stdin=stdin, cwd=cwd, timeout=timeout, output_limit=output_limit, title=title)
         begun = self._begin()
@@ -208,6 +212,7 @@ class Shell:
         Raises:
             SandboxConfigError: If an option cannot work.
             SandboxUnavailableError: If the engine or the image is not there.
+            SandboxError: If the shell was closed before its first command.
         """
         return self._ask_to_finish().result()
 
@@ -216,12 +221,17 @@ class Shell:
         return await (await asyncio.to_thread(self._ask_to_finish)).aresult()
 
     def close(self) -> None:
-        """Take the container away, if it is there, within five seconds; what was changed is kept with the run."""
+        """Take the container away, if it is there, within five seconds; what was changed is kept with the run.
+
+        There will be no other one.
+        """
+        self._closed = True
         if self._begun is not None and self._begun.process == os.getpid():
             self._begun.handle.__exit__()
 
     async def aclose(self) -> None:
         """As `close`."""
+        self._closed = True
         if self._begun is not None and self._begun.process == os.getpid():
             await self._begun.handle.__aexit__()
 
@@ -258,12 +268,18 @@ class Shell:
         """The container, started if it was not; blocks for a moment."""
         with self._lock:
             begun = self._begun_here()
-            if begun is None or begun.failed:
-                begun = self._begun = self._start()
+            if begun is not None and not begun.failed:
+                return begun
+            if self._closed:
+                msg = "The shell is closed; make another one."
+                raise SandboxError(msg)
+            begun = self._begun = self._start()
+            if self._closed:  # meanwhile, by somebody who may not have seen that there is something to close
+                begun.handle.cancel()
             return begun
 
     def _start(self) -> _Begun:
-        portal, log = get_portal(), EventLog()
+        portal, log = get_portal(), EventLog(most=0)  # nobody reads it: the events are for those kept with the run
         run = portal.call(get_shared(portal).new_held_run, self._request, log, find_engine())
         loop = portal.call(_find_loop)
         future = portal.start_task_soon(run.execute)
@@ -291,6 +307,10 @@ def build_order(
     if not words or not all(isinstance(word, str) for word in words):
         msg = f"A command is text for bash, or a program and its arguments, not {command!r:.100}."
         raise SandboxConfigError(msg)
+    size = sum(map(len, words))
+    if size > MAX_COMMAND:
+        msg = f"A command may have {MAX_COMMAND} characters, not {size}. Give long material as stdin."
+        raise SandboxConfigError(msg)
     if any("\0" in word for word in (*words, cwd or "")):
         msg = "A command cannot hold a NUL character; take it out."
         raise SandboxConfigError(msg)
@@ -312,32 +332,27 @@ def build_order(
 
 async def _attend(begun: _Begun, order: Order) -> CommandResult:
     """Have a command run, for as long as the container is there."""
-    over = asyncio.wrap_future(begun.future)
-    over.add_done_callback(_know)
     command = asyncio.ensure_future(begun.run.run_command(order))
+    over = asyncio.ensure_future(begun.run.over.wait())
     both: set[asyncio.Future[Any]] = {command, over}
     try:
         await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         if command.done():
             return command.result()
     finally:
+        over.cancel()
         if not command.done():
             command.cancel()
             with suppress(asyncio.CancelledError):
                 await command
-    try:
-        ending = over.result().ending
-    except FutureCancelledError as error:
+    ended = asyncio.wrap_future(begun.future)
+    await asyncio.wait({ended})
+    if ended.cancelled():
         msg = "The shell is over: this process is about to end."
-        raise SandboxError(msg) from error
+        raise SandboxError(msg)
+    ending = ended.result().ending
     msg = f"The shell is over: {ending.message} {ending.hint}".rstrip()
     raise SandboxError(msg)
-
-
-def _know(over: asyncio.Future[SandboxResult]) -> None:
-    """An end that no command hears of is no mistake that asyncio has to report; `finish` tells it."""
-    if not over.cancelled():
-        over.exception()
 
 
 async def _find_loop() -> asyncio.AbstractEventLoop:

@@ -157,3 +157,10 @@ def test_who_produces_never_waits_for_a_reader_that_sleeps() -> None:
     assert time.monotonic() - began < 5
     log.close()
     assert len(list(reader)) == 2000
+
+
+def test_what_nobody_will_read_is_not_kept() -> None:
+    log = EventLog(most=0)
+    for index in range(100):
+        log.put(step(index))
+    assert not log._events

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from langchain_sandbox import CommandResult, SandboxConfigError, Shell, Workspace
+from langchain_sandbox import CommandResult, SandboxConfigError, SandboxError, Shell, Workspace
 from langchain_sandbox.executions import parse_exit
 from langchain_sandbox.integrations.deepagents.files import build_download, build_upload, check_path, parse_failure
-from langchain_sandbox.shell import MAX_INPUT, build_order
+from langchain_sandbox.shell import MAX_COMMAND, MAX_INPUT, build_order
 
 _NOTHING: dict[str, Any] = {"stdin": None, "cwd": None, "timeout": None, "output_limit": 10}
 
@@ -37,6 +37,8 @@ def test_text_is_for_bash_and_words_are_a_program() -> None:
     ("command", "options", "words"),
     [
         ([], {}, "A command is text for bash, or a program and its arguments"),
+        ("x" * (MAX_COMMAND + 1), {}, "A command may have"),
+        (["x" * MAX_COMMAND, "y"], {}, "A command may have"),
         (["ls", 1], {}, "A command is text for bash, or a program and its arguments"),
         ("a\0b", {}, "cannot hold a NUL"),
         ("ls", {"cwd": "\0"}, "cannot hold a NUL"),
@@ -64,6 +66,9 @@ def test_a_shell_needs_no_model_and_checks_its_options(monkeypatch: pytest.Monke
         Shell(workspace=Workspace(tmp_path, mode="bind"), changes="return")
     shell = Shell()
     shell.close()  # there is nothing yet
+    for use in (lambda: shell.execute("true"), shell.finish):
+        with pytest.raises(SandboxError, match="The shell is closed"):
+            use()
 
 
 @pytest.mark.parametrize(
@@ -97,7 +102,10 @@ def test_a_file_goes_there_and_back(tmp_path: Path) -> None:
     path, content = str(tmp_path / "a" / "b"), os.urandom(300_000)
     assert copy(build_upload(path), content).ok
     assert copy(build_upload(path), content[:200_000]).ok
-    assert copy(build_download(path)).output == content[:200_000]
+    assert copy(build_download(path, limit=200_000)).output == content[:200_000]
+    assert copy(build_download(path, limit=10)).output == content[:11]
+    os.truncate(path, 10**12)
+    assert len(copy(build_download(path, limit=10**6)).output) == 10**6 + 1
 
 
 def test_what_is_no_file_has_a_name(tmp_path: Path) -> None:
@@ -108,9 +116,9 @@ def test_what_is_no_file_has_a_name(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     faults = {"loop": "invalid_path", "endless": "invalid_path", "pipe": "invalid_path", "plain/x": "invalid_path"}
     for name, fault in {**faults, "folder": "is_directory"}.items():
-        assert parse_failure(copy(build_download(str(tmp_path / name)))) == fault, name
+        assert parse_failure(copy(build_download(str(tmp_path / name), limit=9))) == fault, name
         assert parse_failure(copy(build_upload(str(tmp_path / name)))) == fault, name
-    assert parse_failure(copy(build_download(str(tmp_path / "absent")))) == "file_not_found"
+    assert parse_failure(copy(build_download(str(tmp_path / "absent"), limit=9))) == "file_not_found"
 
 
 def test_faults_of_a_copy_in_words() -> None:
