@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,8 @@ HIDDEN = "[hidden: the content of a sandbox's run]"
 # What tells a result from other data, and what of one says nothing of the repository, the task or the answer.
 _MARKS = frozenset(["schema_version", "run_id", "status", "patch", "steps", "receipt"])
 _HARMLESS = frozenset(["schema_version", "run_id", "status", "ok", "usage", "timings", "applied"])
+# What is told of a run begins so, and may be all that there is: a tool that is not called by a model gives text alone.
+_TOLD = re.compile(r"\s*Sandbox run \w{1,64}: ")
 _EVENT = "sandbox"
 _DEPTH = 40
 
@@ -21,8 +24,9 @@ def hide_content(data: Any) -> Any:  # noqa: ANN401 - whatever a tracer sends
     """A copy without what sandbox runs have brought back: patches, texts, files, steps, and the messages on them.
 
     A result keeps how it ended, its tokens and its times. It is found wherever it is: in a tool's message, in a
-    graph's state, in what a calling model is given. What others say of it, such as the calling model in its answer or
-    in the task that it words, is not known to be of a run, and stays.
+    graph's state, in what a calling model is given, and as the text alone. What others say of it, such as the calling
+    model in its answer or in the task that it words, is not known to be of a run, and stays; so does a typed answer
+    that deepagents has of a subagent.
 
     Args:
         data: Inputs or outputs, as LangSmith's client, or a `TracePolicy`, hands them over. It is not changed.
@@ -40,7 +44,7 @@ def hide_content(data: Any) -> Any:  # noqa: ANN401 - whatever a tracer sends
 
 
 def _hide(value: Any, depth: int) -> Any:  # noqa: ANN401 - any data
-    if not depth:
+    if not depth or (isinstance(value, str) and _TOLD.match(value)):
         return HIDDEN
     if isinstance(value, BaseMessage):
         return _hide_message(value, depth)
@@ -55,7 +59,7 @@ def _hide(value: Any, depth: int) -> Any:  # noqa: ANN401 - any data
 
 
 def _hide_message(message: BaseMessage, depth: int) -> BaseMessage:
-    if _is_of_run(message.id, getattr(message, "artifact", None)):
+    if _is_of_run(message.id, getattr(message, "artifact", None)) or _is_told(message.content):
         changed: dict[str, Any] = {"content": HIDDEN}
         if isinstance(message, ToolMessage):
             changed["artifact"] = _hide(message.artifact, depth - 1)
@@ -67,7 +71,7 @@ def _hide_mapping(value: Mapping[Any, Any], depth: int) -> Any:  # noqa: ANN401 
     if _is_result(value):
         return _hide_result(value)
     hidden = {key: _hide(item, depth - 1) for key, item in value.items()}
-    if "content" in value and _is_of_run(value.get("id"), value.get("artifact")):
+    if "content" in value and (_is_of_run(value.get("id"), value.get("artifact")) or _is_told(value["content"])):
         hidden["content"] = HIDDEN  # a message that is plain data already
     if isinstance(value.get(_EVENT), Mapping) and "type" in value[_EVENT]:
         hidden[_EVENT] = HIDDEN
@@ -80,6 +84,13 @@ def _hide_result(result: Mapping[Any, Any]) -> dict[Any, Any]:
 
 def _is_result(value: Mapping[Any, Any]) -> bool:
     return value.keys() >= _MARKS
+
+
+def _is_told(content: object) -> bool:
+    """Whether a message's content is what is told of a run; a subagent's answer is in a message of deepagents'."""
+    blocks = content if isinstance(content, list) else [content]
+    texts = (block.get("text") if isinstance(block, Mapping) else block for block in blocks)
+    return any(isinstance(text, str) and _TOLD.match(text) for text in texts)
 
 
 def _is_of_run(identity: object, artifact: object) -> bool:

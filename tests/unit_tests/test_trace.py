@@ -18,6 +18,7 @@ from langchain_sandbox.events import SandboxEvent, build_event
 from langchain_sandbox.gateway.contents import Contents
 from langchain_sandbox.gateway.spoken import MAX_ANSWER, MAX_REQUEST, Answer, Spoken, SpokenCall, read_request
 from langchain_sandbox.progress import Progress
+from langchain_sandbox.tools.content import describe_result
 from langchain_sandbox.trace import HIDDEN, hide_content
 from langchain_sandbox.trace.inner_runs import MAX_RUNS, OTHER, Begin, End, InnerRunError, InnerRuns, describe_error
 from langchain_sandbox.trace.inner_trace import InnerTrace, build_result
@@ -235,6 +236,9 @@ def result() -> dict[str, Any]:
     return make_result(text="secret", patch="secret").model_dump(mode="json")
 
 
+TOLD = describe_result(make_result(text="secret"))
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -244,6 +248,9 @@ def result() -> dict[str, Any]:
         {"messages": [[{"kwargs": {"content": "secret", "artifact": result()}}]]},
         {"deep": [(make_result(text="secret"),)]},
         {"sandbox": {"type": "text", "text": "secret"}, "tool_call_id": None},
+        {"output": TOLD},
+        {"messages": [ToolMessage(TOLD, tool_call_id="c"), AIMessage([{"type": "text", "text": TOLD}])]},
+        {"messages": [{"role": "tool", "content": [{"type": "text", "text": TOLD}]}]},
     ],
 )
 def test_results_are_hidden_wherever_they_are(data: Any) -> None:
