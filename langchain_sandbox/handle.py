@@ -89,9 +89,11 @@ class RunHandle:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if not self.done:
-            await self._acancel_and_wait()
-        await self._atell_rest()
+        try:
+            if not self.done:
+                await self._acancel_and_wait()
+        finally:
+            await self._atell_rest()
 
     @property
     def changes(self) -> ChangesPolicy:
@@ -141,9 +143,11 @@ class RunHandle:
             result = await asyncio.shield(waiting)
             await self._atell_rest()
         except asyncio.CancelledError:
-            if not self._future.done():
-                await self._acancel_and_wait()
-            await self._atell_rest()
+            try:
+                if not self._future.done():
+                    await self._acancel_and_wait()
+            finally:
+                await self._atell_rest()
             raise
         return result
 

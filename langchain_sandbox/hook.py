@@ -52,7 +52,11 @@ class Hook:
         if self._function is None:
             return
         try:
-            self._function(event)
+            answer = self._function(event)
+            if inspect.iscoroutine(answer):  # of a function that does not look like one that makes these
+                answer.close()
+                msg = "on_event gave a coroutine, which only the asynchronous methods await"
+                raise TypeError(msg)  # noqa: TRY301 - for the log, as what it raises itself
         except Exception:  # noqa: BLE001 - the user's own, whatever it is
             self._note(event)
 

@@ -120,3 +120,29 @@ def test_options_that_cannot_work_are_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("SANDBOX_TRACE", "everything")
     with pytest.raises(SandboxConfigError, match="trace is one of off, metadata, full"):
         Sandbox(model="http://127.0.0.1:1")
+
+
+def test_a_coroutine_that_nobody_can_await_is_said_and_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    def disguised(event: SandboxEvent) -> object:
+        return alisten(event)
+
+    assert handle(disguised).result() == "result"
+    (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert "on_event failed" in record.message
+    assert "only the asynchronous methods await" in str(record.exc_info)
+
+
+async def test_cancelling_twice_leaves_no_event_untold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A closing event loop cancels again what is closing already."""
+
+    async def cancelled_again(_: RunHandle) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(RunHandle, "_acancel_and_wait", cancelled_again)
+    heard: list[SandboxEvent] = []
+    run = handle(heard.append)
+    run._future = Future()
+    with pytest.raises(asyncio.CancelledError):
+        async with run:
+            pass
+    assert heard == STEPS
