@@ -141,7 +141,7 @@ class Shell:
         """Where commands start, unless they are told otherwise: the workspace in the container.
 
         Raises:
-            SandboxConfigError: If the workspace is in a repository that git cannot read.
+            SandboxConfigError: If the workspace is no folder, or in a repository that git cannot read.
         """
         if self.workspace is None or self.workspace.mode == "bind":
             return REPOSITORY

@@ -71,6 +71,13 @@ def test_a_shell_needs_no_model_and_checks_its_options(monkeypatch: pytest.Monke
             use()
 
 
+@pytest.mark.parametrize("name", ["missing", "file"])
+def test_a_workspace_that_is_no_folder_is_called_so(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SandboxConfigError, match=f"{name} is not a folder"):
+        _ = Shell(workspace=tmp_path / name).root
+
+
 @pytest.mark.parametrize(
     ("body", "code", "timed_out", "truncated"),
     [

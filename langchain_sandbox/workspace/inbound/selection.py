@@ -82,9 +82,7 @@ def select_files(workspace: Workspace, limits: Limits | None) -> Selection:
         SandboxConfigError: If it is no folder, cannot be read, or is too big; the message names the biggest files.
     """
     root = workspace.path
-    if not root.is_dir():
-        msg = f"The workspace {root} is not a folder."
-        raise SandboxConfigError(msg)
+    _require_folder(root)
     selection = Selection(root, repository=find_repository(root))
     try:
         _fill(selection, workspace)
@@ -112,13 +110,20 @@ def find_folder(root: Path) -> str:
     """Where a workspace's files belong in their repository: empty for its root, else such as `packages/a/`.
 
     Raises:
-        SandboxConfigError: As by `find_repository`.
+        SandboxConfigError: As by `find_repository`, and if it is no folder.
     """
+    _require_folder(root)
     try:
         repository = find_repository(root)
         return repository.prefix if repository is not None and _counts(repository, root) else ""
     except GitError as error:
         raise SandboxConfigError(_describe_broken(root, error)) from error
+
+
+def _require_folder(root: Path) -> None:
+    if not root.is_dir():
+        msg = f"The workspace {root} is not a folder."
+        raise SandboxConfigError(msg)
 
 
 def find_repository(root: Path) -> Repository | None:
