@@ -92,6 +92,7 @@ class _Pending:
     """A command whose end has not been heard of."""
 
     room: int
+    cut: bool = False
     output: bytearray = field(default_factory=bytearray)
     exit: dict[str, Any] = field(default_factory=dict)
     over: anyio.Event = field(default_factory=anyio.Event)
@@ -99,6 +100,7 @@ class _Pending:
     def take(self, payload: bytes) -> None:
         kept = payload[: self.room]
         self.room -= len(kept)
+        self.cut = self.cut or len(kept) < len(payload)
         self.output += kept
 
     def end(self, body: dict[str, Any]) -> None:
@@ -135,7 +137,8 @@ class Executions:
                     self._link.send_reset({"reason": "nobody waits"}, channel=Channel.EXEC, stream=stream)
             if clock.cancelled_caught:
                 pending.exit = {"code": _TIMED_OUT, "timed_out": True}
-            return parse_exit(pending.exit, output=bytes(pending.output), seconds=anyio.current_time() - began)
+            seconds = anyio.current_time() - began
+            return parse_exit(pending.exit, output=bytes(pending.output), cut=pending.cut, seconds=seconds)
 
     async def _send(self, order: Order, stream: int, pending: _Pending) -> None:
         self._link.send_message(order.describe(), channel=Channel.EXEC, stream=stream)
@@ -165,13 +168,14 @@ class Executions:
                 pass
 
 
-def parse_exit(body: dict[str, Any], *, output: bytes, seconds: float) -> CommandResult:
+def parse_exit(body: dict[str, Any], *, output: bytes, seconds: float, cut: bool = False) -> CommandResult:
     """How a command ended, as far as it can be made out from what the container says. Pure.
 
     Args:
         body: What it says.
         output: What came before.
         seconds: How long it took.
+        cut: Whether there was more than was wanted, whatever the container says of it.
     """
     code, reason = body.get("code"), clean_text(body.get("reason"), _MAX_REASON)
     known = isinstance(code, int) and not isinstance(code, bool) and 0 <= code <= _MAX_CODE
@@ -179,6 +183,6 @@ def parse_exit(body: dict[str, Any], *, output: bytes, seconds: float) -> Comman
         output=output or reason.encode(),
         exit_code=code if known else _BROKEN,  # type: ignore[arg-type]
         timed_out=body.get("timed_out") is True,
-        truncated=body.get("truncated") is True,
+        truncated=cut or body.get("truncated") is True,
         seconds=round(seconds, 4),
     )

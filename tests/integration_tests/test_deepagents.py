@@ -105,13 +105,13 @@ def test_files_go_in_and_out_one_by_one_and_none_raises() -> None:
 
 
 def test_what_takes_too_long_or_prints_too_much() -> None:
-    with SandboxBackend(command_timeout=1) as backend:
+    with SandboxBackend(command_timeout=2) as backend:
         late = backend.execute("echo begun; sleep 60")
         assert (late.output, late.exit_code, late.truncated) == ("begun\n", 124, False)
-        assert backend.execute("sleep 1.2; echo done", timeout=0).output == "done\n"
+        assert backend.execute("sleep 2.2; echo done", timeout=0).output == "done\n"
         assert backend.execute("echo \0").exit_code == backend.execute("echo \ud800").exit_code == 126
         assert backend.upload_files([(f"{ROOT}/\ud800", b"x")])[0].error
-        flood = backend.execute("yes", timeout=1)
+        flood = backend.execute("yes", timeout=2)
         assert (len(flood.output), flood.exit_code, flood.truncated) == (1024 * 1024, 124, True)
 
 

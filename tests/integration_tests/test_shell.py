@@ -216,7 +216,7 @@ def test_commands_that_are_over_leave_nothing() -> None:
 
 def test_time_is_up_for_a_command_and_all_that_it_started() -> None:
     with Shell() as shell:
-        late = shell.execute("echo begun; (sleep 654; echo never) & sleep 654", timeout=0.5)
+        late = shell.execute("echo begun; (sleep 654; echo never) & sleep 654", timeout=2)
         assert (late.exit_code, late.timed_out, late.text) == (124, True, "begun\n")
         assert shell.execute(_ABSENT, timeout=5).ok
 
@@ -286,9 +286,9 @@ def _catch(shell: Shell, errors: list[BaseException]) -> None:
 
 
 def test_the_time_of_the_container_is_up(repository: Path) -> None:
-    with Shell(workspace=repository, timeout=1.5) as shell:
+    with Shell(workspace=repository, timeout=5) as shell:
         shell.execute("echo b > b.txt")
-        with pytest.raises(SandboxError, match=r"The run took longer than its 1\.5 s"):
+        with pytest.raises(SandboxError, match=r"The run took longer than its 5 s"):
             shell.execute("sleep 654")
         result = shell.finish()
     assert (result.status, result.partial, [file.path for file in result.files]) == ("timeout", True, ["b.txt"])

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from langchain_sandbox import CommandResult, SandboxConfigError, SandboxError, Shell, Workspace
-from langchain_sandbox.executions import parse_exit
+from langchain_sandbox.executions import _Pending, parse_exit
 from langchain_sandbox.integrations.deepagents.files import build_download, build_upload, check_path, parse_failure
 from langchain_sandbox.shell import MAX_COMMAND, MAX_INPUT, build_order
 
@@ -94,6 +94,15 @@ def test_an_exit_is_what_can_be_made_out(body: dict[str, Any], code: int, timed_
     result = parse_exit(body, output=b"\xffx", seconds=1.23456)
     assert (result.exit_code, result.timed_out, result.truncated) == (code, timed_out, truncated)
     assert (result.text, result.seconds, result.ok) == ("\ufffdx", 1.2346, code == 0)
+
+
+def test_more_than_was_wanted_is_truncated_whatever_the_container_says() -> None:
+    pending = _Pending(room=3)
+    pending.take(b"ab")
+    assert not pending.cut
+    pending.take(b"cd")
+    assert (bytes(pending.output), pending.cut) == (b"abc", True)
+    assert parse_exit({"code": 0, "truncated": False}, output=b"abc", seconds=0, cut=pending.cut).truncated
 
 
 def test_a_command_that_was_not_started_has_the_reason_for_its_output() -> None:
