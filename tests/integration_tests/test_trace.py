@@ -246,6 +246,18 @@ def test_calls_side_by_side_have_each_their_own_children(repository: Path) -> No
         assert len({child.extra["metadata"]["sandbox_run_id"] for child in run.child_runs}) == 1
 
 
+@pytest.mark.parametrize("awaited", [False, True], ids=["sync", "async"])
+def test_a_node_that_no_graph_calls_is_a_run_of_its_own(repository: Path, awaited: bool) -> None:  # noqa: FBT001 - the two ways
+    tree = Tree()
+    with ScriptedModel([say()]) as model:
+        node = SandboxNode(sandbox=Sandbox(model=model.endpoint, workspace=repository), name="mend")
+        config: Any = {"callbacks": [tree]}
+        given = {"sandbox_task": "Look."}
+        told = asyncio.run(node.ainvoke(given, config)) if awaited else node.invoke(given, config)
+    assert told["sandbox_results"][0]["status"] == "completed"
+    assert [draw(root) for root in tree.roots] == ["mend (chain): ok\n  opencode (chat_model): ok"]
+
+
 def test_nodes_under_send_have_each_their_own_children(repository: Path) -> None:
     class State(TypedDict):
         sandbox_results: Annotated[list, add]
