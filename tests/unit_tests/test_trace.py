@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 from langchain_core.callbacks import BaseCallbackHandler, CallbackManager
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.runnables import RunnableLambda
+from langgraph.types import Command, Send
+from pydantic import BaseModel
 from runs import make_result
 
 from langchain_sandbox.events import SandboxEvent, build_event
@@ -236,6 +239,15 @@ def result() -> dict[str, Any]:
     return make_result(text="secret", patch="secret").model_dump(mode="json")
 
 
+@dataclass
+class State:
+    results: list[Any]
+
+
+class Model(BaseModel):
+    messages: list[Any]
+
+
 TOLD = describe_result(make_result(text="secret"))
 
 
@@ -251,6 +263,10 @@ TOLD = describe_result(make_result(text="secret"))
         {"output": TOLD},
         {"messages": [ToolMessage(TOLD, tool_call_id="c"), AIMessage([{"type": "text", "text": TOLD}])]},
         {"messages": [{"role": "tool", "content": [{"type": "text", "text": TOLD}]}]},
+        {"output": Command(update={"messages": [ToolMessage(TOLD, tool_call_id="c")]})},
+        {"output": Command(goto=Send("next", {"sandbox_results": [result()]}))},
+        State(results=[result()]),
+        {"input": Model(messages=[AIMessage("secret", id="sandbox-1")])},
     ],
 )
 def test_results_are_hidden_wherever_they_are(data: Any) -> None:
@@ -264,8 +280,17 @@ def test_results_are_hidden_wherever_they_are(data: Any) -> None:
 def test_what_is_no_result_stays() -> None:
     data = {"messages": [HumanMessage("hello"), ToolMessage("4", tool_call_id="c")], "n": 1, "pair": (1, 2)}
     assert hide_content(data) == data
+    objects = [Command(update=data), Send("next", data), State([1]), Model(messages=data["messages"]), State]
+    assert all(after is before for after, before in zip(hide_content(objects), objects, strict=True))
     kept = hide_content(result())
     assert (kept["status"], kept["usage"]) == (result()["status"], result()["usage"])
+
+
+def test_objects_that_hold_each_other_are_looked_at_once() -> None:
+    states = [State([]) for _ in range(50)]
+    for state in states:
+        state.results = [*states, result()]
+    assert "secret" not in repr(hide_content(states))
 
 
 @given(JSON)
