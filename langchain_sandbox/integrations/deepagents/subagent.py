@@ -54,7 +54,8 @@ def create_sandbox_subagent(
         output: The typed answer that is wanted, as for `Sandbox.run`; the agent gets it as JSON.
         changes: What becomes of the changes; as for `Sandbox` by default.
         timeout: Seconds that a run may take; as for `Sandbox` by default.
-        on_result: Called with each run's result, in the thread or task in which it ended: for `Sandbox.apply`.
+        on_result: Called with each run's result, in the thread or task in which it ended: for `Sandbox.apply`. What it
+            raises ends the agent.
 
     Raises:
         SandboxConfigError: If an option cannot work.
