@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 from typing import TYPE_CHECKING
@@ -68,6 +69,11 @@ class Hook:
             answer = self._function(event)
             if inspect.isawaitable(answer):
                 await answer
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            self._note(event)  # it was not we who were cancelled, but something that it has waited for
         except Exception:  # noqa: BLE001 - the user's own, whatever it is
             self._note(event)
 

@@ -193,6 +193,9 @@ async def _finish(telling: Coroutine[Any, Any, None]) -> None:
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:
+        waiting = asyncio.current_task()
+        if task.cancelled() and waiting is not None and not waiting.cancelling():
+            return  # it was a handler that was cancelled, or something that it has waited for
         await asyncio.wait({task}, timeout=_PATIENCE)
         raise
 

@@ -146,3 +146,11 @@ async def test_cancelling_twice_leaves_no_event_untold(monkeypatch: pytest.Monke
         async with run:
             pass
     assert heard == STEPS
+
+
+async def test_what_is_cancelled_in_on_event_cancels_no_run(caplog: pytest.LogCaptureFixture) -> None:
+    async def waits_for_what_is_cancelled(_: SandboxEvent) -> None:
+        raise asyncio.CancelledError
+
+    assert await handle(waits_for_what_is_cancelled).aresult() == "result"
+    assert "on_event failed" in caplog.text

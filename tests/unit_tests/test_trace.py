@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from langchain_core.callbacks import BaseCallbackHandler, CallbackManager
+from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler, CallbackManager
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.runnables import RunnableLambda
 from langgraph.types import Command, Send
@@ -228,6 +228,18 @@ def test_where_nobody_listens_nothing_is_made(monkeypatch: pytest.MonkeyPatch) -
         assert progress.contents is None
     assert InnerTrace.open({"callbacks": [Listener()]}, level="full") is None
     assert InnerTrace.open({"callbacks": CallbackManager(handlers=[Listener()])}, level="full") is None
+
+
+class Cancelled(AsyncCallbackHandler):
+    async def on_chat_model_start(self, *_: Any, **__: Any) -> None:
+        raise asyncio.CancelledError
+
+
+async def test_a_handler_that_is_cancelled_cancels_no_run() -> None:
+    progress = open_inside(Cancelled())
+    async with progress:
+        await progress.aemit(asks())
+        await progress.aemit(answered())
 
 
 def test_contents_are_collected_in_full_only() -> None:
