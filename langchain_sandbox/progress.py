@@ -16,6 +16,7 @@ at which the run was begun, and events may come from anywhere.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Self
@@ -119,6 +120,11 @@ class Progress:
         self._write(payload)
         try:
             await adispatch_custom_event(EVENT_NAME, payload, config=self._config)
+        except asyncio.CancelledError:
+            waiting = asyncio.current_task()
+            if waiting is None or waiting.cancelling():
+                raise
+            _logger.debug("A handler was cancelled, not the run", exc_info=True)
         except Exception:
             _logger.debug("An event was not dispatched", exc_info=True)
         if self._trace is not None:

@@ -245,6 +245,17 @@ def test_a_watcher_that_fails_keeps_the_event_from_nobody_else() -> None:
     check(asyncio.run(watch()))
 
 
+async def test_a_watcher_that_is_cancelled_cancels_nobody_else() -> None:
+    class Cancelled(AsyncCallbackHandler):
+        raise_error = True
+
+        async def on_custom_event(self, *_: Any, **__: Any) -> None:
+            raise asyncio.CancelledError
+
+    graph = build_graph(directly)
+    check([part async for part in graph.astream(calls(), {"callbacks": [Cancelled()]}, stream_mode="custom")])
+
+
 def test_events_after_the_watchers_loop_has_ended_are_nobodys() -> None:
     kept: list[Progress] = []
 
