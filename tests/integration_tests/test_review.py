@@ -222,3 +222,35 @@ def test_after_a_revision_that_failed_the_changes_from_before_can_be_accepted(re
     kept, failed = done["sandbox_results"]
     assert (kept["applied"], kept["review"]["decision"], failed["status"]) == (True, "accept", "model_error")
     assert (repository / "calc.py").read_text() == MENDED
+
+
+def test_in_a_graph_an_answer_counts_for_the_question_that_it_was_given_to(repository: Path) -> None:
+    def work(messages: list) -> dict:
+        if messages[-1]["role"] == "tool":
+            return say()
+        no_hook = bash("rm -rf .husky && echo new >> new.txt")
+        return no_hook if "No hook." in str(messages) else write(".husky/pre-commit", "true\n")
+
+    with ScriptedModel(work) as model:
+        sandbox = Sandbox(model=model.endpoint, workspace=repository)
+        graph = StateGraph(SandboxState)
+        graph.add_node("mend", create_sandbox_graph(sandbox=sandbox, review=True))
+        graph.add_edge(START, "mend")
+        app = graph.compile(checkpointer=InMemorySaver())
+        app.invoke(ASK, THREAD)
+        (refused,) = app.invoke(Command(resume="accept"), THREAD)["__interrupt__"]
+        assert ".husky" in refused.value["again"]
+        changes = {"type": "changes", "comment": "No hook."}
+        (second,) = app.invoke(Command(resume={refused.id: changes}), THREAD)["__interrupt__"]
+        (third,) = app.invoke(None, THREAD)["__interrupt__"]
+        assert second.value["run_id"] == third.value["run_id"] != refused.value["run_id"]
+        assert git(repository, "status", "--porcelain") == ""
+        (fourth,) = app.invoke(Command(resume=changes), THREAD)["__interrupt__"]
+        (fifth,) = app.invoke(None, THREAD)["__interrupt__"]
+        assert fourth.value["again"] is None
+        assert "by this question's id" in fifth.value["again"]
+        assert fourth.value["run_id"] == fifth.value["run_id"] != third.value["run_id"]
+        assert len(model.requests) == 6
+        done = app.invoke(Command(resume="accept"), THREAD)
+    assert [result["applied"] for result in done["sandbox_results"]] == [False, False, True]
+    assert (repository / "new.txt").read_text() == "new\nnew\n"
