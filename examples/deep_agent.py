@@ -69,7 +69,7 @@ def main() -> int:
         for result in handed:
             show(result)
 
-        print(f"\nsandbox.apply(...) changed: {', '.join(sandbox.apply(by_hand).paths)}")
+        print(f"\nbackend.apply(...) changed: {', '.join(backend.apply(by_hand).paths)}")
         return 0 if tests == 0 and by_hand.ok and all(result.ok for result in handed) else 1
 
 

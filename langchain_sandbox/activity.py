@@ -64,6 +64,8 @@ class Activity:
             case "tool_ended":
                 self._running.pop(event.call_id, None)
                 self.now = next(iter(self._running.values()), "thinks")
+            case "model_call_started":
+                self.now = next(iter(self._running.values()), "thinks")
             case "model_call":
                 self.model_calls += 1
                 self.prompt_tokens += event.prompt_tokens

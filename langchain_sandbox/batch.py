@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from langchain_sandbox.errors import SandboxConfigError
+from langchain_sandbox.event_log import EventLog
 from langchain_sandbox.handle import CANCEL_LIMIT
 from langchain_sandbox.portal import get_portal
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from concurrent.futures import Future
 
+    from langchain_sandbox.hook import Hook
     from langchain_sandbox.result import SandboxResult
 
 
@@ -26,22 +29,38 @@ def run_side_by_side(
     max_concurrency: int | None,
     *,
     check: Callable[..., None],
+    hook: Hook,
 ) -> list[SandboxResult]:
-    """As `arun_side_by_side`, from any thread, with or without an event loop. An interrupt (Ctrl-C) cancels all."""
+    """As `arun_side_by_side`, from any thread, with or without an event loop. An interrupt (Ctrl-C) cancels all.
+
+    Args:
+        run: Does one; where there is a hook, `tell=` takes its events.
+        requests: As there.
+        max_concurrency: As there.
+        check: As there.
+        hook: Called from here with the events of all runs.
+    """
     ended = threading.Event()
+    log = EventLog()
+    do = partial(run, tell=log.put) if hook else run
 
     async def work() -> list[SandboxResult]:
         try:
-            return await arun_side_by_side(run, requests, max_concurrency, check=check)
+            return await arun_side_by_side(do, requests, max_concurrency, check=check)
         finally:
             ended.set()
 
     future: Future[list[SandboxResult]] = get_portal().start_task_soon(work)
+    future.add_done_callback(lambda _: log.close())
     try:
+        for event in log:
+            hook.call(event)
         return future.result()
     except BaseException:
         future.cancel()
         ended.wait(CANCEL_LIMIT)  # until the containers are gone
+        while (late := log.take()) is not None:
+            hook.call(late)
         raise
 
 

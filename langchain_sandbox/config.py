@@ -18,6 +18,10 @@ ChangesPolicy = Literal["return", "review", "apply", "discard"]
 """What becomes of a run's changes: given back as a patch, given back for someone to decide, put into the workspace
 too if the run completed, or dropped."""
 
+TraceLevel = Literal["off", "metadata", "full"]
+"""What tracers are told of a run: nothing; that there were calls, by which tools and models, how long and how they
+ended; or what was said in them, too."""
+
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB

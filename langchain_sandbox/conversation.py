@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from langchain_sandbox.engine.base import ByteStream
-    from langchain_sandbox.gateway.call import ModelSource
+    from langchain_sandbox.gateway.call import ModelCall, ModelSource
     from langchain_sandbox.gateway.record import CallRecord
     from langchain_sandbox.report import Report
 
@@ -82,6 +82,8 @@ class Conversation(Dialogue):
             tasks=tasks,
             on_call=self._on_call,
             on_failure=self._on_failure,
+            on_start=self._on_model_start,
+            contents=self._assignment.contents,
         )
 
     async def _watch_work(self) -> None:
@@ -124,9 +126,23 @@ class Conversation(Dialogue):
         else:
             super()._on_control(body)
 
+    def _on_model_start(self, call: ModelCall, body: dict[str, Any]) -> None:
+        self._emit(
+            "model_call_started",
+            index=call.index,
+            model=self._source.model,
+            provider=self._source.provider,
+            messages=_count(body.get("messages")),
+            tools=_count(body.get("tools")),
+        )
+
     def _on_call(self, call: CallRecord) -> None:
         self._emit("model_call", **call.describe())
 
     def _on_failure(self, failure: GatewayFailure) -> None:
         self._report.failure = failure
         self._attention.set()
+
+
+def _count(items: object) -> int:
+    return len(items) if isinstance(items, list) else 0

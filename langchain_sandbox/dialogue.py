@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from langchain_sandbox.config import Limits
     from langchain_sandbox.engine.base import ByteStream
     from langchain_sandbox.gateway.call import ModelSource
+    from langchain_sandbox.gateway.contents import Contents
     from langchain_sandbox.judge import Judge
     from langchain_sandbox.report import Report
     from langchain_sandbox.workspace.applying.seed import Seed
@@ -54,6 +55,7 @@ class Assignment:
         intake: What goes in.
         seed: An earlier run's changes, which go in behind it.
         changes: Takes what comes out.
+        contents: Collects what is said to the model and by it; `None` where nobody wants it.
     """
 
     container: str
@@ -65,6 +67,7 @@ class Assignment:
     intake: Intake
     seed: Seed
     changes: ChangesReceiver
+    contents: Contents | None = None
 
 
 class Dialogue:

@@ -34,14 +34,20 @@ class EventLog:
         """Add an event; never waits."""
         with self._changed:
             last = self._events[-1] if self._events else None
-            if isinstance(event, TextEvent) and isinstance(last, TextEvent) and len(last.text) < _JOIN_LIMIT:
-                self._events[-1] = last.model_copy(update={"text": last.text + event.text})
+            joined = _join(last, event)
+            if joined is not None:
+                self._events[-1] = joined
             else:
                 self._events.append(event)
             if len(self._events) > MAX_EVENTS:
                 self._events.popleft()
                 self._dropped += 1
             self._wake()
+
+    def take(self) -> SandboxEvent | None:
+        """The next event, if there is one already; never waits."""
+        with self._changed:
+            return self._take()
 
     def close(self) -> None:
         """No more events will come."""
@@ -100,3 +106,12 @@ class EventLog:
         self._changed.notify_all()
         for waker in self._wakers:
             waker()
+
+
+def _join(last: SandboxEvent | None, event: SandboxEvent) -> TextEvent | None:
+    """Two texts of one run as one; `None` for what is to stay apart."""
+    if not (isinstance(event, TextEvent) and isinstance(last, TextEvent)) or last.run_id != event.run_id:
+        return None
+    if len(last.text) >= _JOIN_LIMIT:
+        return None
+    return last.model_copy(update={"text": last.text + event.text})

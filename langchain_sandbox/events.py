@@ -51,6 +51,17 @@ class ToolEndedEvent(_Event):
     output: str = Field(description="What it printed, or its error; long texts are shortened.")
 
 
+class ModelCallStartedEvent(_Event):
+    """OpenCode asks the model; the gateway relays the call."""
+
+    type: Literal["model_call_started"] = "model_call_started"
+    index: int = Field(description="The same for a call's beginning and its end; counted from 0.")
+    model: str = Field(description="The model's name, as the server knows it.")
+    provider: str = Field(description="Whose it is: openai_compatible for a server, else what a chat model says.")
+    messages: int = Field(description="Messages that the model is given.")
+    tools: int = Field(description="Tools that it may call.")
+
+
 class ModelCallEvent(_Event):
     """The gateway has relayed a call of the model to its end."""
 
@@ -61,6 +72,7 @@ class ModelCallEvent(_Event):
     duration: float = Field(description="Seconds in all.")
     prompt_tokens: int = Field(description="Tokens that the model read, as the server counts them.")
     completion_tokens: int = Field(description="Tokens that it wrote.")
+    finish_reason: str | None = Field(default=None, description="Why the answer ended, as the server says.")
     error: str | None = Field(description="Code of what went wrong.")
 
 
@@ -92,6 +104,7 @@ SandboxEvent = Annotated[
     | TextEvent
     | ToolStartedEvent
     | ToolEndedEvent
+    | ModelCallStartedEvent
     | ModelCallEvent
     | StepEvent
     | WarningEvent

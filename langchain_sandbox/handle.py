@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Self
 
+from langchain_sandbox.errors import SandboxConfigError
+from langchain_sandbox.hook import Hook
 from langchain_sandbox.portal import call_soon
 
 if TYPE_CHECKING:
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from langchain_sandbox.config import ChangesPolicy
     from langchain_sandbox.event_log import EventLog
     from langchain_sandbox.events import SandboxEvent
+    from langchain_sandbox.hook import OnEvent
     from langchain_sandbox.result import SandboxResult
     from langchain_sandbox.run import Run
 
@@ -63,11 +67,15 @@ class RunHandle:
         ```
     """
 
-    def __init__(self, *, run: Run, future: Future[SandboxResult], log: EventLog, run_id: str) -> None:
+    def __init__(
+        self, *, run: Run, future: Future[SandboxResult], log: EventLog, run_id: str, on_event: OnEvent | None = None
+    ) -> None:
         self.run_id = run_id
         self._run = run
         self._future = future
         self._log = log
+        self._hook = Hook(on_event)
+        self._readers = 0
 
     def __enter__(self) -> Self:
         return self
@@ -75,6 +83,7 @@ class RunHandle:
     def __exit__(self, *_: object) -> None:
         if not self.done:
             self._cancel_and_wait()
+        self._tell_rest()
 
     async def __aenter__(self) -> Self:
         return self
@@ -82,6 +91,7 @@ class RunHandle:
     async def __aexit__(self, *_: object) -> None:
         if not self.done:
             await self._acancel_and_wait()
+        await self._atell_rest()
 
     @property
     def changes(self) -> ChangesPolicy:
@@ -101,26 +111,41 @@ class RunHandle:
     def result(self) -> SandboxResult:
         """Wait for the result. If the wait is interrupted (Ctrl-C), the run is cancelled first.
 
+        Where nobody reads the events, the sandbox's `on_event` is called with them from here.
+
         Raises:
             SandboxConfigError: If what was asked for cannot work.
             SandboxUnavailableError: If the engine or the image is not there.
         """
         try:
-            return self._future.result()
+            self._hook.require_sync()
+            if self._hook and not self._readers:
+                for event in self._log:
+                    self._hook.call(event)
+            result = self._future.result()
+            self._tell_rest()
         except BaseException:
             if not self._future.done():
                 self._cancel_and_wait()
+            self._tell_rest()
             raise
+        return result
 
     async def aresult(self) -> SandboxResult:
         """As `result`. If the waiting task is cancelled, the run is too, and its container gone before this returns."""
         waiting = asyncio.wrap_future(self._future)
         try:
-            return await asyncio.shield(waiting)
+            if self._hook and not self._readers:
+                async for event in self._log:
+                    await self._hook.acall(event)
+            result = await asyncio.shield(waiting)
+            await self._atell_rest()
         except asyncio.CancelledError:
             if not self._future.done():
                 await self._acancel_and_wait()
+            await self._atell_rest()
             raise
+        return result
 
     def cancel(self) -> None:
         """Ask the run to end; it does within five seconds, with a result that says `cancelled`."""
@@ -132,12 +157,51 @@ class RunHandle:
         await self._acancel_and_wait()
 
     def events(self) -> Iterator[SandboxEvent]:
-        """What happens, as it happens, until the run is over. For one reader."""
-        return iter(self._log)
+        """What happens, as it happens, until the run is over. For one reader.
+
+        The sandbox's `on_event` is called with each of them just before the reader gets it.
+
+        Raises:
+            SandboxConfigError: If `on_event` is a coroutine function.
+        """
+        self._hook.require_sync()
+        return self._listen()
 
     def aevents(self) -> AsyncIterator[SandboxEvent]:
         """As `events`, in an event loop."""
-        return aiter(self._log)
+        return self._alisten()
+
+    def _listen(self) -> Iterator[SandboxEvent]:
+        with self._reading():
+            for event in self._log:
+                self._hook.call(event)
+                yield event
+
+    async def _alisten(self) -> AsyncIterator[SandboxEvent]:
+        with self._reading():
+            async for event in self._log:
+                await self._hook.acall(event)
+                yield event
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """While somebody reads, whoever waits for the result leaves the events to them."""
+        self._readers += 1
+        try:
+            yield
+        finally:
+            self._readers -= 1
+
+    def _tell_rest(self) -> None:
+        """Call the hook with what is there and nobody has read, as after a reader that has stopped early."""
+        with suppress(SandboxConfigError):
+            self._hook.require_sync()
+            while self._hook and not self._readers and (event := self._log.take()) is not None:
+                self._hook.call(event)
+
+    async def _atell_rest(self) -> None:
+        while self._hook and not self._readers and (event := self._log.take()) is not None:
+            await self._hook.acall(event)
 
     def _cancel_and_wait(self) -> None:
         self.cancel()

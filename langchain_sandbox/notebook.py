@@ -14,6 +14,7 @@ import time
 import weakref
 from collections import deque
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Self
 
 from langchain_sandbox.activity import Activity, describe_event
@@ -52,7 +53,8 @@ def watch(handle: RunHandle) -> SandboxResult:
     """
     with _Card(handle) as card, handle:
         # Pictures are drawn in the thread of the cell: that is how Jupyter knows which cell they belong to.
-        reader = threading.Thread(target=card.follow, args=(handle.events(),), daemon=True)
+        # The sandbox's on_event is called there as well, and finds the cell's context.
+        reader = threading.Thread(target=copy_context().run, args=(card.follow, handle.events()), daemon=True)
         reader.start()
         while reader.is_alive():
             card.draw()

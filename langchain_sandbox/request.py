@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, get_args
 
 from langchain_sandbox.commands.command import Command
 from langchain_sandbox.commands.prompt import Prompt, call_command, find_command, parse_task
-from langchain_sandbox.config import MAX_TASK, ChangesPolicy
+from langchain_sandbox.config import MAX_TASK, ChangesPolicy, TraceLevel
 from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.output import Output
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from langchain_sandbox.config import Limits, ModelEndpoint
     from langchain_sandbox.gateway.call import ModelSource
+    from langchain_sandbox.gateway.contents import Contents
     from langchain_sandbox.revision import Revision
     from langchain_sandbox.workspace_config import Retention, Workspace
 
@@ -39,6 +40,7 @@ class RunOptions(TypedDict, total=False):
         workspace: As for the sandbox, for this run.
         timeout: As for the sandbox, for this run; seconds.
         changes: As for the sandbox, for this run.
+        record: Collects what is said to the model and by it, for whoever traces the run.
         revision: An earlier run that this one goes on from, and what is asked of it now.
     """
 
@@ -48,6 +50,7 @@ class RunOptions(TypedDict, total=False):
     workspace: Workspace | str | os.PathLike[str] | None
     timeout: float | None
     changes: ChangesPolicy | None
+    record: Contents | None
     revision: Revision | None
 
 
@@ -68,6 +71,7 @@ class RunRequest:
     retention: Retention
     revision: Revision | None = None
     warnings: tuple[str, ...] = ()
+    record: Contents | None = None
     run_id: str = field(default_factory=lambda: secrets.token_hex(6))
 
     @property
@@ -206,6 +210,18 @@ def check_timeout(name: str, value: Any) -> float:  # noqa: ANN401 - it may come
         msg = f"{name} is a positive number of seconds, not {value!r}."
         raise SandboxConfigError(msg)
     return seconds
+
+
+def check_trace(value: str) -> TraceLevel:
+    """How much tracers are told.
+
+    Raises:
+        SandboxConfigError: If there is no such level.
+    """
+    if value not in get_args(TraceLevel):
+        msg = f"trace is one of {', '.join(get_args(TraceLevel))}, not {value!r}."
+        raise SandboxConfigError(msg)
+    return value  # type: ignore[return-value]
 
 
 def check_changes(value: str) -> ChangesPolicy:

@@ -274,6 +274,7 @@ class Run:
             intake=prepared.carriage.intake,
             seed=prepared.carriage.seed,
             changes=changes,
+            contents=request.record,
         )
         await self._take_place()
         container: Container | None = None

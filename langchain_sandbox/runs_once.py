@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from langgraph.runtime import ExecutionInfo
 
     from langchain_sandbox.events import SandboxEvent
+    from langchain_sandbox.gateway.contents import Contents
     from langchain_sandbox.result import SandboxResult
     from langchain_sandbox.run_store import Claim, RunStore
     from langchain_sandbox.sandbox import Sandbox
@@ -56,6 +57,7 @@ def run_once(
     store: RunStore | None,
     emit: Callable[[SandboxEvent], object],
     call_id: str | None = None,
+    contents: Contents | None = None,
 ) -> SandboxResult:
     """Run, or give the result of the run that the same step of the graph has had already.
 
@@ -68,6 +70,7 @@ def run_once(
         store: Where results are kept; `None` to run in any case.
         emit: Called with each event. A result that was kept has none.
         call_id: The tool call, where one step answers several.
+        contents: Collects what is said to the model and by it; by default nobody does.
 
     Returns:
         The result; its `structured` is plain JSON if it was kept.
@@ -86,7 +89,7 @@ def run_once(
         kept = turn.find_result()
         if kept is not None:
             return kept
-        with sandbox.start(**request) as handle:
+        with sandbox.start(**request, record=contents) as handle:
             turn.begin(handle.run_id)
             for event in handle.events():
                 emit(event)
@@ -102,6 +105,7 @@ async def arun_once(
     store: RunStore | None,
     emit: Callable[[SandboxEvent], Awaitable[object]],
     call_id: str | None = None,
+    contents: Contents | None = None,
 ) -> SandboxResult:
     """As `run_once`. Cancelling it ends the run and removes its container before anybody else has the step."""
     key = await asyncio.to_thread(_find_key, sandbox, request, store, call_id)
@@ -113,7 +117,7 @@ async def arun_once(
         kept = await asyncio.to_thread(turn.find_result)
         if kept is not None:
             return kept
-        async with await sandbox.astart(**request) as handle:
+        async with await sandbox.astart(**request, record=contents) as handle:
             await asyncio.to_thread(turn.begin, handle.run_id)
             async for event in handle.aevents():
                 await emit(event)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
+import copy
 import os
 import warnings
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from langchain_sandbox.applier import Applier
 from langchain_sandbox.batch import arun_side_by_side, run_side_by_side
 from langchain_sandbox.config import DEFAULT_TIMEOUT, ChangesPolicy, Limits, ModelEndpoint, may_be_remote
 from langchain_sandbox.engine.address import find_engine
-from langchain_sandbox.errors import SandboxApplyError, SandboxConfigError
+from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.event_log import EventLog
 from langchain_sandbox.handle import RunHandle, begin
+from langchain_sandbox.hook import Hook
 from langchain_sandbox.installation import MEND, describe_clash
+from langchain_sandbox.models import check_model, find_model
 from langchain_sandbox.portal import get_portal
 from langchain_sandbox.request import (
     RunOptions,
@@ -23,6 +25,7 @@ from langchain_sandbox.request import (
     build_prompt,
     check_changes,
     check_timeout,
+    check_trace,
     choose_changes,
     choose_output,
     choose_timeout,
@@ -30,23 +33,23 @@ from langchain_sandbox.request import (
 from langchain_sandbox.revision import build_revised_prompt
 from langchain_sandbox.shared import get_shared
 from langchain_sandbox.watching import await_for, wait_for
-from langchain_sandbox.workspace.applying.apply_result import apply_result, revert_result
-from langchain_sandbox.workspace_config import ApplyPolicy, Retention, Workspace
+from langchain_sandbox.workspace_config import Retention, Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
     from langchain_core.language_models import BaseChatModel
 
     from langchain_sandbox.commands.command import Command
+    from langchain_sandbox.config import TraceLevel
     from langchain_sandbox.events import SandboxEvent
-    from langchain_sandbox.gateway.call import ModelSource
+    from langchain_sandbox.gateway.contents import Contents
+    from langchain_sandbox.hook import OnEvent
     from langchain_sandbox.result import SandboxResult
     from langchain_sandbox.revision import Revision
-    from langchain_sandbox.workspace.applying.told import ApplyReport
 
 
-class Sandbox:
+class Sandbox(Applier):
     """Runs coding tasks in ephemeral, hardened containers. Makes nothing until the first run; holds no container.
 
     Every option that is not given is read from the environment, so `Sandbox()` works where `SANDBOX_*` is set.
@@ -67,6 +70,12 @@ class Sandbox:
         allow_remote_model: Whether the model may be outside loopback and private networks, or, as a chat model is,
             where nobody can see; `SANDBOX_ALLOW_REMOTE_MODEL=1`, else no.
         retention: How much is kept of runs that are over; `SANDBOX_KEEP_*` by default.
+        trace: What LangChain's tracers are told of runs that tools and nodes begin: `"metadata"` that there were calls
+            of the model and of tools, how long and how they ended; `"full"` also what was said in them; `"off"`
+            nothing. `SANDBOX_TRACE`, else `"metadata"`.
+        on_event: Called with each event of every run, by whoever waits for the run or reads its events, in their
+            thread and context. It must not block for long; what it raises is logged and ends nothing. A coroutine
+            function works with the asynchronous methods only. A sandbox that is pickled has it pickled, too.
 
     Raises:
         SandboxConfigError: If an option cannot work.
@@ -92,12 +101,14 @@ class Sandbox:
         queue_timeout: float | None = None,
         allow_remote_model: bool | None = None,
         retention: Retention | None = None,
+        trace: TraceLevel | None = None,
+        on_event: OnEvent | None = None,
     ) -> None:
         environ = os.environ
         if allow_remote_model is None:
             allow_remote_model = may_be_remote(environ)
         self.allow_remote_model = allow_remote_model
-        self.model = _check_model(model, allow_remote=allow_remote_model)
+        self.model = check_model(model, allow_remote=allow_remote_model)
         chosen = workspace if workspace is not None else environ.get("SANDBOX_WORKSPACE") or None
         self.workspace = _check_workspace(chosen)
         self.image = image or environ.get("SANDBOX_IMAGE") or None
@@ -109,6 +120,11 @@ class Sandbox:
         )
         self.queue_timeout = None if queue_timeout is None else check_timeout("queue_timeout", queue_timeout)
         self.retention = retention or Retention.from_env()
+        self.trace = check_trace(trace or environ.get("SANDBOX_TRACE") or "metadata")
+        if on_event is not None and not callable(on_event):
+            msg = f"on_event is a function that takes an event, not {on_event!r:.100}."
+            raise SandboxConfigError(msg)
+        self.on_event = on_event
 
     def run(
         self,
@@ -204,7 +220,9 @@ class Sandbox:
         portal = get_portal()
         log = EventLog()
         run = portal.call(get_shared(portal).new_run, request, log, find_engine())
-        return RunHandle(run=run, future=portal.start_task_soon(run.execute), log=log, run_id=request.run_id)
+        future = portal.start_task_soon(run.execute)
+        future.add_done_callback(lambda _: log.close())  # also where the portal is closed before the run begins
+        return RunHandle(run=run, future=future, log=log, run_id=request.run_id, on_event=self.on_event)
 
     async def astart(self, task: str | None = None, **options: Unpack[RunOptions]) -> RunHandle:
         """As `start`, without blocking the event loop."""
@@ -234,7 +252,12 @@ class Sandbox:
             results = sandbox.batch([{"command": "refactor-audit", "workspace": path} for path in repositories])
             ```
         """
-        return run_side_by_side(self._arun, requests, max_concurrency, check=self._check_request)
+        hook = Hook(self.on_event)
+        hook.require_sync()
+        quiet = copy.copy(self)  # its runs are waited for on the portal's loop, where nothing of the user's is called
+        quiet.on_event = None
+        run = quiet._arun  # noqa: SLF001 - our own
+        return run_side_by_side(run, requests, max_concurrency, check=self._check_request, hook=hook)
 
     async def abatch(
         self, requests: Sequence[str | Mapping[str, Any]], *, max_concurrency: int | None = None
@@ -242,70 +265,21 @@ class Sandbox:
         """As `batch`. Cancelling it ends all runs and removes their containers first."""
         return await arun_side_by_side(self._arun, requests, max_concurrency, check=self._check_request)
 
-    def apply(
+    async def _arun(
         self,
-        result: SandboxResult,
+        task: str | None = None,
         *,
-        workspace: str | os.PathLike[str] | None = None,
-        policy: ApplyPolicy | None = None,
-    ) -> ApplyReport:
-        """Put a result's changes into the workspace that they were made for: all of them, or none.
-
-        It works in another process and days later. Where the tree has moved on, changes are merged three ways. To apply
-        a second time changes nothing.
-
-        Args:
-            result: What a run returned, in this process or read back from JSON.
-            workspace: Where to apply; the result's own workspace by default.
-            policy: What to do where the tree moved on, with commits, and with risky changes.
-
-        Returns:
-            What was changed.
-
-        Raises:
-            SandboxApplyError: If there is a conflict, a risk that is not allowed, or something cannot be written;
-                nothing was touched.
-
-        Example:
-            ```python
-            result = SandboxResult.model_validate_json(Path("result.json").read_text())
-            sandbox.apply(result, policy=ApplyPolicy(risky="allow"))
-            ```
-        """
-        return apply_result(result, _find_root(result, workspace), policy=policy or ApplyPolicy())
-
-    async def aapply(
-        self,
-        result: SandboxResult,
-        *,
-        workspace: str | os.PathLike[str] | None = None,
-        policy: ApplyPolicy | None = None,
-    ) -> ApplyReport:
-        """As `apply`, without blocking the event loop."""
-        return await asyncio.to_thread(self.apply, result, workspace=workspace, policy=policy)
-
-    def revert(self, result: SandboxResult, *, workspace: str | os.PathLike[str] | None = None) -> ApplyReport:
-        """Put the workspace back as it was before the result was applied: contents, modes, branch and index.
-
-        Args:
-            result: What was applied, by this user on this machine.
-            workspace: As for `apply`.
-
-        Returns:
-            What was changed; nothing if it is as it was already.
-
-        Raises:
-            SandboxApplyError: If nothing is known of what it was, or something has changed since; nothing was touched.
-        """
-        return revert_result(result, _find_root(result, workspace))
-
-    async def arevert(self, result: SandboxResult, *, workspace: str | os.PathLike[str] | None = None) -> ApplyReport:
-        """As `revert`, without blocking the event loop."""
-        return await asyncio.to_thread(self.revert, result, workspace=workspace)
-
-    async def _arun(self, task: str | None = None, **options: Unpack[RunOptions]) -> SandboxResult:
+        tell: Callable[[SandboxEvent], None] | None = None,
+        **options: Unpack[RunOptions],
+    ) -> SandboxResult:
         """One of several runs, which nobody watches each by itself."""
-        return await (await self.astart(task, **options)).aresult()
+        handle = await self.astart(task, **options)
+        if tell is None:
+            return await handle.aresult()
+        async with handle:
+            async for event in handle.aevents():
+                tell(event)
+            return await handle.aresult()
 
     def _check_request(self, task: str | None = None, **options: Unpack[RunOptions]) -> None:
         workspace = self._build_request(task, **options).workspace
@@ -313,7 +287,7 @@ class Sandbox:
             msg = f"The workspace {workspace.path} is not a folder."
             raise SandboxConfigError(msg)
 
-    def _build_request(
+    def _build_request(  # noqa: PLR0913 - each can be said for a run
         self,
         task: str | None,
         *,
@@ -323,6 +297,7 @@ class Sandbox:
         workspace: Workspace | str | os.PathLike[str] | None = None,
         timeout: float | None = None,
         changes: ChangesPolicy | None = None,
+        record: Contents | None = None,
         revision: Revision | None = None,
     ) -> RunRequest:
         chosen = self.workspace if workspace is None else _check_workspace(workspace)
@@ -343,7 +318,7 @@ class Sandbox:
             prompt=prompt,
             output=choose_output(output, prompt.command),
             workspace=chosen,
-            model=_describe_model(self.model, prompt.command),
+            model=find_model(self.model, prompt.command),
             allow_remote_model=self.allow_remote_model,
             image=self.image,
             limits=self.limits,
@@ -353,6 +328,7 @@ class Sandbox:
             retention=self.retention,
             revision=revision,
             warnings=tuple(warned),
+            record=record,
         )
 
     def __repr__(self) -> str:
@@ -370,37 +346,6 @@ def _warn_of_name_clash() -> None:
 
 
 _warn_of_name_clash()
-
-
-def _find_root(result: SandboxResult, workspace: str | os.PathLike[str] | None) -> Path:
-    root = workspace or result.workspace.root
-    if root is None:
-        msg = "The run had no workspace; say which folder is meant: workspace=..."
-        raise SandboxApplyError(msg)
-    return Path(root).expanduser().absolute()
-
-
-def _check_model(
-    model: ModelEndpoint | BaseChatModel | str | None, *, allow_remote: bool
-) -> ModelEndpoint | BaseChatModel:
-    if model is None:
-        return ModelEndpoint.from_env()
-    if isinstance(model, str):
-        return ModelEndpoint(model)
-    if isinstance(model, ModelEndpoint):
-        return model
-    from langchain_sandbox.chat_model.source import check_chat_model  # noqa: PLC0415 - who has a server needs none of it
-
-    return check_chat_model(model, allow_remote=allow_remote)
-
-
-def _describe_model(model: ModelEndpoint | BaseChatModel, command: Command | None) -> ModelEndpoint | ModelSource:
-    """What a run is to ask: a server, which it looks for itself, or a chat model, which is there."""
-    if isinstance(model, ModelEndpoint):
-        return model
-    from langchain_sandbox.chat_model.source import ChatModelSource  # noqa: PLC0415 - as above
-
-    return ChatModelSource(model, wanted=command.model if command is not None else None)
 
 
 def _check_workspace(value: Workspace | str | os.PathLike[str] | None) -> Workspace | None:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from langchain_sandbox.applier import Applier
 from langchain_sandbox.commands.prompt import Prompt
 from langchain_sandbox.config import ChangesPolicy, Limits
 from langchain_sandbox.engine.address import find_engine
@@ -62,7 +63,7 @@ class _Begun:
         return future.done() and not future.cancelled() and isinstance(future.exception(), SandboxError)
 
 
-class Shell:
+class Shell(Applier):
     """Runs commands, one after another or side by side, in one ephemeral, hardened container.
 
     The container is as closed as that of a task, but neither OpenCode nor a model is in it: who calls decides on every
@@ -87,7 +88,7 @@ class Shell:
             print(shell.execute("python -m pytest -q").text)
             shell.execute("sed -i s/colour/color/ README.md")
             result = shell.finish()
-        print(result.patch)
+        shell.apply(result)
         ```
     """
 

@@ -31,6 +31,7 @@ class ChatModelSource:
     def __init__(self, model: BaseChatModel, *, wanted: str | None = None) -> None:
         self._model = model
         self.model = _find_name(model)
+        self.provider = clean_text(_find_told(model, "ls_provider"), _MAX_NAME) or type(model).__name__
         profile = _find_profile(model)
         told = _find_number(profile, "max_input_tokens")
         self.context = told or _DEFAULT_CONTEXT
@@ -89,13 +90,21 @@ def check_chat_model(model: object, *, allow_remote: bool) -> BaseChatModel:
 
 def _find_name(model: BaseChatModel) -> str:
     """What the model is called, as LangChain would tell a tracer."""
-    try:
-        told: Any = model._get_ls_params().get("ls_model_name")  # noqa: SLF001 - integrations say it nowhere else
-    except Exception:  # noqa: BLE001 - it is the integration's, and there are other places to look
-        told = None
-    places = [told, *(getattr(model, name, None) for name in _NAMES), type(model).__name__]
+    places = [
+        _find_told(model, "ls_model_name"),
+        *(getattr(model, name, None) for name in _NAMES),
+        type(model).__name__,
+    ]
     name = next(place for place in places if isinstance(place, str) and place)
     return clean_text(strip_controls(name), _MAX_NAME)
+
+
+def _find_told(model: BaseChatModel, name: str) -> Any:  # noqa: ANN401 - it is the integration's
+    """What LangChain would tell a tracer of the model."""
+    try:
+        return model._get_ls_params().get(name)  # noqa: SLF001 - they say it nowhere else
+    except Exception:  # noqa: BLE001 - it is the integration's, and there are other places to look
+        return None
 
 
 def _find_profile(model: BaseChatModel) -> dict[str, Any]:

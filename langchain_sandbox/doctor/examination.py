@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from langchain_sandbox.doctor import canary, engine, host, image, model
+from langchain_sandbox.doctor import canary, engine, host, image, model, tracing
 from langchain_sandbox.doctor.finding import Finding, Known
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ CHECKS = (
     Check(name="limits", look=canary.check_limits, needs=("client", "image_id", "canary")),
     Check(name="model", look=model.check_model, limit=8.0),
     Check(name="container", look=host.check_container),
+    Check(name="tracing", look=tracing.check_tracing),
     Check(name="model-name", look=model.check_name, needs=("endpoint",)),
     Check(name="context", look=model.check_context, needs=("endpoint", "upstream")),
     Check(name="tool-calls", look=model.check_tools, limit=45.0, needs=("endpoint", "upstream")),

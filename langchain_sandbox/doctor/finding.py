@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import docker
 
-    from langchain_sandbox.config import ModelEndpoint
+    from langchain_sandbox.config import ModelEndpoint, TraceLevel
     from langchain_sandbox.engine.address import EngineAddress
     from langchain_sandbox.gateway.upstream import Upstream
     from langchain_sandbox.workspace_config import Workspace
@@ -49,6 +49,7 @@ class Known:
         image: Name of a derived image.
         limits: What runs may use.
         allow_remote_model: Whether the model server may be outside the user's network.
+        trace: What tracers are told of runs.
         endpoint: The model server as configured; `None` if it is not, or cannot be.
         upstream: The model server as it answered, with the model that was chosen.
         served: The models between which no choice was made.
@@ -68,6 +69,7 @@ class Known:
     image: str | None = None
     limits: Limits = field(default_factory=Limits)
     allow_remote_model: bool = False
+    trace: TraceLevel = "metadata"
     endpoint: ModelEndpoint | None = None
     upstream: Upstream | None = None
     served: list[str] = field(default_factory=list)

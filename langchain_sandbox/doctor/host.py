@@ -78,6 +78,7 @@ def check_settings(known: Known) -> Finding:
     known.image = sandbox.image
     known.limits = sandbox.limits
     known.allow_remote_model = sandbox.allow_remote_model
+    known.trace = sandbox.trace
     names = sorted(name for name in os.environ if name.startswith("SANDBOX_"))
     return Finding("settings", "ok", f"Read from the environment: {', '.join(names) or 'nothing'}.")
 

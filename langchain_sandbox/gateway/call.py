@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from langchain_sandbox.gateway.record import CallRecord
 from langchain_sandbox.gateway.sse import Usage
+from langchain_sandbox.untrusted import clean_text
 
 if TYPE_CHECKING:
     from langchain_sandbox.config import Limits
+
+_MAX_REASON = 100
 
 
 @dataclass(slots=True)
@@ -37,7 +40,7 @@ class ModelCall:
             duration=round(self.duration or 0.0, 4),
             prompt_tokens=self.usage.prompt_tokens,
             completion_tokens=self.usage.completion_tokens,
-            finish_reason=self.finish_reason,
+            finish_reason=clean_text(self.finish_reason, _MAX_REASON) or None,
             error=self.error,
         )
 
@@ -88,6 +91,10 @@ class ModelSource(Protocol):
     @property
     def model(self) -> str:
         """Its name."""
+
+    @property
+    def provider(self) -> str:
+        """Whose it is, in the words of LangChain's tracers."""
 
     @property
     def context(self) -> int:

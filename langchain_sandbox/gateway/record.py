@@ -40,5 +40,6 @@ class CallRecord:
             "duration": self.duration,
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
+            "finish_reason": self.finish_reason,
             "error": self.error,
         }

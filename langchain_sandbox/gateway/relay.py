@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from langchain_sandbox.config import Limits
     from langchain_sandbox.engine.connection import Connection
-    from langchain_sandbox.gateway.call import ModelSource
+    from langchain_sandbox.gateway.call import ModelSource, Sink
+    from langchain_sandbox.gateway.contents import Contents
     from langchain_sandbox.gateway.record import CallRecord
 
 logger = logging.getLogger(__name__)
@@ -98,6 +99,8 @@ class Gateway:
         tasks: Where calls run; they end with it.
         on_call: Told of each call when it has ended.
         on_failure: Told once why the run cannot go on.
+        on_start: Told of each call when it begins, with its request.
+        contents: Collects what is said; by default nobody does.
     """
 
     def __init__(
@@ -109,11 +112,15 @@ class Gateway:
         tasks: TaskGroup,
         on_call: Callable[[CallRecord], None],
         on_failure: Callable[[GatewayFailure], None],
+        on_start: Callable[[ModelCall, dict[str, Any]], None] | None = None,
+        contents: Contents | None = None,
     ) -> None:
         self._link = link
         self._tasks = tasks
+        self._on_start = on_start
         self._on_call = on_call
         self._on_failure = on_failure
+        self._contents = contents
         self._caller = source.open(limits)
         self._exchanges: dict[int, _Exchange] = {}
         self._overflows = 0
@@ -188,8 +195,13 @@ class Gateway:
             return
         call = ModelCall(index=len(self.calls), started=time.monotonic())
         self.calls.append(call)
+        heard: Sink = sink
+        if self._contents is not None:
+            heard = self._contents.follow(call.index, body, sink)
+        if self._on_start is not None:
+            self._on_start(call, body)
         try:
-            await self._caller.call(body, call, sink)
+            await self._caller.call(body, call, heard)
             self._count_overflow(call)
         except CallError as error:
             call.error = error.code

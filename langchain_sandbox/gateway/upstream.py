@@ -61,6 +61,8 @@ class Upstream:
     headers: dict[str, str] = field(repr=False)
     server_name: str | None = None
     tls: ssl.SSLContext | None = field(default=None, repr=False)
+    provider: str = "openai_compatible"
+    """Whose it is, for tracers: what serves it is not asked."""
     note: str | None = None
     """What the caller should know of the choice of the model."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 
@@ -101,7 +102,7 @@ class SandboxNode(Runnable[Any, dict[str, Any]]):
     def invoke(
         self,
         input: Any,  # noqa: A002, ANN401 - LangChain's own name; a state is its graph's own
-        config: RunnableConfig | None = None,  # noqa: ARG002 - LangGraph has put it into the context
+        config: RunnableConfig | None = None,
         **_: Any,  # noqa: ANN401 - LangChain's own
     ) -> dict[str, Any]:
         """Run the state's task and give the state's update.
@@ -114,22 +115,42 @@ class SandboxNode(Runnable[Any, dict[str, Any]]):
             SandboxConfigError: If the state asks for nothing, or for what cannot work.
             SandboxUnavailableError: If the engine or the image is not there.
         """
-        progress = Progress()
-        return self._build_update(
-            run_once(self.sandbox, self._build_request(input), store=self.store, emit=progress.emit)
-        )
+        if _has_parent(config):
+            return self._step(input)
+        return self._call_with_config(self._step, input, config)
 
     async def ainvoke(
         self,
         input: Any,  # noqa: A002, ANN401 - as above
-        config: RunnableConfig | None = None,  # noqa: ARG002 - as above
+        config: RunnableConfig | None = None,
         **_: Any,  # noqa: ANN401 - as above
     ) -> dict[str, Any]:
         """As `invoke`. Cancelling it ends the run and removes its container first."""
-        progress = Progress()
-        return self._build_update(
-            await arun_once(self.sandbox, self._build_request(input), store=self.store, emit=progress.aemit)
-        )
+        if _has_parent(config):
+            return await self._astep(input)
+        return await self._acall_with_config(self._astep, input, config)
+
+    def _step(self, state: Any) -> dict[str, Any]:  # noqa: ANN401 - a state is its graph's own
+        with Progress(trace=self.sandbox.trace) as progress:
+            result = run_once(
+                self.sandbox,
+                self._build_request(state),
+                store=self.store,
+                emit=progress.emit,
+                contents=progress.contents,
+            )
+        return self._build_update(result)
+
+    async def _astep(self, state: Any) -> dict[str, Any]:  # noqa: ANN401 - as above
+        async with Progress(trace=self.sandbox.trace) as progress:
+            result = await arun_once(
+                self.sandbox,
+                self._build_request(state),
+                store=self.store,
+                emit=progress.aemit,
+                contents=progress.contents,
+            )
+        return self._build_update(result)
 
     def _build_request(self, state: object) -> dict[str, Any]:
         asked = build_request(state, command=self.command, arguments=self.arguments, workspaces=self.workspaces)
@@ -137,6 +158,11 @@ class SandboxNode(Runnable[Any, dict[str, Any]]):
 
     def _build_update(self, result: SandboxResult) -> dict[str, Any]:
         return build_update(result, name=self.name)
+
+
+def _has_parent(config: RunnableConfig | None) -> bool:
+    """Whether whoever calls has a run of its own in the trace, as a graph's node or a chain; else we need one."""
+    return config is not None and isinstance(config.get("callbacks"), BaseCallbackManager)
 
 
 def build_update(result: SandboxResult, *, name: str | None, apply: str = APPLY) -> dict[str, Any]:

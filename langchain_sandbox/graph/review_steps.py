@@ -24,8 +24,6 @@ from langchain_sandbox.revision import Revision
 from langchain_sandbox.tools.content import APPLY
 
 if TYPE_CHECKING:
-    from langchain_core.runnables import RunnableConfig
-
     from langchain_sandbox.graph.decision import AcceptDecision
     from langchain_sandbox.graph.question import ReviewRisk
     from langchain_sandbox.sandbox import Sandbox
@@ -55,19 +53,17 @@ class RunStep(SandboxNode):
     If that cannot begin, since the workspace has moved on too far for example, the person is asked again.
     """
 
-    def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> dict[str, Any]:  # noqa: A002, ANN401 - as in the base
-        """As `SandboxNode.invoke`."""
+    def _step(self, state: Any) -> dict[str, Any]:  # noqa: ANN401 - as in the base
         try:
-            return super().invoke(input, config)
+            return super()._step(state)
         except SandboxConfigError as error:
-            return _ask_again(input, error)
+            return _ask_again(state, error)
 
-    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> dict[str, Any]:  # noqa: A002, ANN401 - as in the base
-        """As `SandboxNode.ainvoke`."""
+    async def _astep(self, state: Any) -> dict[str, Any]:  # noqa: ANN401 - as in the base
         try:
-            return await super().ainvoke(input, config)
+            return await super()._astep(state)
         except SandboxConfigError as error:
-            return _ask_again(input, error)
+            return _ask_again(state, error)
 
     def _build_request(self, state: Any) -> dict[str, Any]:  # noqa: ANN401 - as in the base
         _require_checkpointer()

@@ -116,15 +116,16 @@ class RunTool(BaseTool):
         tool_call_id: str | None = None,
         runtime: ToolRuntime[Any, Any] | None = None,
     ) -> Answer:
-        progress = Progress(tool_call_id=tool_call_id, runtime=runtime)
         try:
-            result = run_once(
-                self.sandbox,
-                self._request(arguments),
-                store=self.store if tool_call_id is not None else None,
-                emit=progress.emit,
-                call_id=tool_call_id,
-            )
+            with Progress(tool_call_id=tool_call_id, runtime=runtime, trace=self.sandbox.trace) as progress:
+                result = run_once(
+                    self.sandbox,
+                    self._request(arguments),
+                    store=self.store if tool_call_id is not None else None,
+                    emit=progress.emit,
+                    call_id=tool_call_id,
+                    contents=progress.contents,
+                )
         except SandboxError as error:
             return self._refuse(error, tool_call_id)
         return self._answer(result, tool_call_id)
@@ -136,15 +137,16 @@ class RunTool(BaseTool):
         tool_call_id: str | None = None,
         runtime: ToolRuntime[Any, Any] | None = None,
     ) -> Answer:
-        progress = Progress(tool_call_id=tool_call_id, runtime=runtime)
         try:
-            result = await arun_once(
-                self.sandbox,
-                self._request(arguments),
-                store=self.store if tool_call_id is not None else None,
-                emit=progress.aemit,
-                call_id=tool_call_id,
-            )
+            async with Progress(tool_call_id=tool_call_id, runtime=runtime, trace=self.sandbox.trace) as progress:
+                result = await arun_once(
+                    self.sandbox,
+                    self._request(arguments),
+                    store=self.store if tool_call_id is not None else None,
+                    emit=progress.aemit,
+                    call_id=tool_call_id,
+                    contents=progress.contents,
+                )
         except SandboxError as error:
             return self._refuse(error, tool_call_id)
         return self._answer(result, tool_call_id)

@@ -33,7 +33,7 @@ WORK = (
 )
 
 
-def check_work(state: dict[str, Any], result: SandboxResult, repository: Path) -> None:
+def check_work(state: dict[str, Any], backend: SandboxBackend, result: SandboxResult, repository: Path) -> None:
     told = answers(state)
     assert "return a - b" in told["read"].text
     assert told["run"].text.startswith(f"5\n{ROOT}\n")
@@ -43,7 +43,7 @@ def check_work(state: dict[str, Any], result: SandboxResult, repository: Path) -
     assert "calc.py" in told["grep"].text
     assert git(repository, "status", "--porcelain") == ""
     assert {file.path: file.kind for file in result.files} == {"calc.py": "modified", "new/test_calc.py": "added"}
-    Sandbox(model="http://127.0.0.1:9/v1").apply(result)
+    assert backend.apply(result).paths == ["calc.py", "new/test_calc.py"]
     assert (repository / "calc.py").read_text() == "def add(a, b):\n    return a + b\n"
 
 
@@ -51,7 +51,7 @@ def test_the_tools_of_an_agent_work_in_the_container(repository: Path) -> None:
     with SandboxBackend(workspace=repository) as backend, calling_model(*WORK) as model:
         state = create_deep_agent(model, backend=backend).invoke(QUESTION)
         result = backend.finish()
-    check_work(state, result, repository)
+    check_work(state, backend, result, repository)
 
 
 async def test_the_tools_of_an_agent_in_an_event_loop(repository: Path) -> None:
@@ -60,7 +60,7 @@ async def test_the_tools_of_an_agent_in_an_event_loop(repository: Path) -> None:
         async with SandboxBackend(sandbox=sandbox) as backend:
             state = await create_deep_agent(model, backend=backend).ainvoke(QUESTION)
             result = await backend.afinish()
-    check_work(state, result, repository)
+    check_work(state, backend, result, repository)
 
 
 def test_files_go_in_and_out_one_by_one_and_none_raises() -> None:
@@ -204,4 +204,4 @@ def test_the_example_runs(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, example], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("completed in") == 2
-    assert done.stdout.endswith("sandbox.apply(...) changed: shop/prices.py\n")
+    assert done.stdout.endswith("backend.apply(...) changed: shop/prices.py\n")

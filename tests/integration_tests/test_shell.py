@@ -16,7 +16,7 @@ import docker
 import pytest
 from support import containers, containers_of, git, wait_until
 
-from langchain_sandbox import Limits, Sandbox, SandboxError, SandboxUnavailableError, Workspace
+from langchain_sandbox import Limits, SandboxError, SandboxUnavailableError, Workspace
 from langchain_sandbox.kept_runs import find_run
 from langchain_sandbox.shell import Shell
 
@@ -53,7 +53,7 @@ def test_commands_work_on_a_copy_and_the_changes_come_out_at_the_end(repository:
     assert find_run(shell.run_id).result() == result
     with pytest.raises(SandboxError, match="The shell is over: The shell was finished by its caller"):
         shell.execute("true")
-    Sandbox(model="http://127.0.0.1:9/v1").apply(result)
+    assert shell.apply(result).paths == ["calc.py", "data/notes.txt", "new/a.txt"]
     assert (repository / "calc.py").read_text() == "def add(a, b):\n    return a + b\n"
     assert (repository / "new/a.txt").read_text() == "more\n"
 

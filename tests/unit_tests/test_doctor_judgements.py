@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from langchain_sandbox._version import __version__
-from langchain_sandbox.config import ModelEndpoint
+from langchain_sandbox.config import ModelEndpoint, TraceLevel
 from langchain_sandbox.doctor import canary, examination, host
 from langchain_sandbox.doctor.engine import engine_kind, explain_silence, judge_clock, judge_engine
 from langchain_sandbox.doctor.examination import CHECKS, Check, examine
@@ -18,6 +18,7 @@ from langchain_sandbox.doctor.finding import Finding, Known
 from langchain_sandbox.doctor.image import judge_derived
 from langchain_sandbox.doctor.model import check_name, judge_context
 from langchain_sandbox.doctor.probe import Answer, judge_answer, read_answer
+from langchain_sandbox.doctor.tracing import judge_tracing
 from langchain_sandbox.engine.address import EngineAddress
 from langchain_sandbox.engine.images.package_image import OPENCODE_VERSION, image_tag
 from langchain_sandbox.installation import _fits
@@ -326,3 +327,31 @@ def test_a_check_that_hangs_or_breaks_takes_no_other_with_it(monkeypatch: pytest
     assert "0.05 s" in found["hangs"].message
     assert "ZeroDivisionError" in found["breaks"].message
     assert "No engine" in found["waits"].message
+
+
+ON = {"LANGSMITH_TRACING": "true"}
+HIDING = {"LANGSMITH_HIDE_INPUTS": "true", "LANGSMITH_HIDE_OUTPUTS": "true"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "level", "status", "words"),
+    [
+        ({}, "metadata", "ok", "is off"),
+        ({"LANGSMITH_TRACING": "false", "LANGSMITH_ENDPOINT": "https://192.0.2.1"}, "full", "ok", "is off"),
+        (
+            {**ON, "LANGSMITH_ENDPOINT": "http://127.0.0.1:1984"},
+            "metadata",
+            "ok",
+            "of what happens inside a sandbox, no",
+        ),
+        ({**ON, "LANGCHAIN_ENDPOINT": "http://10.0.0.7"}, "full", "ok", "what is said and done there, too"),
+        ({**ON, "LANGSMITH_ENDPOINT": "https://192.0.2.1"}, "metadata", "warning", "tasks, answers and patches"),
+        ({"LANGCHAIN_TRACING_V2": "true", "LANGSMITH_ENDPOINT": "https://192.0.2.1"}, "off", "warning", "nothing"),
+        ({**ON, **HIDING, "LANGSMITH_ENDPOINT": "https://192.0.2.1"}, "metadata", "ok", "without inputs and outputs"),
+        ({**ON, "LANGSMITH_ENDPOINT": "not an address"}, "metadata", "warning", "not an address"),
+    ],
+)
+def test_tracing(environ: dict[str, str], level: TraceLevel, status: str, words: str) -> None:
+    finding = judge_tracing(environ, level)
+    assert (finding.status, words in finding.message) == (status, True)
+    assert bool(finding.remedy) is (status == "warning")

@@ -13,6 +13,7 @@ from langchain_sandbox.narration import narrate
 CALL = {"index": 3, "prompt_tokens": 10, "completion_tokens": 2, "duration": 1.25, "error": None}
 EVENTS: list[tuple[str, dict[str, Any]]] = [
     ("started", {"container": "c", "model": "m"}),
+    ("model_call_started", {"index": 3, "model": "m", "provider": "p", "messages": 2, "tools": 10}),
     ("model_call", {**CALL, "status": 200, "first_byte": 0.1}),
     ("text", {"text": "I look"}),
     ("tool_started", {"call_id": "1", "tool": "bash", "input": {"command": "ls"}}),
@@ -61,6 +62,17 @@ def test_an_activity_says_what_goes_on_now() -> None:
     for number, (kind, fields) in enumerate(EVENTS):
         activity.update(build_event(kind, run_id="r", at=float(number), **fields))
         told.append(activity.now)
-    assert told == ["boots", "thinks", "writes", "bash: ls", "grep: x", "grep: x", "thinks", "thinks", "completed"]
-    assert (activity.steps, activity.tools, activity.model_calls, activity.at) == (1, 2, 1, 8.0)
+    assert told == [
+        "boots",
+        "thinks",
+        "thinks",
+        "writes",
+        "bash: ls",
+        "grep: x",
+        "grep: x",
+        "thinks",
+        "thinks",
+        "completed",
+    ]
+    assert (activity.steps, activity.tools, activity.model_calls, activity.at) == (1, 2, 1, 9.0)
     assert (activity.prompt_tokens, activity.completion_tokens) == (10, 2)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from deepagents.backends.protocol import ExecuteResponse, FileDownloadResponse, FileUploadResponse, WriteResult
 from deepagents.backends.sandbox import BaseSandbox
 
+from langchain_sandbox.applier import Applier
 from langchain_sandbox.errors import SandboxConfigError, SandboxError, SandboxUnavailableError
 from langchain_sandbox.integrations.deepagents.files import build_download, build_upload, check_path, parse_failure
 from langchain_sandbox.request import check_timeout
@@ -33,12 +34,12 @@ _RESULTS = "/large_tool_results/"
 _NUL = ExecuteResponse(output="A command cannot hold a NUL character; take it out.", exit_code=126)
 
 
-class SandboxBackend(BaseSandbox):
+class SandboxBackend(Applier, BaseSandbox):
     """Files and commands of a deep agent, in one ephemeral, hardened container with a copy of the workspace.
 
     The container starts at the first use and lives until `finish` or `close`, for an hour if nobody says otherwise.
     deepagents closes no backend: whoever made it does, best by using it as a context manager. Nothing of the user's
-    tree is touched; what the agent changed comes with `finish`, as the result of a run does, and `Sandbox.apply` or
+    tree is touched; what the agent changed comes with `finish`, as the result of a run does, and `apply` or
     `langchain-sandbox apply` puts it there. No model server is needed: the agent brings its own model.
 
     Args:
@@ -60,7 +61,7 @@ class SandboxBackend(BaseSandbox):
             agent = create_deep_agent(model, backend=backend, system_prompt=f"The repository is in {backend.root}.")
             agent.invoke({"messages": [HumanMessage("Make the failing test pass.")]})
             result = backend.finish()
-        print(result.patch)
+        backend.apply(result)
         ```
     """
 
