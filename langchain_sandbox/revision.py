@@ -12,6 +12,7 @@ from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.report import was_cut
 from langchain_sandbox.request import build_prompt, check_task
 from langchain_sandbox.result import SandboxResult
+from langchain_sandbox.untrusted import strip_controls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,7 +50,10 @@ class Revision:
 
     def __post_init__(self) -> None:
         if not isinstance(self.result, SandboxResult):
-            msg = f"Revision.result is what a run gave back, a SandboxResult, not {self.result!r:.100}."
+            msg = (
+                f"Revision.result is what a run gave back, a SandboxResult, not {self.result!r:.100}; "
+                "SandboxResult.model_validate(...) makes one of the JSON data that graphs keep."
+            )
             raise SandboxConfigError(msg)
         check_task(self.comment, what="comment")
 
@@ -74,6 +78,9 @@ def build_revised_prompt(
     Raises:
         SandboxConfigError: If it cannot work.
     """
+    if not isinstance(revision, Revision):
+        msg = f"revision= is a Revision(result, comment), not {revision!r:.100}."
+        raise SandboxConfigError(msg)
     worked_on = revision.result.workspace.root
     if root is None and worked_on is not None:
         msg = f"The run {revision.result.run_id} worked on {worked_on}; say which folder to work on: workspace=..."
@@ -109,7 +116,7 @@ def describe_revision(revision: Revision) -> str:
         parts.append(f"It did not get to its end ({result.status}).")
     words = result.text.strip()
     if words:
-        quoted = "\n".join(f"> {line}" for line in words[:_MAX_WORDS].splitlines())
+        quoted = "\n".join(f"> {strip_controls(line)}" for line in words[:_MAX_WORDS].splitlines())
         parts.append(f"Its last words were:\n\n{quoted}\n")
     return f"{' '.join(parts)}\n\nWhat is asked for now:\n\n{revision.comment}"
 

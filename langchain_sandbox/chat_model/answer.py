@@ -108,6 +108,9 @@ class AnswerTranslator:
             if isinstance(word, str) and word and word != "in_progress":
                 self._told_reason = clean_text(word, 50).lower()
                 return
+        feedback = metadata.get("prompt_feedback")
+        if isinstance(feedback, dict) and feedback.get("block_reason"):  # Gemini will not answer that at all
+            self._told_reason = "content_filter"
 
     def _add_usage(self, told: Mapping[str, Any]) -> None:
         """Chunks tell what they add."""

@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 _BAD_REQUEST = 400
 _MAX_RECALLED = 1024 * 1024
+_MAX_MESSAGES = 500_000  # LangChain keeps all of an answer's until its end, some 2 KiB for each, empty ones too
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,9 @@ def _translate(model: BaseChatModel, question: Question, recall: Recall) -> Gene
                     raise AnswerError(msg, code="answer_too_long")
                 yield Piece(form.write(delta), form.content_type)
             said.append(message)
+            if len(said) > _MAX_MESSAGES:
+                msg = f"the chat model's answer passed {_MAX_MESSAGES} pieces"
+                raise AnswerError(msg, code="answer_too_long")
     for delta in answer.finish():
         yield Piece(form.write(delta), form.content_type)
     if answer.called and size <= _MAX_RECALLED:

@@ -10,6 +10,8 @@ from typing_extensions import TypedDict  # pydantic takes no other one below Pyt
 MAX_COMMENT: Final = 64 * 1024
 """Characters of a comment."""
 
+_FORMS: Final = '"accept", "reject", or a dict such as {"type": "changes", "comment": "..."}'
+
 
 def _check_comment(comment: str) -> str:
     """A task cannot hold a NUL, and a comment becomes part of one."""
@@ -74,7 +76,12 @@ SandboxDecision: TypeAlias = AcceptDecision | RejectDecision | ChangesDecision
 
 def _spell_out(answer: object) -> object:
     """A word alone is what most people try first."""
-    return {"type": answer} if isinstance(answer, str) else answer
+    if isinstance(answer, str):
+        return {"type": answer}
+    if not isinstance(answer, dict) or "type" not in answer:
+        msg = f"a decision is {_FORMS}, not {answer!r:.100}"
+        raise ValueError(msg)
+    return answer
 
 
 DECISION_SCHEMA: Final = cast(

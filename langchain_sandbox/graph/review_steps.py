@@ -10,11 +10,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, cast
 
 from langgraph.channels import EphemeralValue
+from langgraph.config import get_config
 from langgraph.types import Command, interrupt
 
 from langchain_sandbox.errors import SandboxApplyError, SandboxConfigError
 from langchain_sandbox.graph.decision import DECISION_SCHEMA, SandboxDecision
 from langchain_sandbox.graph.node import SandboxNode, build_update
+from langchain_sandbox.graph.plain_answer import NOT_TAKEN, PlainAnswer, drop_plain_answer, find_plain_answer, is_spent
 from langchain_sandbox.graph.question import build_review, find_risks, is_open
 from langchain_sandbox.graph.state import SandboxState
 from langchain_sandbox.result import Review, SandboxResult
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from langchain_sandbox.sandbox import Sandbox
     from langchain_sandbox.workspace_config import ApplyPolicy
 
+_CHECKPOINTER = "__pregel_checkpointer"  # whose it is, this graph's or that of one around it, is said nowhere else
 _ALLOW = '{"type": "accept", "risky": "allow"}'
 
 
@@ -36,10 +39,12 @@ class ReviewState(SandboxState):
     Attributes:
         sandbox_decision: What was decided, for the step after the question.
         sandbox_again: Why the changes could not be applied, for the next question.
+        sandbox_plain: The answer that no later question is to take for its own; only in a graph of a graph.
     """
 
     sandbox_decision: NotRequired[Annotated[SandboxDecision, EphemeralValue]]
     sandbox_again: NotRequired[Annotated[str, EphemeralValue]]
+    sandbox_plain: NotRequired[PlainAnswer]
 
 
 class RunStep(SandboxNode):
@@ -61,6 +66,7 @@ class RunStep(SandboxNode):
             return _ask_again(state, error)
 
     def _build_request(self, state: Any) -> dict[str, Any]:  # noqa: ANN401 - as in the base
+        _require_checkpointer()
         request = super()._build_request(state)
         decision = state.get("sandbox_decision")
         if decision is not None:
@@ -89,14 +95,21 @@ class ReviewSteps:
         """Ask, and go where the answer leads. An answer that is no decision is refused by LangGraph itself."""
         result = find_result(state)
         again = state.get("sandbox_again") or describe_failed_revision(state)
+        before, plain = state.get("sandbox_plain"), find_plain_answer(result.run_id)
+        if plain is not None and is_spent(plain, before):
+            plain = before
+            if drop_plain_answer():
+                again = again or NOT_TAKEN
         question = build_review(result, risky=self._policy.risky, again=again)
         decision = interrupt(question, response_schema=DECISION_SCHEMA)
-        if decision["type"] == "accept":
-            return Command(goto="apply", update={"sandbox_decision": decision})
-        decided = _decide(result, decision)
         if decision["type"] == "reject":
-            return Command(goto="__end__", update=self._build_update(decided))
-        return Command(goto="run", update={**self._build_update(decided), "sandbox_decision": decision})
+            return Command(goto="__end__", update=self._build_update(_decide(result, decision)))
+        told: dict[str, Any] = {"sandbox_decision": decision}
+        if plain is not None:
+            told["sandbox_plain"] = plain
+        if decision["type"] == "accept":
+            return Command(goto="apply", update=told)
+        return Command(goto="run", update={**self._build_update(_decide(result, decision)), **told})
 
     def apply(self, state: ReviewState) -> Command[Literal["review", "__end__"]]:
         """Apply what was accepted. What cannot be applied is asked about again: nothing was touched, nothing is lost.
@@ -164,6 +177,20 @@ def describe_refused(result: SandboxResult, policy: ApplyPolicy) -> str | None:
         return None
     told = "; ".join(f"{risk['where'][0]}{_count_more(risk)} {risk['meaning']}" for risk in refused)
     return f"Not applied: {told}. If that is wanted, too, answer {_ALLOW}."
+
+
+def _require_checkpointer() -> None:
+    """See that the question can be answered, before there is a run.
+
+    Raises:
+        SandboxConfigError: If it cannot.
+    """
+    if get_config()["configurable"].get(_CHECKPOINTER, True) is None:
+        msg = (
+            "create_sandbox_graph(review=True) needs a checkpointer, its own or that of the graph around it: without "
+            "one, nobody could answer. Nothing was started."
+        )
+        raise SandboxConfigError(msg)
 
 
 def _ask_again(state: Any, error: SandboxConfigError) -> dict[str, Any]:  # noqa: ANN401 - as above

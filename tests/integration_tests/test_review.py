@@ -222,3 +222,34 @@ def test_after_a_revision_that_failed_the_changes_from_before_can_be_accepted(re
     kept, failed = done["sandbox_results"]
     assert (kept["applied"], kept["review"]["decision"], failed["status"]) == (True, "accept", "model_error")
     assert (repository / "calc.py").read_text() == MENDED
+
+
+def test_in_a_graph_an_answer_counts_for_the_question_that_it_was_given_to(repository: Path) -> None:
+    def work(messages: list) -> dict:
+        if messages[-1]["role"] == "tool":
+            return say()
+        no_hook = bash("rm -rf .husky && echo new > new.txt")
+        return no_hook if "No hook." in str(messages) else write(".husky/pre-commit", "true\n")
+
+    with ScriptedModel(work) as model:
+        sandbox = Sandbox(model=model.endpoint, workspace=repository)
+        graph = StateGraph(SandboxState)
+        graph.add_node("mend", create_sandbox_graph(sandbox=sandbox, review=True))
+        graph.add_edge(START, "mend")
+        app = graph.compile(checkpointer=InMemorySaver())
+        app.invoke(ASK, THREAD)
+        (refused,) = app.invoke(Command(resume="accept"), THREAD)["__interrupt__"]
+        assert ".husky" in refused.value["again"]
+        changes = {"type": "changes", "comment": "No hook."}
+        (second,) = app.invoke(Command(resume={refused.id: changes}), THREAD)["__interrupt__"]
+        assert second.value["run_id"] != refused.value["run_id"]
+        assert git(repository, "status", "--porcelain") == ""
+        for given in (None, Command(resume="accept")):
+            (same,) = app.invoke(given, THREAD)["__interrupt__"]
+            assert same.id == second.id
+            assert "by this question's id" in same.value["again"]
+        assert len(model.requests) == 4
+        assert git(repository, "status", "--porcelain") == ""
+        done = app.invoke(Command(resume={same.id: "accept"}), THREAD)
+    assert [result["applied"] for result in done["sandbox_results"]] == [False, True]
+    assert git(repository, "status", "--porcelain") == "?? new.txt"

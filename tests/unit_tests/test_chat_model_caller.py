@@ -1,5 +1,6 @@
 """One call of a chat model: given on as it comes, bounded in time and size, seen by nobody else."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableLambda
 
+from langchain_sandbox.chat_model import asking
 from langchain_sandbox.chat_model.caller import ChatModelCaller
 from langchain_sandbox.config import Limits
 from langchain_sandbox.gateway.call import CallError, ModelCall
@@ -168,6 +170,12 @@ async def test_an_answer_without_end_is_broken_off() -> None:
             yield AIMessageChunk("x" * 4_000_000)
 
     assert (await fail(Chunks(answer=answer))).code == "answer_too_long"
+
+
+async def test_an_answer_of_nothing_that_never_ends_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "_MAX_MESSAGES", 100)
+    error = await fail(Chunks(answer=lambda _: itertools.repeat(AIMessageChunk(""))))
+    assert (error.code, str(error)) == ("answer_too_long", "the chat model's answer passed 100 pieces")
 
 
 async def test_a_slow_reader_slows_the_model_down_and_nothing_piles_up() -> None:

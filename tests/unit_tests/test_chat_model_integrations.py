@@ -37,7 +37,7 @@ FAULTS = [
 
 @pytest.mark.parametrize(("fault", "code"), FAULTS)
 async def test_a_servers_fault_has_the_same_code_through_langchain_openai(fault: Any, code: str) -> None:
-    limits = Limits(first_byte=1, idle=1) if "hang" in fault else Limits()
+    limits = {"hang": Limits(first_byte=1), "hang_mid_stream": Limits(idle=1)}.get(fault, Limits())
     with ScriptedModel([], fault=fault) as model, pytest.raises(CallError) as caught:
         await ask(open_chat(model), limits=limits)
     assert caught.value.code == code, caught.value

@@ -25,6 +25,7 @@ from langchain_sandbox import (
 )
 from langchain_sandbox.graph.decision import DECISION_SCHEMA, MAX_COMMENT
 from langchain_sandbox.graph.node import build_update
+from langchain_sandbox.graph.plain_answer import PlainAnswer, is_spent
 from langchain_sandbox.graph.question import SandboxReview, build_review, is_open
 from langchain_sandbox.graph.review_steps import describe_failed_revision, describe_refused, find_result, route
 from langchain_sandbox.result import (
@@ -167,6 +168,27 @@ def test_a_revision_that_fails_leaves_the_question_about_the_run_before() -> Non
     assert find_result(state(third)).run_id == third.run_id
 
 
+def test_an_answer_that_names_no_question_is_spent_on_one() -> None:
+    def found(run_id: str, answer: Any) -> PlainAnswer:
+        return {"run_id": run_id, "answer": answer}
+
+    changes = {"type": "changes", "comment": "Test it."}
+    assert not is_spent(found("a", changes), None)
+    assert is_spent(found("a", changes), found("a", dict(changes)))
+    assert is_spent(found("b", changes), found("a", changes))
+    assert not is_spent(found("b", {"type": "changes", "comment": "Use tabs."}), found("a", changes))
+    for accept in ("accept", {"type": "accept", "risky": "allow"}):
+        assert not is_spent(found("a", accept), found("a", accept))
+        assert is_spent(found("b", accept), found("a", accept))
+
+
+def test_without_a_checkpointer_nothing_is_started(tmp_path: Path) -> None:
+    graph = create_sandbox_graph(sandbox=Sandbox(model=MODEL, workspace=tmp_path), review=True)
+    for thread in (None, {"configurable": {"thread_id": "1"}}):
+        with pytest.raises(SandboxConfigError, match="needs a checkpointer"):
+            graph.invoke({"sandbox_task": "Work.", "messages": []}, thread)  # type: ignore[arg-type]
+
+
 CHECK = TypeAdapter(DECISION_SCHEMA)
 
 
@@ -195,10 +217,11 @@ def test_a_decision(answer: Any, decision: Any) -> None:
         ({"type": "changes", "comment": "x" * (MAX_COMMENT + 1)}, "at most"),
         ({"type": "accept", "risky": "yes"}, "risky"),
         ({"type": "reject", "coment": "No."}, "coment"),
-        ({"decision": "accept"}, "type"),
-        (True, "dictionary"),
-        (["accept"], "dictionary"),
-        (None, "dictionary"),
+        ({"decision": "accept"}, "a decision is"),
+        (True, """a decision is "accept", "reject", or a dict such as .*, not True"""),
+        ([{"type": "accept"}], "a decision is"),
+        ({"decisions": [{"type": "approve"}]}, "a decision is"),
+        (None, "a decision is"),
     ],
 )
 def test_what_is_no_decision(answer: Any, told: str) -> None:

@@ -61,6 +61,7 @@ def test_it_takes_a_result_and_nothing_like_one() -> None:
         (CHANGED | COMMITTED, "commits may be missing", "did not get to its end"),
         (CHANGED | {"status": "timeout", "ok": False}, "did not get to its end (timeout)", "commits"),
         ({"text": "It is\nso."}, "Its last words were:\n\n> It is\n> so.\n", "commits"),
+        ({"text": "It\0 is\ud800\u202e\x1b[2J so."}, "> It is[2J so.\n", "\0"),
     ],
 )
 def test_the_agent_is_told_what_there_was_and_the_comment_last(fields: Any, said: str, unsaid: str) -> None:
@@ -167,3 +168,12 @@ def test_a_command_that_is_repeated_may_take_a_commands_time(monkeypatch: pytest
     plain, command = Revision(asked("Do it."), "Go on."), Revision(asked("/look src", command="look"), "Go on.")
     assert find_limit(sandbox, {"revision": plain}) == find_limit(sandbox, {"task": "Do it."})
     assert find_limit(sandbox, {"revision": command}) == find_limit(sandbox, {"command": "look"})
+
+
+def test_what_is_no_revision_is_refused_before_anything_starts() -> None:
+    result = make_result()
+    for given in ({"result": result, "comment": "Go on."}, (result, "Go on.")):
+        with pytest.raises(SandboxConfigError, match=r"revision= is a Revision\(result, comment\), not"):
+            Sandbox(model="http://127.0.0.1:9/v1").run(revision=given)  # type: ignore[arg-type]
+    with pytest.raises(SandboxConfigError, match="model_validate"):
+        Revision(result.model_dump(mode="json"), "Go on.")  # type: ignore[arg-type]
