@@ -31,7 +31,8 @@ class ChatModelSource:
     def __init__(self, model: BaseChatModel, *, wanted: str | None = None) -> None:
         self._model = model
         self.model = _find_name(model)
-        self.provider = clean_text(_find_told(model, "ls_provider"), _MAX_NAME) or type(model).__name__
+        told_provider = clean_text(_find_told(model, "ls_provider"), _MAX_NAME)
+        self.provider = strip_controls(told_provider) or type(model).__name__
         profile = _find_profile(model)
         told = _find_number(profile, "max_input_tokens")
         self.context = told or _DEFAULT_CONTEXT
