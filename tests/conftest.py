@@ -19,6 +19,8 @@ settings.load_profile("patient")
 # Files whose tests look at nothing on the engine but their own runs.
 _FACES = {
     "chat_model",
+    "chat_model_integrations",
+    "chat_model_thoughts",
     "cli",
     "cli_terminal",
     "deepagents",

@@ -7,12 +7,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import anyio
 import pytest
+from chat_model_calls import ASKED, TOOL, Taken, ask, new_call
 from chat_models import Chunks, Whole, call_tool, hang
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import BaseChatModel
@@ -22,60 +22,9 @@ from langchain_core.runnables import RunnableLambda
 from langchain_sandbox.chat_model import asking
 from langchain_sandbox.chat_model.caller import ChatModelCaller
 from langchain_sandbox.config import Limits
-from langchain_sandbox.gateway.call import CallError, ModelCall
+from langchain_sandbox.gateway.call import CallError
 
 IMPATIENT = Limits(first_byte=0.2)
-TOOL = {"type": "function", "function": {"name": "bash", "description": "", "parameters": {"type": "object"}}}
-ASKED: dict[str, Any] = {"messages": [{"role": "user", "content": "Fix it."}], "tools": [TOOL], "stream": True}
-
-
-@dataclass
-class Taken:
-    """A sink that keeps what it gets."""
-
-    status: int | None = None
-    content_type: str = ""
-    data: bytearray = field(default_factory=bytearray)
-    ended: bool = False
-    pieces: int = 0
-
-    def begin(self, status: int, content_type: str) -> None:
-        assert self.status is None
-        self.status, self.content_type = status, content_type
-
-    async def write(self, data: bytes) -> None:
-        self.data += data
-        self.pieces += 1
-
-    def end(self) -> None:
-        self.ended = True
-
-    @property
-    def text(self) -> str:
-        events = [
-            line.removeprefix("data: ") for line in self.data.decode().split("\n\n") if line.startswith("data: {")
-        ]
-        return "".join(
-            choice["delta"].get("content", "") for event in events for choice in json.loads(event)["choices"]
-        )
-
-
-@dataclass
-class Asked:
-    """A call that was made."""
-
-    sink: Taken
-    call: ModelCall
-
-
-def new_call() -> ModelCall:
-    return ModelCall(index=0, started=time.monotonic())
-
-
-async def ask(model: BaseChatModel, body: dict[str, Any] | None = None, *, limits: Limits | None = None) -> Asked:
-    asked = Asked(Taken(), new_call())
-    await ChatModelCaller(model, limits or Limits()).call(body or ASKED, asked.call, asked.sink)
-    return asked
 
 
 def pieces(*texts: str, pause: float = 0) -> Any:
@@ -293,7 +242,7 @@ import anyio, sys, time
 from chat_models import Chunks
 from langchain_core.messages import AIMessageChunk
 from langchain_core.tracers.langchain import wait_for_all_tracers
-from test_chat_model_caller import ASKED, Taken
+from chat_model_calls import ASKED, Taken
 from langchain_sandbox.chat_model.caller import ChatModelCaller
 from langchain_sandbox.config import Limits
 from langchain_sandbox.gateway.call import ModelCall
@@ -331,8 +280,9 @@ def test_a_tracer_that_the_environment_asks_for_gets_nothing(directly: bool) -> 
 
 def test_a_model_that_hangs_for_ever_does_not_keep_the_process_from_ending() -> None:
     program = (
-        "import anyio; from test_chat_model_caller import *\n"
-        "try: anyio.run(lambda: ask(Whole(answer=lambda _: hang()), limits=IMPATIENT))\n"
+        "import anyio; from chat_model_calls import *; from chat_models import Whole, hang\n"
+        "from langchain_sandbox.gateway.call import CallError\n"
+        "try: anyio.run(lambda: ask(Whole(answer=lambda _: hang()), limits=Limits(first_byte=0.2)))\n"
         "except CallError as error: print(error.code)\n"
     )
     environ = {"PYTHONPATH": ":".join(sys.path)}

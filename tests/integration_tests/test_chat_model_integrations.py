@@ -7,9 +7,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from chat_model_calls import ASKED, Asked, Taken, ask, new_call
 from langchain_anthropic import ChatAnthropic
 from langchain_openai import ChatOpenAI
-from test_chat_model_caller import ASKED, Asked, Taken, ask, new_call
 
 from langchain_sandbox.chat_model.caller import ChatModelCaller
 from langchain_sandbox.config import Limits

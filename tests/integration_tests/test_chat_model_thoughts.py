@@ -9,9 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeAlias
 
 import pytest
+from chat_model_calls import ASKED, Taken, new_call
 from langchain_core.language_models import BaseChatModel
 from langchain_openai import ChatOpenAI
-from test_chat_model_caller import ASKED, Taken, new_call
 
 from langchain_sandbox.chat_model.caller import ChatModelCaller
 from langchain_sandbox.config import Limits
