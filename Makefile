@@ -37,8 +37,8 @@ test: $(READY) ## run all tests, on a real engine; ARGS="-k name" picks some
 	@scripts/browser
 	@$(WITH_IMAGE) $(BIN)/python -m pytest -n 2 --dist loadscope $(ARGS)
 
-test-unit: $(READY) ## run the tests that need no engine and no image
-	@$(BIN)/python -m pytest -n auto tests/unit_tests $(ARGS)
+test-unit: $(READY) ## run the quick ones of the tests that need no engine
+	@$(BIN)/python -m pytest -n auto -m "not slow" tests/unit_tests $(ARGS)
 
 lint: $(READY) ## check style, formatting, types and the floors' imports
 	@$(BIN)/ruff check

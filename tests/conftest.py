@@ -46,8 +46,17 @@ _FACES = {
     "wheel",
 }
 
+# Unit tests that start hundreds of processes, most of them git's; `make test-unit` is for while one writes.
+_SLOW = {"bound_harvest", "cli_completion", "delivery", "docs_site", "history", "package", "transaction"}
+
 # Tests in those files that kill the owner of a container, which counts as everybody's then, or collect garbage.
 _ENGINE = {"test_gc_says_what_it_removed", "test_a_host_that_is_killed_takes_the_containers_with_it"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent.name == "unit_tests" and item.path.stem.removeprefix("test_") in _SLOW:
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
