@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from langchain_sandbox.dialogue import Dialogue
-from langchain_sandbox.executions import CommandResult, Executions, Order
+from langchain_sandbox.executions import CommandResult, Executions
 from langchain_sandbox.link import Channel, LinkEvent
 from langchain_sandbox.narration import narrate_input
 from langchain_sandbox.transcript import Step, ToolUse
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
+    from langchain_sandbox.orders import Order
     from langchain_sandbox.report import Report
 
 _TOOL = "bash"

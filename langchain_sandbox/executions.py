@@ -1,4 +1,4 @@
-"""Commands in a container that is held for them: what is asked for, what comes of it, and the EXEC channel's host side.
+"""Commands in a container that is held for them: what comes of one, and the EXEC channel's host side.
 
 What the two sides say there is told in `agent/executions.py`, which this file may not import.
 """
@@ -16,6 +16,7 @@ from langchain_sandbox.untrusted import clean_text
 
 if TYPE_CHECKING:
     from langchain_sandbox.engine.connection import Connection
+    from langchain_sandbox.orders import Order
 
 _MOST = 32  # at once; the container takes twice as many
 _PIECE = 256 * 1024
@@ -53,38 +54,6 @@ class CommandResult:
     def text(self) -> str:
         """The output as text; bytes that are no UTF-8 show as �."""
         return self.output.decode("utf-8", "replace")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """A command that is asked for.
-
-    Args:
-        command: The program and its arguments.
-        cwd: Where it starts, from the workspace's folder in the container.
-        timeout: Seconds that it may take; `None` for as long as the container lives.
-        limit: Bytes of output that are wanted.
-        stdin: Its standard input; `None` for nothing.
-        title: What the run's events and its result call it.
-    """
-
-    command: tuple[str, ...]
-    cwd: str
-    timeout: float | None
-    limit: int
-    stdin: bytes | None = None
-    title: str = ""
-
-    def describe(self) -> dict[str, Any]:
-        """The message for the program in the container."""
-        return {
-            "type": "exec",
-            "command": list(self.command),
-            "cwd": self.cwd,
-            "timeout": self.timeout,
-            "limit": self.limit,
-            "stdin": self.stdin is not None,
-        }
 
 
 @dataclass(slots=True)

@@ -12,7 +12,8 @@ from langchain_sandbox.run import Run
 if TYPE_CHECKING:
     from langchain_sandbox.engine.base import Engine
     from langchain_sandbox.event_log import EventLog
-    from langchain_sandbox.executions import CommandResult, Order
+    from langchain_sandbox.executions import CommandResult
+    from langchain_sandbox.orders import Order
     from langchain_sandbox.request import RunRequest
     from langchain_sandbox.result import SandboxResult
 

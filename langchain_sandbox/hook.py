@@ -7,6 +7,7 @@ import inspect
 import logging
 from typing import TYPE_CHECKING
 
+from langchain_sandbox.cancelling import is_being_cancelled
 from langchain_sandbox.errors import SandboxConfigError
 
 if TYPE_CHECKING:
@@ -70,10 +71,9 @@ class Hook:
             if inspect.isawaitable(answer):
                 await answer
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+            if is_being_cancelled():
                 raise
-            self._note(event)  # it was not we who were cancelled, but something that it has waited for
+            self._note(event)
         except Exception:  # noqa: BLE001 - the user's own, whatever it is
             self._note(event)
 

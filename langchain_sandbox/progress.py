@@ -26,6 +26,7 @@ from langchain_core.runnables.config import ensure_config
 from langgraph.config import get_stream_writer
 from langgraph.runtime import get_runtime
 
+from langchain_sandbox.cancelling import is_being_cancelled
 from langchain_sandbox.trace.inner_trace import InnerTrace
 
 if TYPE_CHECKING:
@@ -121,8 +122,7 @@ class Progress:
         try:
             await adispatch_custom_event(EVENT_NAME, payload, config=self._config)
         except asyncio.CancelledError:
-            waiting = asyncio.current_task()
-            if waiting is None or waiting.cancelling():
+            if is_being_cancelled():
                 raise
             _logger.debug("A handler was cancelled, not the run", exc_info=True)
         except Exception:

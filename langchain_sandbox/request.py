@@ -145,6 +145,21 @@ def choose_changes(chosen: str | None, usual: ChangesPolicy, command: Command | 
     return own if own is not None and _REACH[own] < _REACH[usual] else usual
 
 
+def choose_usual_changes(chosen: str | None, workspace: Workspace | None, environ: Mapping[str, str]) -> ChangesPolicy:
+    """What becomes of changes where nothing is said for a run: a mounted folder has them in any case.
+
+    Args:
+        chosen: What the caller says, which counts.
+        workspace: The folder, if there is one.
+        environ: May say it with `SANDBOX_CHANGES`.
+
+    Raises:
+        SandboxConfigError: If there is no such policy.
+    """
+    usual = "apply" if workspace is not None and workspace.mode == "bind" else "return"
+    return check_changes(chosen or environ.get("SANDBOX_CHANGES") or usual)
+
+
 def choose_timeout(chosen: float | None, usual: float, command: Command | None) -> tuple[float, list[str]]:
     """The seconds that a run may take, and what its caller should know of them.
 
@@ -218,9 +233,7 @@ def check_trace(value: str) -> TraceLevel:
     Raises:
         SandboxConfigError: If there is no such level.
     """
-    if value not in get_args(TraceLevel):
-        msg = f"trace is one of {', '.join(get_args(TraceLevel))}, not {value!r}."
-        raise SandboxConfigError(msg)
+    _require_one_of("trace", value, get_args(TraceLevel))
     return value  # type: ignore[return-value]
 
 
@@ -230,7 +243,11 @@ def check_changes(value: str) -> ChangesPolicy:
     Raises:
         SandboxConfigError: If there is no such policy.
     """
-    if value not in get_args(ChangesPolicy):
-        msg = f"changes is one of {', '.join(get_args(ChangesPolicy))}, not {value!r}."
-        raise SandboxConfigError(msg)
+    _require_one_of("changes", value, get_args(ChangesPolicy))
     return value  # type: ignore[return-value]
+
+
+def _require_one_of(name: str, value: str, words: tuple[str, ...]) -> None:
+    if value not in words:
+        msg = f"{name} is one of {', '.join(words)}, not {value!r}."
+        raise SandboxConfigError(msg)

@@ -23,12 +23,12 @@ from langchain_sandbox.request import (
     RunOptions,
     RunRequest,
     build_prompt,
-    check_changes,
     check_timeout,
     check_trace,
     choose_changes,
     choose_output,
     choose_timeout,
+    choose_usual_changes,
 )
 from langchain_sandbox.revision import build_revised_prompt
 from langchain_sandbox.shared import get_shared
@@ -113,8 +113,7 @@ class Sandbox(Applier):
         self.workspace = _check_workspace(chosen)
         self.image = image or environ.get("SANDBOX_IMAGE") or None
         self.limits = limits or Limits.from_env()
-        usual = "apply" if self.workspace is not None and self.workspace.mode == "bind" else "return"
-        self.changes = check_changes(changes or environ.get("SANDBOX_CHANGES") or usual)
+        self.changes = choose_usual_changes(changes, self.workspace, environ)
         self.timeout = check_timeout(
             "timeout", timeout if timeout is not None else environ.get("SANDBOX_TIMEOUT") or DEFAULT_TIMEOUT
         )

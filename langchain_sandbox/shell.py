@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shlex
 import threading
 import weakref
 from contextlib import suppress
@@ -17,11 +16,11 @@ from langchain_sandbox.config import ChangesPolicy, Limits
 from langchain_sandbox.engine.address import find_engine
 from langchain_sandbox.errors import SandboxConfigError, SandboxError
 from langchain_sandbox.event_log import EventLog
-from langchain_sandbox.executions import CommandResult, Order
 from langchain_sandbox.handle import RunHandle
+from langchain_sandbox.orders import build_order
 from langchain_sandbox.portal import get_portal
 from langchain_sandbox.report import REPOSITORY
-from langchain_sandbox.request import RunRequest, check_changes, check_timeout
+from langchain_sandbox.request import RunRequest, check_timeout, choose_usual_changes
 from langchain_sandbox.shared import get_shared
 from langchain_sandbox.workspace.inbound.selection import find_folder
 from langchain_sandbox.workspace_config import Retention, Workspace
@@ -32,17 +31,15 @@ if TYPE_CHECKING:
 
     from anyio.from_thread import BlockingPortal
 
+    from langchain_sandbox.executions import CommandResult
     from langchain_sandbox.held_run import HeldRun
+    from langchain_sandbox.orders import Order
     from langchain_sandbox.result import SandboxResult
 
 DEFAULT_SHELL_TIMEOUT = 3600.0
 """Seconds that a shell's container may live, where nobody says otherwise."""
 DEFAULT_OUTPUT_LIMIT = 1024 * 1024
 """Bytes of a command's output that are kept, where nobody says otherwise."""
-MAX_COMMAND = 1024 * 1024
-"""Characters that a command may have in all; of each of its words Linux takes 128 KiB."""
-MAX_INPUT = 256 * 1024 * 1024
-"""Bytes that a command may be given as its standard input."""
 
 _NAME = "(shell)"
 
@@ -107,9 +104,8 @@ class Shell(Applier):
         environ = os.environ
         chosen = workspace if workspace is not None else environ.get("SANDBOX_WORKSPACE") or None
         self.workspace = None if chosen is None else Workspace.of(chosen)
-        mounted = self.workspace is not None and self.workspace.mode == "bind"
-        policy = check_changes(changes or environ.get("SANDBOX_CHANGES") or ("apply" if mounted else "return"))
-        if mounted and policy != "apply":
+        policy = choose_usual_changes(changes, self.workspace, environ)
+        if self.workspace is not None and self.workspace.mode == "bind" and policy != "apply":
             msg = (
                 f'With Workspace(mode="bind") commands work in the folder itself, so changes={policy!r} cannot be: '
                 'say changes="apply", or use Workspace(mode="copy").'
@@ -288,47 +284,6 @@ class Shell(Applier):
         # At the end of the process the portal itself sees to it.
         weakref.finalize(self, _let_go, loop, run).atexit = False
         return _Begun(portal, run, future, handle, os.getpid())
-
-
-def build_order(
-    command: str | Sequence[str],
-    *,
-    stdin: bytes | None,
-    cwd: str | None,
-    timeout: float | None,
-    output_limit: int,
-    title: str | None = None,
-) -> Order:
-    """What is asked for, checked. Pure; the arguments are those of `Shell.execute`.
-
-    Raises:
-        SandboxConfigError: If it cannot work.
-    """
-    words = ("bash", "-c", command) if isinstance(command, str) else tuple(command)
-    if not words or not all(isinstance(word, str) for word in words):
-        msg = f"A command is text for bash, or a program and its arguments, not {command!r:.100}."
-        raise SandboxConfigError(msg)
-    size = sum(map(len, words))
-    if size > MAX_COMMAND:
-        msg = f"A command may have {MAX_COMMAND} characters, not {size}. Give long material as stdin."
-        raise SandboxConfigError(msg)
-    if any("\0" in word for word in (*words, cwd or "")):
-        msg = "A command cannot hold a NUL character; take it out."
-        raise SandboxConfigError(msg)
-    if stdin is not None and len(stdin) > MAX_INPUT:
-        msg = f"A command may be given {MAX_INPUT} bytes, not {len(stdin)}. Put long material into the workspace."
-        raise SandboxConfigError(msg)
-    if isinstance(output_limit, bool) or not isinstance(output_limit, int) or output_limit < 0:
-        msg = f"output_limit is a number of bytes, not {output_limit!r}."
-        raise SandboxConfigError(msg)
-    return Order(
-        command=words,
-        cwd=cwd or "",
-        timeout=None if timeout is None else check_timeout("timeout", timeout),
-        limit=output_limit,
-        stdin=stdin,
-        title=title or (command if isinstance(command, str) else shlex.join(words)),
-    )
 
 
 async def _attend(begun: _Begun, order: Order) -> CommandResult:

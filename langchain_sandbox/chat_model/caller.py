@@ -19,7 +19,7 @@ from langchain_sandbox.chat_model.asking import Done, Piece, Word, work
 from langchain_sandbox.chat_model.failure import Failure
 from langchain_sandbox.chat_model.handover import Handover
 from langchain_sandbox.chat_model.recall import Recall
-from langchain_sandbox.gateway.call import CallError
+from langchain_sandbox.gateway.call import CallError, describe_silence
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -110,19 +110,12 @@ class ChatModelCaller:
             with anyio.move_on_after(limit):
                 word = await handover.take()
             if word is None:
-                raise self._silence(call)
+                raise describe_silence(call, self._limits, who="the chat model")
             if isinstance(word, Piece) and call.first_byte is None:
                 call.first_byte = time.monotonic() - call.started
             yield word
             if not isinstance(word, Piece):
                 return
-
-    def _silence(self, call: ModelCall) -> CallError:
-        if call.first_byte is None:
-            limit = f"{self._limits.first_byte:g} s (Limits.first_byte)"
-            return CallError(f"the chat model did not begin to answer within {limit}", code="model_timeout")
-        limit = f"{self._limits.idle:g} s (Limits.idle)"
-        return CallError(f"the chat model paused for more than {limit} in an answer", code="answer_stalled")
 
 
 def _too_many() -> Failure:

@@ -53,6 +53,21 @@ class CallError(Exception):
         self.code = code
 
 
+def describe_silence(call: ModelCall, limits: Limits, *, who: str) -> CallError:
+    """What it is when nothing came for as long as there was patience. Pure.
+
+    Args:
+        call: The call.
+        limits: `first_byte` and `idle` were the patience.
+        who: Did not speak.
+    """
+    if call.first_byte is None:
+        limit = f"{limits.first_byte:g} s (Limits.first_byte)"
+        return CallError(f"{who} did not begin to answer within {limit}", code="model_timeout")
+    limit = f"{limits.idle:g} s (Limits.idle)"
+    return CallError(f"{who} paused for more than {limit} in an answer", code="answer_stalled")
+
+
 class Sink(Protocol):
     """Whoever takes the answer."""
 

@@ -40,10 +40,9 @@ class Contents:
         with self._lock:
             self._requests[index] = request
             self._answers[index] = answer
-            for oldest in [known for known in self._requests if known <= index - _UNTAKEN]:
-                del self._requests[oldest]
-            for oldest in [known for known in self._answers if known <= index - _UNTAKEN]:
-                del self._answers[oldest]
+            for kept in (self._requests, self._answers):
+                for oldest in [known for known in kept if known <= index - _UNTAKEN]:
+                    del kept[oldest]
         return _Listener(sink, answer)
 
     def take_request(self, index: int) -> list[Spoken]:

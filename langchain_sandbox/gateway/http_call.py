@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import httpx
 
-from langchain_sandbox.gateway.call import CallError
+from langchain_sandbox.gateway.call import CallError, describe_silence
 from langchain_sandbox.gateway.rules import MAX_ANSWER
 from langchain_sandbox.gateway.sse import AnswerError, AnswerReader, Usage, parse_usage
 
@@ -87,7 +87,7 @@ class HttpCaller:
                 with anyio.fail_after(self._limits.first_byte):
                     response = await self._client.send(self._build_request(content), stream=True)
             except TimeoutError as error:
-                raise self._silence(call) from error
+                raise describe_silence(call, self._limits, who="the model server") from error
             except (httpx.HTTPError, OSError) as error:
                 msg = f"the model server went away: {error or type(error).__name__}"
                 failure = CallError(msg, code="model_unreachable")
@@ -142,17 +142,10 @@ class HttpCaller:
             with anyio.move_on_after(limit):
                 piece = await anext(pieces, b"")
             if piece is None:
-                raise self._silence(call)
+                raise describe_silence(call, self._limits, who="the model server")
             if not piece:
                 return
             yield piece
-
-    def _silence(self, call: ModelCall) -> CallError:
-        if call.first_byte is None:
-            limit = f"{self._limits.first_byte:g} s (Limits.first_byte)"
-            return CallError(f"the model server did not begin to answer within {limit}", code="model_timeout")
-        limit = f"{self._limits.idle:g} s (Limits.idle)"
-        return CallError(f"the model server paused for more than {limit} in an answer", code="answer_stalled")
 
 
 async def _give_refusal(response: httpx.Response, call: ModelCall, sink: Sink) -> None:

@@ -19,6 +19,7 @@ from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.runnables.config import get_async_callback_manager_for_config, get_callback_manager_for_config
 from langgraph.constants import TAG_NOSTREAM
 
+from langchain_sandbox.cancelling import is_being_cancelled
 from langchain_sandbox.gateway.contents import Contents
 from langchain_sandbox.gateway.spoken import Spoken
 from langchain_sandbox.trace.inner_runs import Begin, End, InnerRuns
@@ -193,9 +194,8 @@ async def _finish(telling: Coroutine[Any, Any, None]) -> None:
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:
-        waiting = asyncio.current_task()
-        if task.cancelled() and waiting is not None and not waiting.cancelling():
-            return  # it was a handler that was cancelled, or something that it has waited for
+        if task.cancelled() and not is_being_cancelled():
+            return
         await asyncio.wait({task}, timeout=_PATIENCE)
         raise
 

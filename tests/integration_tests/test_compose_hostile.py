@@ -22,7 +22,8 @@ def test_the_gateway_is_out_of_the_agents_reach(checkout: Open, mode: str) -> No
     """A connection of the agent's own would be another run to it, with a budget of its own."""
     connect = (
         "exec 2>&1;"  # in the order in which it happens
-        "for path in /run/llm/link.sock /host/gateway/llm/link.sock /proc/1/root/host/gateway/llm/link.sock; do "
+        "gateway=/host/gateway/llm/link.sock;"
+        "for path in /run/llm/link.sock $gateway /proc/1/root$gateway; do "
         "python3 -c 'import socket, sys; socket.socket(1).connect(sys.argv[1])' $path 2>&1 | tail -n 1; done;"
         "ls /host/gateway; ls /proc/1/fd"
     )

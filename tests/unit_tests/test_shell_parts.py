@@ -13,7 +13,7 @@ import pytest
 from langchain_sandbox import CommandResult, SandboxConfigError, SandboxError, Shell, Workspace
 from langchain_sandbox.executions import _Pending, parse_exit
 from langchain_sandbox.integrations.deepagents.files import build_download, build_upload, check_path, parse_failure
-from langchain_sandbox.shell import MAX_COMMAND, MAX_INPUT, build_order
+from langchain_sandbox.orders import MAX_COMMAND, MAX_INPUT, build_order
 
 _NOTHING: dict[str, Any] = {"stdin": None, "cwd": None, "timeout": None, "output_limit": 10}
 

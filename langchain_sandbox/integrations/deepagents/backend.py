@@ -11,8 +11,9 @@ from deepagents.backends.sandbox import BaseSandbox
 from langchain_sandbox.applier import Applier
 from langchain_sandbox.errors import SandboxConfigError, SandboxError, SandboxUnavailableError
 from langchain_sandbox.integrations.deepagents.files import build_download, build_upload, check_path, parse_failure
+from langchain_sandbox.orders import MAX_COMMAND, MAX_INPUT
 from langchain_sandbox.request import check_timeout
-from langchain_sandbox.shell import DEFAULT_SHELL_TIMEOUT, MAX_COMMAND, MAX_INPUT, Shell
+from langchain_sandbox.shell import DEFAULT_SHELL_TIMEOUT, Shell
 
 if TYPE_CHECKING:
     import os
