@@ -16,13 +16,13 @@ from langchain_sandbox.link import Channel, LinkEvent, Message
 from langchain_sandbox.transcript import Transcript
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from anyio.abc import TaskGroup
 
-    from langchain_sandbox.engine.base import ByteStream
     from langchain_sandbox.gateway.call import ModelCall, ModelSource
     from langchain_sandbox.gateway.record import CallRecord
+    from langchain_sandbox.live_container import LiveContainer
     from langchain_sandbox.report import Report
 
 _STALL_LIMIT = 60.0
@@ -43,15 +43,14 @@ class Conversation(Dialogue):
         self._answers = asyncio.Queue[Any](REPAIRS + 1)
         self._gateway: Gateway
 
-    async def hold(self, assignment: Assignment, *, stream: ByteStream, start: Callable[[], Awaitable[None]]) -> None:
+    async def hold(self, assignment: Assignment, *, container: LiveContainer) -> None:
         """Talk until there is a result, or until there will be none; the report says which.
 
         Args:
             assignment: The task and its model.
-            stream: The attached container, not started yet.
-            start: Starts it.
+            container: One that does not run yet, or a spare, which is booted.
         """
-        await super().hold(assignment, stream=stream, start=start)
+        await super().hold(assignment, container=container)
         self._report.steps = self._transcript.steps
         self._report.claimed_files = self._transcript.claimed_files
 

@@ -12,19 +12,19 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
-from langchain_sandbox.engine.connection import Connection
 from langchain_sandbox.link import PROTOCOL_VERSION, Channel, Data, FileStream, LinkEvent, Message
 from langchain_sandbox.workspace.applying.seed import describe_change
 from langchain_sandbox.workspace.content import pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from anyio.abc import TaskGroup
 
     from langchain_sandbox.commands.prompt import Prompt
     from langchain_sandbox.config import Limits
-    from langchain_sandbox.engine.base import ByteStream
+    from langchain_sandbox.engine.connection import Connection
+    from langchain_sandbox.live_container import LiveContainer
     from langchain_sandbox.gateway.call import ModelSource
     from langchain_sandbox.gateway.contents import Contents
     from langchain_sandbox.judge import Judge
@@ -46,7 +46,6 @@ class Assignment:
     """What a container is to work on.
 
     Args:
-        container: Its name, for the event that says that it has started.
         prompt: What the agent is told, and whether that is a command's text.
         judge: Looks at the typed answer, if one is wanted.
         timeout: Seconds from the container's start.
@@ -58,7 +57,6 @@ class Assignment:
         contents: Collects what is said to the model and by it; `None` where nobody wants it.
     """
 
-    container: str
     prompt: Prompt
     judge: Judge | None
     timeout: float
@@ -87,6 +85,7 @@ class Dialogue:
         self._ready = anyio.Event()
         self._working = anyio.Event()
         self._link: Connection
+        self._container: LiveContainer
         self._assignment: Assignment
         self.settled = anyio.Event()
         """Set when nothing more will come from the container."""
@@ -95,17 +94,18 @@ class Dialogue:
         """Have it end soon; the report says why."""
         self._attention.set()
 
-    async def hold(self, assignment: Assignment, *, stream: ByteStream, start: Callable[[], Awaitable[None]]) -> None:
+    async def hold(self, assignment: Assignment, *, container: LiveContainer) -> None:
         """Talk until there is a result, or until there will be none; the report says which.
 
         Args:
             assignment: What the container is to work on.
-            stream: The attached container, not started yet.
-            start: Starts it.
+            container: One that does not run yet, or a spare, which is booted.
         """
         self._assignment = assignment
+        self._container = container
+        self._link = container.link
+        container.listen(self._on_event)
         async with anyio.create_task_group() as tasks:
-            self._link = Connection(stream, on_event=self._on_event)
             self._prepare(tasks)
             try:
                 tasks.start_soon(self._serve_link)
@@ -113,8 +113,7 @@ class Dialogue:
                 tasks.start_soon(self._send_workspace)
                 tasks.start_soon(assignment.changes.serve)
                 self._begin()
-                await start()
-                self._report.mark("started")
+                await self._start()
                 tasks.start_soon(self._watch_boot)
                 with anyio.move_on_after(assignment.timeout) as clock:
                     await self._attention.wait()
@@ -152,7 +151,7 @@ class Dialogue:
     def _build_hello(self) -> dict[str, Any]:
         assignment = self._assignment
         return {
-            "type": "hello",
+            "type": "assign" if self._container.booted else "hello",
             "protocol": PROTOCOL_VERSION,
             "deadline": assignment.timeout,
             "model": self._describe_model(),
@@ -173,8 +172,16 @@ class Dialogue:
         with anyio.move_on_after(_BYE_LIMIT):
             await self._link.drain()
 
+    async def _start(self) -> None:
+        """Let the program run; a spare's does already, and stands by."""
+        if self._container.booted:
+            self._on_ready()
+            return
+        await self._container.start()
+        self._report.mark("started")
+
     async def _serve_link(self) -> None:
-        await self._link.run()
+        await self._container.serve()
         self._report.link_broken = self._link.broken
         self.settled.set()
         self._attention.set()
@@ -245,11 +252,9 @@ class Dialogue:
 
     def _on_control(self, body: dict[str, Any]) -> None:
         match body.get("type"):
-            case "ready" if not self._ready.is_set():
+            case "ready":
                 self._report.mark("ready")
-                self._ready.set()
-                source = self._assignment.source
-                self._emit("started", container=self._assignment.container, model=source.model if source else "")
+                self._on_ready()
             case "working":
                 self._report.mark("booted")
                 self._working.set()
@@ -257,6 +262,12 @@ class Dialogue:
                 self._on_result({"error": {"name": body.get("code"), "message": body.get("message")}})
             case _:
                 pass
+
+    def _on_ready(self) -> None:
+        if not self._ready.is_set():
+            self._ready.set()
+            source = self._assignment.source
+            self._emit("started", container=self._container.name, model=source.model if source else "")
 
     def _on_result(self, body: dict[str, Any]) -> None:
         if self._report.claim is None:

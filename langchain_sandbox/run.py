@@ -20,7 +20,7 @@ from langchain_sandbox.config import ModelEndpoint
 from langchain_sandbox.conversation import Conversation
 from langchain_sandbox.dialogue import Assignment, Dialogue
 from langchain_sandbox.engine import labels
-from langchain_sandbox.engine.base import ByteStream, Container, ContainerSpec, Engine
+from langchain_sandbox.engine.base import ContainerSpec, Engine
 from langchain_sandbox.engine.owner import current_owner
 from langchain_sandbox.engine.scratch import sweep_scratch
 from langchain_sandbox.errors import SandboxConfigError, SandboxUnavailableError
@@ -29,6 +29,7 @@ from langchain_sandbox.gateway.rules import find_shortage
 from langchain_sandbox.gateway.upstream import UpstreamError, find_upstream
 from langchain_sandbox.judge import Judge
 from langchain_sandbox.keeper import Keeper
+from langchain_sandbox.live_container import LiveContainer
 from langchain_sandbox.report import REPOSITORY, Report, build_fields, describe_settings
 from langchain_sandbox.result import SandboxResult
 from langchain_sandbox.run_folder import state_folder
@@ -49,10 +50,7 @@ if TYPE_CHECKING:
     from langchain_sandbox.request import RunRequest
     from langchain_sandbox.workspace_config import Workspace
 
-_CLEANUP_LIMIT = 5.0
-_END_LIMIT = 1.0
 _FLUSH = 1.0
-_SHOWN = 5
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +100,6 @@ class Run:
         self._keeper = Keeper(request.run_id, request.retention, warn=self._warn)
         self._collector = Collector(self._report, self._keeper, changes=request.changes, warn=self._warn)
         self._cancelled = anyio.Event()
-        self._ended = anyio.Event()  # the engine said how the container ended
 
     def _open_dialogue(self) -> Dialogue:
         """What host and container will say to each other."""
@@ -265,7 +262,6 @@ class Run:
             user=prepared.carriage.user,
         )
         assignment = Assignment(
-            container=spec.name,
             prompt=request.prompt,
             judge=self._report.judge,
             timeout=request.timeout,
@@ -276,24 +272,30 @@ class Run:
             changes=changes,
             contents=request.record,
         )
-        await self._take_place()
-        container: Container | None = None
-        stream: ByteStream | None = None
-        helpers = [asyncio.create_task(self._collect_garbage())]
+        container = await self._open(spec)
+        garbage = asyncio.create_task(self._collect_garbage())
         try:
-            container = await self._engine.create(spec)
-            self._report.mark("created")
-            stream = await container.attach()
-            helpers.append(asyncio.create_task(self._watch_container(container)))
             with _single_error():
-                await self._dialogue.hold(assignment, stream=stream, start=container.start)
+                await self._dialogue.hold(assignment, container=container)
         finally:
             self._give_place()
             with anyio.CancelScope(shield=True):
-                await self._take_away(container, stream)
-                for helper in helpers:
-                    helper.cancel()
-                await asyncio.gather(*helpers, return_exceptions=True)
+                self._report.cleanup_confirmed = await container.take_away(parted=self._dialogue.settled.is_set())
+                self._report.stderr = container.stderr
+                self._report.end = container.end
+                garbage.cancel()
+                await asyncio.gather(garbage, return_exceptions=True)
+
+    async def _open(self, spec: ContainerSpec) -> LiveContainer:
+        """A container for the task."""
+        await self._take_place()
+        try:
+            container = await LiveContainer.make(self._engine, spec)
+        except BaseException:
+            self._give_place()
+            raise
+        self._report.mark("created")
+        return container
 
     async def _collect_garbage(self) -> None:
         try:
@@ -301,10 +303,6 @@ class Run:
             await self._engine.collect_garbage()
         except SandboxUnavailableError as error:
             self._logger.debug("[%s] collecting garbage: %s", self._request.run_id, error)
-
-    async def _watch_container(self, container: Container) -> None:
-        self._report.end = await container.wait()
-        self._ended.set()
 
     async def _take_place(self) -> None:
         with anyio.move_on_after(self._request.queue_timeout) as clock:
@@ -321,33 +319,6 @@ class Run:
             self._places.release_on_behalf_of(self)
         except RuntimeError:
             return  # given back before: booting was over then
-
-    async def _take_away(self, container: Container | None, stream: ByteStream | None) -> None:
-        """Close the link, remove the container and learn how it ended, within five seconds."""
-        confirmed = container is None
-        with anyio.move_on_after(_CLEANUP_LIMIT):
-            if stream is not None:
-                if self._dialogue.settled.is_set():
-                    # It ends by itself now; how it does says more than how it dies when it is killed.
-                    with anyio.move_on_after(_END_LIMIT):
-                        await self._ended.wait()
-                self._report.stderr = stream.stderr_tail
-                await stream.aclose()
-            if container is not None:
-                confirmed = self._ended.is_set() and not self._report.end.lost
-                confirmed = confirmed or await self._remove(container)
-                await container.aclose()
-        self._report.cleanup_confirmed = confirmed
-
-    async def _remove(self, container: Container) -> bool:
-        try:
-            await container.remove()
-        except SandboxUnavailableError as error:
-            self._logger.warning("[%s] the container was not removed: %s", self._request.run_id, error)
-            return False
-        with anyio.move_on_after(_END_LIMIT):
-            await self._ended.wait()
-        return True
 
     async def _finish(self, prepared: _Prepared, harvest: Yield) -> SandboxResult:
         result = await anyio.to_thread.run_sync(self._build_result, prepared, harvest.patch)

@@ -93,7 +93,7 @@ class Arrival:
         try:
             # A folder below the mount point, made by us: the mount point belongs to root, and git calls a
             # repository in a folder of somebody else's "dubious".
-            os.makedirs(REPOSITORY)
+            os.makedirs(REPOSITORY, exist_ok=True)
             branch = git["branch"] if git and git["branch"] else "main"
             call("init", "--quiet", "--initial-branch", branch)
             os.makedirs(self.folder, exist_ok=True)

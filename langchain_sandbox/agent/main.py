@@ -1,6 +1,6 @@
 """PID 1 of the container: harden, take the link, do what the container is for, say what came of it, end.
 
-That is one task, for which OpenCode is booted, or the host's commands one by one.
+That is one task, for which OpenCode is booted, maybe before there is one, or the host's commands one by one.
 
 The end of the link is the end of everything: when the host's side closes, for whatever reason, this process exits
 and the kernel takes all others with it. So does the deadline, in case nobody closes anything.
@@ -19,6 +19,7 @@ from langchain_sandbox.link import PROTOCOL_VERSION, Channel, Data, LinkEvent, M
 
 if TYPE_CHECKING:
     from langchain_sandbox.agent.shell import Shell
+    from langchain_sandbox.agent.spare import Spare
     from langchain_sandbox.agent.task import Task
 
 EXIT_DONE = 0
@@ -34,7 +35,8 @@ class Agent:
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
         self.wire = Wire(read_fd=read_fd, write_fd=write_fd, on_event=self._on_event, on_end=_end_of_link)
-        self._work: Task | Shell | None = None
+        self._work: Spare | Task | Shell | None = None
+        self._deadline: threading.Timer | None = None
         self._hello = threading.Event()
         self._bye = threading.Event()
 
@@ -65,6 +67,9 @@ class Agent:
         match body.get("type"):
             case "hello" if self._work is None:
                 self._start(body)
+            case "assign" if self._work is not None:
+                self._set_deadline(body)
+                self._work = self._work.assign(body)
             case "bye":
                 self._bye.set()
             case _ if self._work is not None:
@@ -75,19 +80,34 @@ class Agent:
             words = f"the host speaks protocol {hello.get('protocol')}, the image {PROTOCOL_VERSION}: rebuild the image"
             self.wire.send_message({"type": "failed", "code": "protocol_version", "message": words})
             return
-        deadline = threading.Timer(float(hello["deadline"]) + _DEADLINE_GRACE, os._exit, (EXIT_DEADLINE,))
-        deadline.daemon = True
-        deadline.start()
-        # Imported now, after the link is up: the host measures the time to `ready`, and sends the files meanwhile.
-        if hello.get("model") is None:
-            from langchain_sandbox.agent.shell import Shell  # noqa: PLC0415
-
-            self._work = Shell(self.wire, hello)
-        else:
-            from langchain_sandbox.agent.task import Task  # noqa: PLC0415
-
-            self._work = Task(self.wire, hello)
+        if not hello.get("spare"):
+            self._set_deadline(hello)
+        self._work = _make_work(self.wire, hello)
         self._hello.set()
+
+    def _set_deadline(self, body: dict[str, Any]) -> None:
+        """Have the container end some time after the moment when the host ends the run."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = threading.Timer(float(body["deadline"]) + _DEADLINE_GRACE, os._exit, (EXIT_DEADLINE,))
+        self._deadline.daemon = True
+        self._deadline.start()
+
+
+def _make_work(wire: Wire, hello: dict[str, Any]) -> Spare | Task | Shell:
+    """What the container is for, by what the host said first."""
+    # Imported now, after the link is up: the host measures the time to `ready`, and sends the files meanwhile.
+    if hello.get("model") is None:
+        from langchain_sandbox.agent.shell import Shell  # noqa: PLC0415
+
+        return Shell(wire, hello)
+    if hello.get("spare"):
+        from langchain_sandbox.agent.spare import Spare  # noqa: PLC0415
+
+        return Spare(wire, hello)
+    from langchain_sandbox.agent.task import Task  # noqa: PLC0415
+
+    return Task(wire, hello)
 
 
 def main() -> NoReturn:

@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import secrets
+import signal
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -216,6 +217,18 @@ class OpenCode:
         if schema is not None:
             body["format"] = {"type": "json_schema", "schema": schema}
         return self.call("POST", f"/session/{quote(session)}/message", body, timeout=None)
+
+    def delete_session(self, session: str) -> None:
+        """Have a session forgotten."""
+        self.call("DELETE", f"/session/{quote(session)}", timeout=30.0)
+
+    def stop(self) -> None:
+        """Stop the server and whatever it runs in its own group, so that it takes no time of any core."""
+        os.killpg(self._process.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it run again."""
+        os.killpg(self._process.pid, signal.SIGCONT)
 
     def watch(self, on_event: Callable[[dict[str, Any]], None]) -> threading.Event:
         """Follow the server's events in a thread; the returned flag is set once the stream is open."""

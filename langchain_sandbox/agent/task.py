@@ -8,9 +8,9 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.agent.arrival import Arrival, ArrivalError
-from langchain_sandbox.agent.endpoint import Endpoint
+from langchain_sandbox.agent.booted import Booted
 from langchain_sandbox.agent.expand import expand
-from langchain_sandbox.agent.opencode import LOG, OpenCode, OpenCodeError
+from langchain_sandbox.agent.opencode import LOG, OpenCodeError
 from langchain_sandbox.agent.work import Work, find_full_filesystems
 from langchain_sandbox.link import Channel, LinkEvent
 
@@ -35,20 +35,26 @@ _NO_ANSWER = "StructuredOutputError"
 
 
 class Task(Work):
-    """Everything that one task needs, from the host's hello on."""
+    """Everything that one task needs, from the host's hello on.
 
-    def __init__(self, wire: Outlet, hello: dict[str, Any], *, arrival: Arrival | None = None) -> None:
+    Args:
+        wire: The link.
+        hello: What the host said first.
+        arrival: As for any work.
+        booted: OpenCode, where it was started before there was a task.
+    """
+
+    def __init__(
+        self, wire: Outlet, hello: dict[str, Any], *, arrival: Arrival | None = None, booted: Booted | None = None
+    ) -> None:
         super().__init__(wire, hello, arrival=arrival)
         self._idle = threading.Event()
         self._session = ""
         self._hurried: set[str] = set()
         self._verdicts: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self.endpoint = Endpoint(wire)
-        self.endpoint.start()
-        model = hello["model"]
-        self._opencode = OpenCode(
-            context=int(model["context"]), output=int(model["output"]), folder=self.arrival.folder
-        )
+        booted = booted or Booted(wire, hello["model"], folder=self.arrival.folder)
+        self.endpoint = booted.endpoint
+        self._opencode = booted.opencode
 
     def on_event(self, event: LinkEvent) -> None:
         """Take what the host says: the model's answers, and the workspace."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from langchain_sandbox.agent import children
 from langchain_sandbox.agent.arrival import Arrival, Mounted
@@ -49,6 +49,10 @@ class Work:
                 self.arrival.start(body)
             case "abort":
                 self.abort()
+
+    def assign(self, body: dict[str, Any]) -> Self:  # noqa: ARG002 - for whom it is meant
+        """Begin with another task; what has its work goes on with that."""
+        return self
 
     def abort(self) -> None:
         """Stop everything that was started; what was changed until now still goes back."""

@@ -1,0 +1,115 @@
+"""A spare: OpenCode is booted and has done a task of no meaning before there is one, and sleeps until there is.
+
+The task is the host's, which answers it in the model's place. It has OpenCode load and compile whatever a task needs,
+in the folder where the repository will be: a folder that OpenCode sees later for the first time costs it a second.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from langchain_sandbox.agent import children
+from langchain_sandbox.agent.booted import Booted
+from langchain_sandbox.agent.opencode import REPOSITORY, OpenCodeError, tool_environment
+from langchain_sandbox.agent.task import Task
+from langchain_sandbox.link import Channel, LinkEvent
+
+if TYPE_CHECKING:
+    from langchain_sandbox.agent.wire import Outlet
+
+_TASK = "Warm up."
+_HEALTH_LIMIT = 2.0
+_MEMORY = ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes")
+
+
+class Spare:
+    """Boots and warms up at once, then obeys: `park`, `wake`, and `assign`, which makes a task of it.
+
+    Args:
+        wire: The link.
+        hello: What the host said first.
+    """
+
+    def __init__(self, wire: Outlet, hello: dict[str, Any]) -> None:
+        self._wire = wire
+        self._folder = os.path.join(REPOSITORY, str(hello.get("folder") or "")).rstrip("/")
+        self._booted = Booted(wire, hello["model"], folder=self._folder)
+        self._version = ""
+        threading.Thread(target=self._warm, name="warm", daemon=True).start()
+
+    def on_event(self, event: LinkEvent) -> None:
+        """Take what the host says in the model's place."""
+        if event.channel is Channel.MODEL:
+            self._booted.endpoint.on_event(event)
+
+    def on_control(self, body: dict[str, Any]) -> None:
+        """Take what the host says; never waits."""
+        match body.get("type"):
+            case "park":
+                self._booted.opencode.stop()
+                self._wire.send_message({"type": "parked", "memory": _measure_memory()})
+            case "wake":
+                self._booted.opencode.resume()
+                threading.Thread(target=self._tell_health, name="health", daemon=True).start()
+
+    def assign(self, body: dict[str, Any]) -> Task:
+        """Become what the spare was made for.
+
+        Args:
+            body: What the host says of the task; what it said first holds still.
+        """
+        return Task(self._wire, body, booted=self._booted)
+
+    def _warm(self) -> None:
+        opencode = self._booted.opencode
+        try:
+            self._version = opencode.wait_ready()
+            _make_repository(self._folder)
+            session = opencode.create_session(title=_TASK)
+            opencode.prompt(session, parts=[{"type": "text", "text": _TASK}], agent="build")
+            opencode.delete_session(session)
+            _clear()
+        except OpenCodeError as error:
+            self._wire.send_message({"type": "failed", "code": error.code, "message": str(error)})
+        except OSError as error:
+            self._wire.send_message({"type": "failed", "code": "opencode_gone", "message": str(error)})
+        else:
+            self._wire.send_message({"type": "warm"})
+
+    def _tell_health(self) -> None:
+        try:
+            self._booted.opencode.call("GET", "/global/health", timeout=_HEALTH_LIMIT)
+        except (OSError, OpenCodeError) as error:
+            self._wire.send_message({"type": "failed", "code": "spare_unwell", "message": str(error)})
+        else:
+            self._wire.send_message({"type": "awake"})
+
+
+def _make_repository(folder: str) -> None:
+    """As little of a repository as OpenCode takes for one."""
+    os.makedirs(folder)
+    for command in (
+        ["git", "init", "--quiet"],
+        ["git", "-c", "user.name=-", "-c", "user.email=-", "commit", "--quiet", "--allow-empty", "--message=-"],
+    ):
+        children.run(command, cwd=REPOSITORY, env=tool_environment())
+
+
+def _clear() -> None:
+    """Remove what warming up has left; nothing of it is for the task to find."""
+    for folder in (REPOSITORY, "/tmp"):
+        for entry in os.scandir(folder):
+            with suppress(OSError):
+                shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
+
+
+def _measure_memory() -> int | None:
+    """Bytes that the container takes, as its kernel counts them."""
+    for path in _MEMORY:
+        with suppress(OSError, ValueError), open(path, encoding="ascii") as file:
+            return int(file.read())
+    return None
