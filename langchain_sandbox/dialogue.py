@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from langchain_sandbox.commands.prompt import Prompt
     from langchain_sandbox.config import Limits
     from langchain_sandbox.engine.connection import Connection
-    from langchain_sandbox.live_container import LiveContainer
     from langchain_sandbox.gateway.call import ModelSource
     from langchain_sandbox.gateway.contents import Contents
     from langchain_sandbox.judge import Judge
+    from langchain_sandbox.live_container import LiveContainer
     from langchain_sandbox.report import Report
     from langchain_sandbox.workspace.applying.seed import Seed
     from langchain_sandbox.workspace.inbound.intake import Intake

@@ -6,12 +6,11 @@ import asyncio
 import secrets
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 import anyio.to_thread
 
-from langchain_sandbox.config import Limits
 from langchain_sandbox.engine import labels
 from langchain_sandbox.engine.base import ContainerSpec, Engine
 from langchain_sandbox.engine.owner import current_owner
@@ -23,7 +22,7 @@ from langchain_sandbox.live_container import LiveContainer
 from langchain_sandbox.untrusted import clean_text
 
 if TYPE_CHECKING:
-    from typing import Self
+    from langchain_sandbox.config import Limits
 
 _BOOT_LIMIT = 90.0
 _WAKE_LIMIT = 2.5

@@ -89,10 +89,11 @@ def spawn(
             )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        _expose(child.pid)
         _exits.pop(child.pid, None)  # an earlier process with this number
         _ours[child.pid] = child
         _changed.notify_all()
+    # Not under the lock: who reaps needs it, and until a process that has ended is reaped, nobody may touch it.
+    _expose(child.pid)
     return child
 
 

@@ -69,7 +69,9 @@ def build_answer(done: int) -> Iterator[bytes]:
     if done < len(_TURNS):
         name, arguments = _TURNS[done]
         function = {"name": name, "arguments": json.dumps(arguments)}
-        delta: dict[str, Any] = {"tool_calls": [{"index": 0, "id": f"call_{done}", "type": "function", "function": function}]}
+        delta: dict[str, Any] = {
+            "tool_calls": [{"index": 0, "id": f"call_{done}", "type": "function", "function": function}]
+        }
         reason = "tool_calls"
     else:
         delta, reason = {"content": _ANSWER}, "stop"
