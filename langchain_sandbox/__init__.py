@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         create_sandbox_graph,
     )
     from langchain_sandbox.handle import RunHandle
+    from langchain_sandbox.pool_config import Pool
     from langchain_sandbox.result import SandboxResult
     from langchain_sandbox.revision import Revision
     from langchain_sandbox.run_store import DirectoryRunStore, RunStore
@@ -59,6 +60,7 @@ __all__ = [
     "DirectoryRunStore",
     "Limits",
     "ModelEndpoint",
+    "Pool",
     "Retention",
     "Revision",
     "RunHandle",
@@ -97,6 +99,7 @@ _HOMES = {
     "DirectoryRunStore": "run_store",
     "Limits": "config",
     "ModelEndpoint": "config",
+    "Pool": "pool_config",
     "Retention": "workspace_config",
     "Revision": "revision",
     "RunHandle": "handle",

@@ -17,7 +17,7 @@ from langchain_sandbox.workspace.applying.seed import describe_change
 from langchain_sandbox.workspace.content import pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from anyio.abc import TaskGroup
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from langchain_sandbox.live_container import LiveContainer
     from langchain_sandbox.report import Report
     from langchain_sandbox.workspace.applying.seed import Seed
-    from langchain_sandbox.workspace.inbound.intake import Intake
+    from langchain_sandbox.workspace.carriage import Carriage
     from langchain_sandbox.workspace.outbound.receiver import ChangesReceiver
 
 _CHUNK = 1024 * 1024
@@ -51,8 +51,9 @@ class Assignment:
         timeout: Seconds from the container's start.
         limits: The run's limits.
         source: The model; `None` where nothing inside thinks.
-        intake: What goes in.
-        seed: An earlier run's changes, which go in behind it.
+        folder: Where in the repository it works: empty for its root, else such as `packages/a/`.
+        mounted: Whether the workspace is there already.
+        workspace: Waits until the workspace is read, and gives what goes in.
         changes: Takes what comes out.
         contents: Collects what is said to the model and by it; `None` where nobody wants it.
     """
@@ -62,8 +63,9 @@ class Assignment:
     timeout: float
     limits: Limits
     source: ModelSource | None
-    intake: Intake
-    seed: Seed
+    folder: str
+    mounted: bool
+    workspace: Callable[[], Awaitable[Carriage]]
     changes: ChangesReceiver
     contents: Contents | None = None
 
@@ -156,8 +158,8 @@ class Dialogue:
             "deadline": assignment.timeout,
             "model": self._describe_model(),
             "changes_limit": assignment.limits.size("changes"),
-            "folder": assignment.intake.folder,
-            "mounted": assignment.intake.mounted,
+            "folder": assignment.folder,
+            "mounted": assignment.mounted,
         }
 
     async def _part(self) -> None:
@@ -202,11 +204,11 @@ class Dialogue:
         self._attention.set()
 
     async def _send_workspace(self) -> None:
-        if self._assignment.intake.mounted:
+        if self._assignment.mounted:
             self._link.send_message({"type": "workspace"})
             return
-        snapshot, history = self._assignment.intake.snapshot, self._assignment.intake.history
-        seed = self._assignment.seed
+        carriage = await self._assignment.workspace()
+        snapshot, history, seed = carriage.intake.snapshot, carriage.intake.history, carriage.seed
         described = history.describe() if history else None
         self._link.send_message({"type": "workspace", "git": described, "seed": bool(seed.changes)})
         await self._send_file(snapshot.archive, FileStream.TAR)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from langchain_sandbox.event_log import EventLog
     from langchain_sandbox.executions import CommandResult
     from langchain_sandbox.orders import Order
+    from langchain_sandbox.places import Places
     from langchain_sandbox.request import RunRequest
     from langchain_sandbox.result import SandboxResult
 
@@ -28,7 +29,7 @@ class HeldRun(Run):
         log: As for `Run`.
     """
 
-    def __init__(self, request: RunRequest, *, engine: Engine, places: anyio.CapacityLimiter, log: EventLog) -> None:
+    def __init__(self, request: RunRequest, *, engine: Engine, places: Places, log: EventLog) -> None:
         super().__init__(request, engine=engine, places=places, log=log)
         self.over = anyio.Event()
         """Set when it has ended, for the commands that wait."""

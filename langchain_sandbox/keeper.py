@@ -30,7 +30,7 @@ class Keeper:
         self._run_id = run_id
         self._retention = retention
         self._warn = warn
-        self._events: EventFile | None = None
+        self._events = EventFile(RunFolder.of(run_id)) if retention.keeps else None
         self._made: RunFolder | None = None
         self.folder: RunFolder | None = None
         """The run's folder; `None` where nothing is kept."""
@@ -43,19 +43,19 @@ class Keeper:
         try:
             folder.make()
         except OSError as error:
+            self._events = None
             self._warn(f"Nothing of the run is kept, since {folder.path} cannot be made: {error.strerror}.")
             return
         self.folder = self._made = folder
-        self._events = EventFile(folder)
 
     def put(self, event: dict[str, Any]) -> None:
-        """Take an event, to be written by the next `flush`."""
+        """Take an event, to be written by the next `flush` that there is a folder for."""
         if self._events is not None:
             self._events.put(event)
 
     def flush(self) -> None:
         """Write the events that have come."""
-        if self._events is not None:
+        if self._events is not None and self._made is not None:
             try:
                 self._events.flush()
             except OSError as error:

@@ -75,6 +75,11 @@ class LiveContainer:
         """The last words on its standard error."""
         return self._stream.stderr_tail
 
+    @property
+    def oom(self) -> bool:
+        """Whether the kernel has killed something in it for memory until now."""
+        return self._container.oom
+
     def listen(self, hear: Callable[[LinkEvent], None]) -> None:
         """Have what the container says from now on told to somebody else.
 

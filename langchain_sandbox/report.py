@@ -100,6 +100,7 @@ class Report:
     settings: dict[str, Any] = field(default_factory=dict)
     end: ContainerEnd = field(default_factory=ContainerEnd)
     cleanup_confirmed: bool = True
+    cleanup_pending: bool = False
     stderr: str = ""
     cancelled: bool = False
     finished: bool = False
@@ -213,6 +214,7 @@ def build_fields(
             "refused_requests": gateway.refused if gateway else [],
             "stderr": (report.stderr + log)[-_MAX_LOG:],
             "cleanup_confirmed": report.cleanup_confirmed,
+            "cleanup_pending": report.cleanup_pending,
         },
         "workspace": _describe_workspace(intake),
         "settings": report.settings,

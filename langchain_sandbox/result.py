@@ -134,6 +134,9 @@ class Timings(_Part):
     created: float | None = Field(default=None, description="The container was made.")
     started: float | None = Field(default=None, description="The container was told to start.")
     ready: float | None = Field(default=None, description="The program in it answered.")
+    handed_over: float | None = Field(
+        default=None, description="A container that was booted before was this run's own, which none of the above is."
+    )
     booted: float | None = Field(default=None, description="OpenCode was up, the repository in place, the task given.")
     first_model_call: float | None = Field(default=None, description="OpenCode asked the model first.")
     worked: float | None = Field(default=None, description="OpenCode had done with the task and the changes were out.")
@@ -160,6 +163,10 @@ class Evidence(_Part):
     refused_requests: list[str] = Field(default_factory=list, description="What the gateway did not let through.")
     stderr: str = Field(default="", description="The last words of the program in the container, if it broke.")
     cleanup_confirmed: bool = Field(default=True, description="The engine said that the container is gone.")
+    cleanup_pending: bool = Field(
+        default=False,
+        description="It had ended, and the engine was still tidying up, as after a spare's task; `close` waits for it.",
+    )
 
 
 class WorkspaceState(_Part):

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,27 +14,23 @@ import anyio.to_thread
 
 from langchain_sandbox import events
 from langchain_sandbox.collect import Collector
-from langchain_sandbox.config import ModelEndpoint
 from langchain_sandbox.conversation import Conversation
 from langchain_sandbox.dialogue import Assignment, Dialogue
 from langchain_sandbox.engine import labels
-from langchain_sandbox.engine.base import ContainerSpec, Engine
+from langchain_sandbox.engine.base import ContainerEnd, ContainerSpec, Engine
 from langchain_sandbox.engine.owner import current_owner
 from langchain_sandbox.engine.scratch import sweep_scratch
-from langchain_sandbox.errors import SandboxConfigError, SandboxUnavailableError
-from langchain_sandbox.gateway.relay import GatewayFailure
-from langchain_sandbox.gateway.rules import find_shortage
-from langchain_sandbox.gateway.upstream import UpstreamError, find_upstream
+from langchain_sandbox.errors import SandboxConfigError, SandboxError, SandboxUnavailableError
 from langchain_sandbox.judge import Judge
 from langchain_sandbox.keeper import Keeper
 from langchain_sandbox.live_container import LiveContainer
-from langchain_sandbox.report import REPOSITORY, Report, build_fields, describe_settings
+from langchain_sandbox.pool import find_want
+from langchain_sandbox.preparation import Loading, Means, find_means
+from langchain_sandbox.report import Report, build_fields, describe_settings
 from langchain_sandbox.result import SandboxResult
-from langchain_sandbox.run_folder import state_folder
 from langchain_sandbox.workspace.applying.apply_result import apply_result
-from langchain_sandbox.workspace.carriage import Carriage, Copy, Yield, load
+from langchain_sandbox.workspace.carriage import Carriage, Yield
 from langchain_sandbox.workspace.git import GitError
-from langchain_sandbox.workspace.inbound.intake import take_intake
 from langchain_sandbox.workspace.outbound.patch import Patch
 from langchain_sandbox.workspace.outbound.receiver import ChangesReceiver
 from langchain_sandbox.workspace_config import ApplyPolicy
@@ -46,24 +40,16 @@ if TYPE_CHECKING:
 
     from langchain_sandbox.config import ChangesPolicy
     from langchain_sandbox.event_log import EventLog
-    from langchain_sandbox.gateway.call import ModelSource
+    from langchain_sandbox.places import Places
+    from langchain_sandbox.pool import SparePool
     from langchain_sandbox.request import RunRequest
+    from langchain_sandbox.spare import Spare
+    from langchain_sandbox.workspace.inbound.intake import Intake
     from langchain_sandbox.workspace_config import Workspace
 
 _FLUSH = 1.0
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _Prepared:
-    """What there is before there is a container."""
-
-    carriage: Carriage
-    image: str
-    source: ModelSource | None = None
-    failure: GatewayFailure | None = None
-    warnings: list[str] = field(default_factory=list)
 
 
 class Run:
@@ -74,12 +60,16 @@ class Run:
         engine: Where the container is made.
         places: Bounds how many containers boot at once in this process.
         log: Where events go.
+        pool: Has containers that are booted already.
     """
 
-    def __init__(self, request: RunRequest, *, engine: Engine, places: anyio.CapacityLimiter, log: EventLog) -> None:
+    def __init__(
+        self, request: RunRequest, *, engine: Engine, places: Places, log: EventLog, pool: SparePool | None = None
+    ) -> None:
         self._request = request
         self._engine = engine
         self._places = places
+        self._pool = pool
         self._log = log
         self._logger = logging.LoggerAdapter(logger, {"run_id": request.run_id})
         self._report = Report(
@@ -100,6 +90,9 @@ class Run:
         self._keeper = Keeper(request.run_id, request.retention, warn=self._warn)
         self._collector = Collector(self._report, self._keeper, changes=request.changes, warn=self._warn)
         self._cancelled = anyio.Event()
+        self._loading: Loading
+        self._means: Means
+        self._carriage: Carriage | None = None
 
     def _open_dialogue(self) -> Dialogue:
         """What host and container will say to each other."""
@@ -129,20 +122,18 @@ class Run:
             SandboxUnavailableError: If the engine or the image is not there.
         """
         self._logger.info("[%s] run begins", self._request.run_id)
+        self._loading = Loading(self._request, self._engine, cancelled=self._cancelled)
+        writing = asyncio.create_task(self._write_events())
         try:
-            prepared = await self._prepare()
-            writing: asyncio.Task[None] | None = None
-            try:
-                await anyio.to_thread.run_sync(self._keeper.open)
-                writing = asyncio.create_task(self._write_events())
-                return await self._run_prepared(prepared)
-            finally:
-                if writing is not None:
-                    writing.cancel()
-                with anyio.CancelScope(shield=True):
-                    await anyio.to_thread.run_sync(self._keeper.leave)
-                    await anyio.to_thread.run_sync(prepared.carriage.close)
+            self._means = await self._find_means()
+            for warning in self._means.warnings:
+                self._warn(warning)
+            return await self._execute_with_means()
         finally:
+            writing.cancel()
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(self._keeper.leave)
+                await self._loading.aclose()
             self._log.close()
 
     async def _write_events(self) -> None:
@@ -151,97 +142,53 @@ class Run:
             await anyio.sleep(_FLUSH)
             await anyio.to_thread.run_sync(self._keeper.flush)
 
-    async def _prepare(self) -> _Prepared:
-        """Ask the model server, look for the image and read the workspace, all at once."""
-        request = self._request
-        folder = request.workspace.path if request.workspace else None
-        found, image, carriage = await asyncio.gather(
-            self._find_model(),
-            self._engine.require_image(request.image, workspace=folder),
-            self._load_or_leave(),
-            return_exceptions=True,
-        )
-        for part in (carriage, found, image):
-            if isinstance(part, BaseException) and not isinstance(part, UpstreamError):
-                if not isinstance(carriage, BaseException):
-                    carriage.close()
-                raise part
-        assert not isinstance(carriage, BaseException)  # noqa: S101 - for the type checker, which cannot follow the loop
-        prepared = _Prepared(carriage, str(image), warnings=list(request.warnings))
-        if isinstance(found, UpstreamError):
-            prepared.failure = GatewayFailure(found.code, str(found))
-        else:
-            assert not isinstance(found, BaseException)  # noqa: S101 - as above
-            prepared.source = found
-        if prepared.source is not None:
-            shortage = find_shortage(prepared.source.context)
-            prepared.warnings += [warning for warning in (shortage, prepared.source.note) if warning]
-        prepared.warnings += [*carriage.intake.warnings, *carriage.seed.warnings]
-        return prepared
-
-    async def _find_model(self) -> ModelSource | None:
-        request = self._request
-        if not isinstance(request.model, ModelEndpoint):
-            return request.model
-        wanted = request.command.model if request.command else None
-        return await find_upstream(request.model, allow_remote=request.allow_remote_model, wanted=wanted)
-
-    async def _load_or_leave(self) -> Carriage:
-        """Read the workspace; whoever cancels need not wait until it is read, and has an empty one then."""
-        loading = asyncio.ensure_future(anyio.to_thread.run_sync(self._load))
-        leaving = asyncio.ensure_future(self._cancelled.wait())
+    async def _find_means(self) -> Means:
         try:
-            await asyncio.wait({loading, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        except BaseException:
-            loading.add_done_callback(_close_late)
+            return await find_means(self._request, self._engine)
+        except SandboxError:
+            await self._loading.result()  # a workspace that cannot go in is what its caller should hear of first
             raise
-        finally:
-            leaving.cancel()
-        if loading.done():
-            return loading.result()
-        loading.add_done_callback(_close_late)
-        return Copy(take_intake(None, self._request.limits))
 
-    def _load(self) -> Carriage:
-        request = self._request
-        private = [state_folder(), *self._engine.private_places]
-        if request.workspace is not None and request.workspace.mode == "bind" and not self._engine.shares_files:
-            msg = 'The engine is on another machine, which does not have the workspace; use Workspace(mode="copy").'
-            raise SandboxConfigError(msg)
-        return load(
-            request.workspace,
-            request.limits,
-            run_id=request.run_id,
-            target=REPOSITORY,
-            private=private,
-            revises=request.revision.result if request.revision else None,
-        )
-
-    async def _run_prepared(self, prepared: _Prepared) -> SandboxResult:
-        for warning in prepared.warnings:
-            self._warn(warning)
-        if prepared.failure is not None or self._report.cancelled:
-            self._report.failure = prepared.failure
-            return await self._finish(prepared, Yield([], Patch()))
+    async def _execute_with_means(self) -> SandboxResult:
+        if self._means.failure is not None or self._report.cancelled:
+            self._report.failure = self._means.failure
+            return await self._finish(await self._await_workspace(), Yield([], Patch()))
         receive = partial(ChangesReceiver, self._request.limits, acknowledge=self._dialogue.acknowledge)
         changes = await anyio.to_thread.run_sync(receive)
         try:
             try:
-                await self._in_container(prepared, changes)
+                await self._work(changes)
             except BaseException:
-                await self._look_after(prepared.carriage, changes)
+                await self._look_after(changes)
                 raise
-            harvest = await anyio.to_thread.run_sync(self._collector.collect, prepared.carriage, changes)
+            carriage = await self._await_workspace()
+            harvest = await anyio.to_thread.run_sync(self._collector.collect, carriage, changes)
             try:
-                return await self._finish(prepared, harvest)
+                return await self._finish(carriage, harvest)
             finally:
                 harvest.close()
         finally:
             changes.close()
 
-    async def _look_after(self, carriage: Carriage, changes: ChangesReceiver) -> None:
+    async def _await_workspace(self) -> Carriage:
+        """The workspace, once it is read; from then on the run is kept: what it needed was there.
+
+        Raises:
+            SandboxConfigError: If it cannot go in.
+        """
+        if self._carriage is None:
+            carriage = await self._loading.result()
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(self._keeper.open)
+            self._carriage = carriage
+            for warning in (*carriage.intake.warnings, *carriage.seed.warnings):
+                self._warn(warning)
+        return self._carriage
+
+    async def _look_after(self, changes: ChangesReceiver) -> None:
         """Make a mounted folder harmless although there will be no result: the container may have worked there."""
-        if not carriage.intake.mounted:
+        carriage = self._carriage
+        if carriage is None or not carriage.intake.mounted:
             return
         with anyio.CancelScope(shield=True):
             try:
@@ -251,44 +198,47 @@ class Run:
             else:
                 harvest.close()
 
-    async def _in_container(self, prepared: _Prepared, changes: ChangesReceiver) -> None:
+    async def _work(self, changes: ChangesReceiver) -> None:
+        """Have the task done in a container, which is gone afterwards."""
+        with self._places.task():
+            spare = await self._take_spare()
+            container = spare.container if spare is not None else await self._boot()
+            garbage = asyncio.create_task(self._collect_garbage())
+            try:
+                with _single_error():
+                    await self._dialogue.hold(await self._assign(changes, spare), container=container)
+            finally:
+                self._give_place()
+                with anyio.CancelScope(shield=True):
+                    await self._take_away(container, spare)
+                    garbage.cancel()
+                    await asyncio.gather(garbage, return_exceptions=True)
+
+    async def _take_spare(self) -> Spare | None:
+        """A container that is booted already, if there is one that fits."""
+        workspace = self._request.workspace
+        if self._pool is None or (workspace is not None and workspace.mode == "bind"):
+            return None
+        spare = await self._pool.take(await find_want(self._request, self._means, self._engine))
+        if spare is not None:
+            self._report.mark("handed_over")
+        return spare
+
+    async def _boot(self) -> LiveContainer:
+        """A container of its own, made while the workspace is still being read; started when that is known to fit."""
         request = self._request
+        carriage: Carriage | None = None
+        if request.workspace is not None and request.workspace.mode == "bind":
+            carriage = await self._await_workspace()
         spec = ContainerSpec(
             name=f"langchain-sandbox-{request.run_id}",
-            image=prepared.image,
+            image=self._means.image,
             limits=request.limits,
             labels={labels.OWNER: await anyio.to_thread.run_sync(current_owner), labels.RUN: request.run_id},
-            mounts=prepared.carriage.mounts,
-            user=prepared.carriage.user,
+            mounts=carriage.mounts if carriage is not None else (),
+            user=carriage.user if carriage is not None else None,
         )
-        assignment = Assignment(
-            prompt=request.prompt,
-            judge=self._report.judge,
-            timeout=request.timeout,
-            limits=request.limits,
-            source=prepared.source,
-            intake=prepared.carriage.intake,
-            seed=prepared.carriage.seed,
-            changes=changes,
-            contents=request.record,
-        )
-        container = await self._open(spec)
-        garbage = asyncio.create_task(self._collect_garbage())
-        try:
-            with _single_error():
-                await self._dialogue.hold(assignment, container=container)
-        finally:
-            self._give_place()
-            with anyio.CancelScope(shield=True):
-                self._report.cleanup_confirmed = await container.take_away(parted=self._dialogue.settled.is_set())
-                self._report.stderr = container.stderr
-                self._report.end = container.end
-                garbage.cancel()
-                await asyncio.gather(garbage, return_exceptions=True)
-
-    async def _open(self, spec: ContainerSpec) -> LiveContainer:
-        """A container for the task."""
-        await self._take_place()
+        await self._places.take(self, timeout=request.queue_timeout)
         try:
             container = await LiveContainer.make(self._engine, spec)
         except BaseException:
@@ -297,6 +247,43 @@ class Run:
         self._report.mark("created")
         return container
 
+    def _give_place(self) -> None:
+        """Booting is over."""
+        self._places.give(self)
+
+    async def _take_away(self, container: LiveContainer, spare: Spare | None) -> None:
+        if spare is not None and self._pool is not None and self._report.claim is not None and not container.over:
+            # It has said all that it had to say, and nothing lives in it but our own program, which ends now. Who has
+            # taken a spare to be quick need not wait for the engine to tidy up.
+            self._report.end = ContainerEnd(oom=container.oom)
+            self._report.cleanup_confirmed, self._report.cleanup_pending = False, True
+            await self._pool.remove(container)
+            return
+        self._report.cleanup_confirmed = await container.take_away(parted=self._dialogue.settled.is_set())
+        self._report.stderr = container.stderr
+        self._report.end = container.end
+
+    async def _assign(self, changes: ChangesReceiver, spare: Spare | None) -> Assignment:
+        """What the container is to work on; a spare gets to know before the workspace is read."""
+        request = self._request
+        if spare is None:
+            intake = (await self._await_workspace()).intake
+            folder, mounted = intake.folder, intake.mounted
+        else:
+            folder, mounted = spare.kind.folder, False
+        return Assignment(
+            prompt=request.prompt,
+            judge=self._report.judge,
+            timeout=request.timeout,
+            limits=request.limits,
+            source=self._means.source,
+            folder=folder,
+            mounted=mounted,
+            workspace=self._await_workspace,
+            changes=changes,
+            contents=request.record,
+        )
+
     async def _collect_garbage(self) -> None:
         try:
             await anyio.to_thread.run_sync(sweep_scratch)
@@ -304,26 +291,10 @@ class Run:
         except SandboxUnavailableError as error:
             self._logger.debug("[%s] collecting garbage: %s", self._request.run_id, error)
 
-    async def _take_place(self) -> None:
-        with anyio.move_on_after(self._request.queue_timeout) as clock:
-            await self._places.acquire_on_behalf_of(self)
-        if clock.cancelled_caught:
-            msg = (
-                f"{self._places.total_tokens:g} sandboxes are booting already, and none was done within "
-                f"{self._request.queue_timeout:g} s (queue_timeout)."
-            )
-            raise SandboxUnavailableError(msg)
-
-    def _give_place(self) -> None:
-        try:
-            self._places.release_on_behalf_of(self)
-        except RuntimeError:
-            return  # given back before: booting was over then
-
-    async def _finish(self, prepared: _Prepared, harvest: Yield) -> SandboxResult:
-        result = await anyio.to_thread.run_sync(self._build_result, prepared, harvest.patch)
+    async def _finish(self, carriage: Carriage, harvest: Yield) -> SandboxResult:
+        result = await anyio.to_thread.run_sync(self._build_result, carriage.intake, harvest.patch)
         workspace = self._request.workspace
-        if prepared.carriage.intake.mounted:
+        if carriage.intake.mounted:
             result = result.model_copy(update={"applied": True})
         elif result.ok and self._request.changes == "apply" and workspace is not None:
             result = await self._apply(result, workspace)
@@ -332,14 +303,14 @@ class Run:
         await anyio.to_thread.run_sync(self._keeper.close, result.model_dump(mode="json"))
         return result
 
-    def _build_result(self, prepared: _Prepared, patch: Patch) -> SandboxResult:
+    def _build_result(self, intake: Intake, patch: Patch) -> SandboxResult:
         fields = build_fields(
             self._report,
             run_id=self._request.run_id,
             patch=patch,
-            intake=prepared.carriage.intake,
-            image=prepared.image,
-            model=prepared.source.model if prepared.source else "",
+            intake=intake,
+            image=self._means.image,
+            model=self._means.source.model if self._means.source else "",
             patch_file=str(self._keeper.patch) if self._keeper.patch else None,
         )
         return SandboxResult.model_validate(fields)
@@ -363,12 +334,6 @@ class Run:
         event = events.build_event(kind, run_id=self._request.run_id, at=self._report.clock(), **fields)
         self._log.put(event)
         self._keeper.put(event.model_dump(mode="json"))
-
-
-def _close_late(loading: asyncio.Future[Carriage]) -> None:
-    """Let go of a workspace that nobody waited for."""
-    if not loading.cancelled() and loading.exception() is None:
-        threading.Thread(target=loading.result().close, name="langchain-sandbox-close").start()
 
 
 @contextmanager

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import os
 import warnings
 from functools import partial
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from langchain_sandbox.applier import Applier
 from langchain_sandbox.batch import arun_side_by_side, run_side_by_side
@@ -18,6 +19,8 @@ from langchain_sandbox.handle import RunHandle, begin
 from langchain_sandbox.hook import Hook
 from langchain_sandbox.installation import MEND, describe_clash
 from langchain_sandbox.models import check_model, find_model
+from langchain_sandbox.pool_config import Pool
+from langchain_sandbox.pool_handle import PoolHandle
 from langchain_sandbox.portal import get_portal
 from langchain_sandbox.request import (
     RunOptions,
@@ -37,6 +40,7 @@ from langchain_sandbox.workspace_config import Retention, Workspace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
 
     from langchain_core.language_models import BaseChatModel
 
@@ -47,6 +51,9 @@ if TYPE_CHECKING:
     from langchain_sandbox.hook import OnEvent
     from langchain_sandbox.result import SandboxResult
     from langchain_sandbox.revision import Revision
+
+
+_WARM_UP = "Warm up."
 
 
 class Sandbox(Applier):
@@ -73,6 +80,8 @@ class Sandbox(Applier):
         trace: What LangChain's tracers are told of runs that tools and nodes begin: `"metadata"` that there were calls
             of the model and of tools, how long and how they ended; `"full"` also what was said in them; `"off"`
             nothing. `SANDBOX_TRACE`, else `"metadata"`.
+        pool: Containers that are booted ahead, so that a task need not wait for that: a `Pool`, or how many.
+            `SANDBOX_POOL_SIZE`, `_IDLE` and `_MEMORY`, else none.
         on_event: Called with each event of every run, by whoever waits for the run or reads its events, in their
             thread and context. It must not block for long; what it raises is logged and ends nothing. A coroutine
             function works with the asynchronous methods only. A sandbox that is pickled has it pickled, too.
@@ -102,6 +111,7 @@ class Sandbox(Applier):
         allow_remote_model: bool | None = None,
         retention: Retention | None = None,
         trace: TraceLevel | None = None,
+        pool: Pool | int | None = None,
         on_event: OnEvent | None = None,
     ) -> None:
         environ = os.environ
@@ -120,6 +130,8 @@ class Sandbox(Applier):
         self.queue_timeout = None if queue_timeout is None else check_timeout("queue_timeout", queue_timeout)
         self.retention = retention or Retention.from_env()
         self.trace = check_trace(trace or environ.get("SANDBOX_TRACE") or "metadata")
+        self.pool = Pool.of(pool, environ)
+        self._pool = PoolHandle(self.pool) if self.pool is not None else None
         if on_event is not None and not callable(on_event):
             msg = f"on_event is a function that takes an event, not {on_event!r:.100}."
             raise SandboxConfigError(msg)
@@ -218,7 +230,8 @@ class Sandbox(Applier):
         request = self._build_request(task, **options)
         portal = get_portal()
         log = EventLog()
-        run = portal.call(get_shared(portal).new_run, request, log, find_engine())
+        pool = self._pool.begin() if self._pool is not None else None
+        run = portal.call(get_shared(portal).new_run, request, log, find_engine(), pool)
         future = portal.start_task_soon(run.execute)
         future.add_done_callback(lambda _: log.close())  # also where the portal is closed before the run begins
         return RunHandle(run=run, future=future, log=log, run_id=request.run_id, on_event=self.on_event)
@@ -226,6 +239,73 @@ class Sandbox(Applier):
     async def astart(self, task: str | None = None, **options: Unpack[RunOptions]) -> RunHandle:
         """As `start`, without blocking the event loop."""
         return await begin(partial(self.start, task, **options))
+
+    def warm(self, *, workspace: Workspace | str | os.PathLike[str] | None = None) -> None:
+        """Boot the pool's containers, and wait until they are ready; nothing where there is no pool.
+
+        Without it, the pool is filled after the first task, for tasks like that one.
+
+        Args:
+            workspace: As for `run`. Its contents do not matter: one spare serves any repository.
+
+        Raises:
+            SandboxConfigError: If such tasks could not work.
+            SandboxUnavailableError: If the engine, the image or the model is not there, or no container comes up.
+
+        Example:
+            ```python
+            with Sandbox(workspace="path/to/repository", pool=2) as sandbox:
+                sandbox.warm()
+                result = sandbox.run("Fix the failing test.")
+            ```
+        """
+        warming = self._begin_warming(workspace)
+        if warming is None:
+            return
+        try:
+            warming.result()
+        except BaseException:
+            warming.cancel()
+            raise
+
+    async def awarm(self, *, workspace: Workspace | str | os.PathLike[str] | None = None) -> None:
+        """As `warm`."""
+        warming = await asyncio.to_thread(self._begin_warming, workspace)
+        if warming is not None:
+            await asyncio.wrap_future(warming)
+
+    def close(self) -> None:
+        """Take the pool's containers away, and wait until they are gone; nothing where there is no pool.
+
+        Runs that are under way go on, and later ones boot containers of their own.
+        """
+        if self._pool is not None:
+            self._pool.close()
+
+    async def aclose(self) -> None:
+        """As `close`."""
+        if self._pool is not None:
+            await self._pool.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled and copied: the options, and none of the containers."""
+        return {name: value for name, value in self.__dict__.items() if name != "_pool"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._pool = PoolHandle(self.pool) if self.pool is not None else None
 
     def batch(
         self, requests: Sequence[str | Mapping[str, Any]], *, max_concurrency: int | None = None
@@ -255,6 +335,7 @@ class Sandbox(Applier):
         hook.require_sync()
         quiet = copy.copy(self)  # its runs are waited for on the portal's loop, where nothing of the user's is called
         quiet.on_event = None
+        quiet._pool = self._pool  # noqa: SLF001 - our own
         run = quiet._arun  # noqa: SLF001 - our own
         return run_side_by_side(run, requests, max_concurrency, check=self._check_request, hook=hook)
 
@@ -279,6 +360,14 @@ class Sandbox(Applier):
             async for event in handle.aevents():
                 tell(event)
             return await handle.aresult()
+
+    def _begin_warming(self, workspace: Workspace | str | os.PathLike[str] | None) -> Future[None] | None:
+        pool = self._pool.begin() if self._pool is not None else None
+        if pool is None:
+            return None
+        portal = get_portal()
+        request = self._build_request(_WARM_UP, workspace=workspace)
+        return portal.start_task_soon(get_shared(portal).warm, pool, request, find_engine())
 
     def _check_request(self, task: str | None = None, **options: Unpack[RunOptions]) -> None:
         workspace = self._build_request(task, **options).workspace

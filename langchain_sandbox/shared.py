@@ -16,13 +16,18 @@ from langchain_sandbox.engine.address import EngineAddress
 from langchain_sandbox.engine.dial import serve_dial
 from langchain_sandbox.engine.docker import DockerEngine
 from langchain_sandbox.engine.scratch import make_scratch
+from langchain_sandbox.errors import SandboxUnavailableError
 from langchain_sandbox.held_run import HeldRun
+from langchain_sandbox.places import Places
+from langchain_sandbox.pool import SparePool, find_want
+from langchain_sandbox.preparation import find_means
 from langchain_sandbox.run import Run
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
 
     from langchain_sandbox.event_log import EventLog
+    from langchain_sandbox.pool_config import Pool
     from langchain_sandbox.request import RunRequest
 
 # Booting OpenCode takes seconds of a core; more at once only makes each of them slower.
@@ -37,11 +42,36 @@ class Shared:
         self._engines: dict[EngineAddress, DockerEngine] = {}
         self._dials: list[asyncio.Task[None]] = []
         self._opening = anyio.Lock()
-        self._places = anyio.CapacityLimiter(_BOOTS)
+        self._places = Places(_BOOTS)
 
-    async def new_run(self, request: RunRequest, log: EventLog, address: EngineAddress) -> Run:
+    async def new_run(
+        self, request: RunRequest, log: EventLog, address: EngineAddress, pool: SparePool | None = None
+    ) -> Run:
         """A run on the engine at an address, ready to be executed."""
-        return Run(request, engine=await self._find_engine(address), places=self._places, log=log)
+        return Run(request, engine=await self._find_engine(address), places=self._places, log=log, pool=pool)
+
+    async def new_pool(self, settings: Pool) -> SparePool:
+        """A pool, ready to be served."""
+        return SparePool(settings, places=self._places)
+
+    async def warm(self, pool: SparePool, request: RunRequest, address: EngineAddress) -> None:
+        """Fill a pool for tasks like one.
+
+        Args:
+            pool: The pool.
+            request: The task.
+            address: The engine's.
+
+        Raises:
+            SandboxConfigError: If such a task could not work.
+            SandboxUnavailableError: If the engine, the image or the model is not there, or no spare comes up.
+        """
+        engine = await self._find_engine(address)
+        means = await find_means(request, engine)
+        if means.failure is not None:
+            msg = f"Nothing can be warmed up: {means.failure.message}."
+            raise SandboxUnavailableError(msg)
+        await pool.warm(await find_want(request, means, engine))
 
     async def new_held_run(self, request: RunRequest, log: EventLog, address: EngineAddress) -> HeldRun:
         """As `new_run`, for a container that is held for commands."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -97,10 +98,10 @@ class Spare:
             raise
         return spare
 
-    @property
-    def alive(self) -> bool:
-        """Whether its link is still there."""
-        return not self.container.over
+    async def lost(self) -> None:
+        """Wait until it is of no use any more."""
+        with suppress(_SpareError):
+            await self._hear("lost")
 
     async def wake(self) -> bool:
         """Wake it up, and say whether it is well; it can be given its task then."""

@@ -100,6 +100,10 @@ class Container(Protocol):
 
     id: str
 
+    @property
+    def oom(self) -> bool:
+        """Whether the kernel has killed something in it for memory, as far as `wait` has heard."""
+
     async def attach(self) -> ByteStream:
         """Open the stream; call it before `start`."""
 

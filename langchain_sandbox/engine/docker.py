@@ -179,6 +179,7 @@ class DockerContainer:
         self.name = name
         self._engine = engine
         self._events: AsyncIterator[dict[str, Any]] | None = None
+        self.oom = False
         self._stack = AsyncExitStack()
 
     async def attach(self) -> AttachedStream:
@@ -193,20 +194,19 @@ class DockerContainer:
     async def wait(self) -> ContainerEnd:
         """Return when it has ended and is gone, or when the engine went away."""
         exit_code: int | None = None
-        oom = False
         assert self._events is not None, "attach first"  # noqa: S101 - a mistake of ours, not of a caller
         try:
             async for event in self._events:
                 match event.get("Action"):
                     case "oom":
-                        oom = True
+                        self.oom = True
                     case "die":
                         exit_code = int(event["Actor"]["Attributes"].get("exitCode", -1))
                     case "destroy":
-                        return ContainerEnd(exit_code=exit_code, oom=oom)
+                        return ContainerEnd(exit_code=exit_code, oom=self.oom)
         except (httpx.HTTPError, OSError):
             pass  # as at the stream's end: the engine went away
-        return ContainerEnd(exit_code=exit_code, oom=oom, lost=True)
+        return ContainerEnd(exit_code=exit_code, oom=self.oom, lost=True)
 
     async def remove(self) -> None:
         """Kill it if it runs and take it away."""

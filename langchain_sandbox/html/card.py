@@ -61,7 +61,7 @@ def _draw_head(fields: Mapping[str, Any]) -> Html:
     parts = [span("status", to_line(fields["status"])), span("wide", to_line(ending["message"]))]
     if fields["evidence"]["source"] == "self_reported":
         parts.append(span("chip look", "self-reported: no host looked on"))
-    if not fields["evidence"]["cleanup_confirmed"]:
+    if not (fields["evidence"]["cleanup_confirmed"] or fields["evidence"]["cleanup_pending"]):
         parts.append(span("chip look", "the container may still be there"))
     hint = [tag("div", "next", to_line(ending["hint"]))] if ending["hint"] and not fields["ok"] else []
     return tag("div", f"head {_TINTS.get(fields['status'], 'bad')}", row("row", *parts), *hint)

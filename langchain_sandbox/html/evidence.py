@@ -49,7 +49,11 @@ _ABOUT_NETWORK: Final = (
 def _draw_table(fields: Mapping[str, Any]) -> Html:
     evidence = fields["evidence"]
     code = evidence["exit_code"]
-    gone = "It is gone." if evidence["cleanup_confirmed"] else "The engine did not confirm that it is gone."
+    gone = "The engine did not confirm that it is gone."
+    if evidence["cleanup_confirmed"]:
+        gone = "It is gone."
+    elif evidence["cleanup_pending"]:
+        gone = "It had ended; the engine was still tidying up."
     observed = evidence["source"] == "observed"
     rows = [
         ("End of the work", _quote(evidence["finish_reason"]), _quote(evidence["model_finish_reason"])),

@@ -49,7 +49,7 @@ def draw_head(fields: Mapping[str, Any]) -> Html:
         parts.append(
             tag("p", "hint", tag("b", "", "Self-reported: "), "no host looked on, the container speaks for itself.")
         )
-    if not evidence["cleanup_confirmed"]:
+    if not (evidence["cleanup_confirmed"] or evidence["cleanup_pending"]):
         parts.append(
             tag("p", "hint", "The engine did not confirm that the container is gone. ", _code("langchain-sandbox gc"))
         )
