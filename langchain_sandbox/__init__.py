@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from langchain_sandbox.revision import Revision
     from langchain_sandbox.run_store import DirectoryRunStore, RunStore
     from langchain_sandbox.sandbox import Sandbox
+    from langchain_sandbox.session import Session
     from langchain_sandbox.shell import Shell
     from langchain_sandbox.tools import (
         CommandTool,
@@ -79,6 +80,7 @@ __all__ = [
     "SandboxTool",
     "SandboxToolkit",
     "SandboxUnavailableError",
+    "Session",
     "Shell",
     "Workspace",
     "__version__",
@@ -118,6 +120,7 @@ _HOMES = {
     "SandboxTool": "tools",
     "SandboxToolkit": "tools",
     "SandboxUnavailableError": "errors",
+    "Session": "session",
     "Shell": "shell",
     "Workspace": "workspace_config",
     "add_results": "graph",

@@ -92,6 +92,7 @@ class Collector:
             self._warn(f"The agent's commits stayed behind, and its files are in the patch: {error}")
             return
         self._report.commits = commits.commits
+        carriage.note_head(commits.head)
         if not commits.forward:
             self._warn("The agent rewrote commits that were there before: apply makes a branch of what it made.")
         if commits.branches:

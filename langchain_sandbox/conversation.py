@@ -67,8 +67,10 @@ class Conversation(Dialogue):
         self._gateway = self._report.gateway = self._open_gateway(tasks)
         tasks.start_soon(self._judge_answers)
 
-    def _begin(self) -> None:
-        self._link.send_message(self._build_task())
+    async def _begin(self) -> None:
+        instructions = self._assignment.instructions
+        early = await instructions() if instructions is not None else None
+        self._link.send_message(self._build_task() | {"instructions": early})
 
     async def _close(self) -> None:
         await self._gateway.aclose()

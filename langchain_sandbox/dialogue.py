@@ -54,6 +54,9 @@ class Assignment:
         folder: Where in the repository it works: empty for its root, else such as `packages/a/`.
         mounted: Whether the workspace is there already.
         workspace: Waits until the workspace is read, and gives what goes in.
+        stays: Whether another task may follow in the same container.
+        instructions: Waits until it is known what AGENTS.md says, and gives that, empty for none; `None` where the
+            task has to wait until all of the workspace is in place.
         changes: Takes what comes out.
         contents: Collects what is said to the model and by it; `None` where nobody wants it.
     """
@@ -68,6 +71,8 @@ class Assignment:
     workspace: Callable[[], Awaitable[Carriage]]
     changes: ChangesReceiver
     contents: Contents | None = None
+    stays: bool = False
+    instructions: Callable[[], Awaitable[str | None]] | None = None
 
 
 class Dialogue:
@@ -89,11 +94,13 @@ class Dialogue:
         self._link: Connection
         self._container: LiveContainer
         self._assignment: Assignment
+        self._interrupted = False
         self.settled = anyio.Event()
         """Set when nothing more will come from the container."""
 
     def interrupt(self) -> None:
         """Have it end soon; the report says why."""
+        self._interrupted = True
         self._attention.set()
 
     async def hold(self, assignment: Assignment, *, container: LiveContainer) -> None:
@@ -114,7 +121,7 @@ class Dialogue:
                 self._link.send_message(self._build_hello())
                 tasks.start_soon(self._send_workspace)
                 tasks.start_soon(assignment.changes.serve)
-                self._begin()
+                await self._begin()
                 await self._start()
                 tasks.start_soon(self._watch_boot)
                 with anyio.move_on_after(assignment.timeout) as clock:
@@ -127,6 +134,12 @@ class Dialogue:
                     await self._close()
             tasks.cancel_scope.cancel()
 
+    @property
+    def parked(self) -> bool:
+        """Whether the container has done its task, and stands by for another one."""
+        claim = self._report.claim
+        return self._assignment.stays and claim is not None and claim.get("stays") is True and not self._interrupted
+
     def acknowledge(self, data: Data) -> None:
         """Say that received bytes have been consumed."""
         self._link.acknowledge(data)
@@ -136,7 +149,7 @@ class Dialogue:
     def _prepare(self, tasks: TaskGroup) -> None:
         """The link is there, and nothing was said yet."""
 
-    def _begin(self) -> None:
+    async def _begin(self) -> None:
         """Say what there is to say between hello and the container's start."""
 
     async def _watch_work(self) -> None:
@@ -160,6 +173,7 @@ class Dialogue:
             "changes_limit": assignment.limits.size("changes"),
             "folder": assignment.folder,
             "mounted": assignment.mounted,
+            "stay": assignment.stays,
         }
 
     async def _part(self) -> None:
@@ -170,6 +184,8 @@ class Dialogue:
             with anyio.move_on_after(_CANCEL_GRACE if self._report.cancelled else _ABORT_GRACE):
                 await self.settled.wait()
         self._report.mark("worked")
+        if self.parked:
+            return
         self._link.send_message({"type": "bye"})
         with anyio.move_on_after(_BYE_LIMIT):
             await self._link.drain()
@@ -209,10 +225,10 @@ class Dialogue:
             return
         carriage = await self._assignment.workspace()
         snapshot, history, seed = carriage.intake.snapshot, carriage.intake.history, carriage.seed
-        described = history.describe() if history else None
-        self._link.send_message({"type": "workspace", "git": described, "seed": bool(seed.changes)})
-        await self._send_file(snapshot.archive, FileStream.TAR)
-        if history is not None and history.pack:
+        self._link.send_message({"type": "workspace", "git": carriage.git, "seed": bool(seed.changes)})
+        if not carriage.again:
+            await self._send_file(snapshot.archive, FileStream.TAR)
+        if carriage.git is not None and history is not None and history.pack:
             for ending, stream in (("pack", FileStream.PACK), ("idx", FileStream.PACK_INDEX)):
                 path = history.folder / f"{history.pack}.{ending}"
                 with await anyio.to_thread.run_sync(path.open, "rb") as file:

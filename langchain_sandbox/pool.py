@@ -10,15 +10,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import anyio
-import anyio.to_thread
 
 from langchain_sandbox.errors import SandboxError, SandboxUnavailableError
 from langchain_sandbox.spare import Spare, SpareKind
-from langchain_sandbox.workspace.inbound.selection import find_folder
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
+    from langchain_sandbox.config import Limits
     from langchain_sandbox.engine.base import Engine
     from langchain_sandbox.live_container import LiveContainer
     from langchain_sandbox.places import Places
@@ -42,20 +41,15 @@ class Want:
     kind: SpareKind
 
 
-async def find_want(request: RunRequest, means: Means, engine: Engine) -> Want:
-    """What a spare must be like to be of use for a task.
+def build_want(request: RunRequest, means: Means, engine: Engine, *, folder: str) -> Want:
+    """What a spare must be like to be of use for a task. Pure.
 
     Args:
         request: What the task was asked for.
         means: What there is for it; its model can be had.
         engine: Where the container is to be.
-
-    Raises:
-        SandboxConfigError: If its workspace is no folder, or in a repository that git cannot read.
+        folder: Where the workspace's files belong in their repository.
     """
-    folder = ""
-    if request.workspace is not None:
-        folder = await anyio.to_thread.run_sync(find_folder, request.workspace.path)
     assert means.source is not None, "a spare needs a model"  # noqa: S101 - a mistake of ours, not of a caller
     source = means.source
     kind = SpareKind(
@@ -72,6 +66,8 @@ class _Waiting:
     spare: Spare
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     """Ends the watch over it."""
+    roused: bool = False
+    """Whether it is being woken, since somebody will probably come for it."""
 
 
 class SparePool:
@@ -134,6 +130,30 @@ class SparePool:
         """As `aclose`, without waiting for it."""
         self._scope.cancel()
 
+    def rouse(self, engine: Engine, limits: Limits) -> Spare | None:
+        """Wake the spare that a task will probably need, while it is still being found out which one it needs.
+
+        Args:
+            engine: Where the task's container is to be.
+            limits: The task's.
+
+        Returns:
+            It; `calm` puts it back to sleep if nobody has taken it.
+        """
+        for waiting in reversed(self._waiting):
+            if waiting.want.engine is engine and waiting.want.kind.limits == limits and not waiting.roused:
+                waiting.roused = True
+                waiting.spare.rouse()
+                return waiting.spare
+        return None
+
+    def calm(self, spare: Spare) -> None:
+        """Put a roused spare back to sleep, if it is still here."""
+        for waiting in self._waiting:
+            if waiting.spare is spare:
+                waiting.roused = False
+                spare.calm()
+
     async def take(self, want: Want) -> Spare | None:
         """A spare that is well and now the caller's own; `None` if there is none. Others like it are booted later.
 
@@ -192,8 +212,9 @@ class SparePool:
         return there < self._wanted.count(want) and (want in self._booting or self._has_room())
 
     def _find(self, want: Want) -> _Waiting | None:
-        """The youngest: the older ones will go by themselves if nobody needs them."""
-        return next((waiting for waiting in reversed(self._waiting) if waiting.want == want), None)
+        """One that is awake already, else the youngest: the older ones go by themselves if nobody needs them."""
+        found = [waiting for waiting in reversed(self._waiting) if waiting.want == want]
+        return next((waiting for waiting in found if waiting.roused), found[0] if found else None)
 
     def _next_moment(self) -> float:
         """Seconds until something is to be done, if nothing happens before."""

@@ -54,6 +54,26 @@ class RunOptions(TypedDict, total=False):
     revision: Revision | None
 
 
+class SessionOptions(TypedDict, total=False):
+    """What can be said for one task of a session.
+
+    Attributes:
+        command: As for a run.
+        arguments: As for a run.
+        output: As for a run.
+        timeout: As for a run.
+        changes: As for a run.
+        record: As for a run.
+    """
+
+    command: str | Command | None
+    arguments: str | Mapping[str, Any] | None
+    output: object
+    timeout: float | None
+    changes: ChangesPolicy | None
+    record: Contents | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
     """Everything that one run was asked for, checked."""

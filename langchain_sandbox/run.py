@@ -24,7 +24,7 @@ from langchain_sandbox.errors import SandboxConfigError, SandboxError, SandboxUn
 from langchain_sandbox.judge import Judge
 from langchain_sandbox.keeper import Keeper
 from langchain_sandbox.live_container import LiveContainer
-from langchain_sandbox.pool import find_want
+from langchain_sandbox.pool import build_want
 from langchain_sandbox.preparation import Loading, Means, find_means
 from langchain_sandbox.report import Report, build_fields, describe_settings
 from langchain_sandbox.result import SandboxResult
@@ -122,7 +122,8 @@ class Run:
             SandboxUnavailableError: If the engine or the image is not there.
         """
         self._logger.info("[%s] run begins", self._request.run_id)
-        self._loading = Loading(self._request, self._engine, cancelled=self._cancelled)
+        self._loading = self._load()
+        roused = self._pool.rouse(self._engine, self._request.limits) if self._pool is not None else None
         writing = asyncio.create_task(self._write_events())
         try:
             self._means = await self._find_means()
@@ -131,6 +132,8 @@ class Run:
             return await self._execute_with_means()
         finally:
             writing.cancel()
+            if self._pool is not None and roused is not None:
+                self._pool.calm(roused)
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(self._keeper.leave)
                 await self._loading.aclose()
@@ -141,6 +144,10 @@ class Run:
         while True:
             await anyio.sleep(_FLUSH)
             await anyio.to_thread.run_sync(self._keeper.flush)
+
+    def _load(self) -> Loading:
+        """Begin to read the workspace."""
+        return Loading(self._request, self._engine, cancelled=self._cancelled)
 
     async def _find_means(self) -> Means:
         try:
@@ -201,25 +208,30 @@ class Run:
     async def _work(self, changes: ChangesReceiver) -> None:
         """Have the task done in a container, which is gone afterwards."""
         with self._places.task():
-            spare = await self._take_spare()
-            container = spare.container if spare is not None else await self._boot()
+            container = await self._open()
             garbage = asyncio.create_task(self._collect_garbage())
             try:
                 with _single_error():
-                    await self._dialogue.hold(await self._assign(changes, spare), container=container)
+                    await self._dialogue.hold(await self._assign(changes, container), container=container)
             finally:
                 self._give_place()
                 with anyio.CancelScope(shield=True):
-                    await self._take_away(container, spare)
+                    await self._leave(container)
                     garbage.cancel()
                     await asyncio.gather(garbage, return_exceptions=True)
+
+    async def _open(self) -> LiveContainer:
+        """A container to work in."""
+        spare = await self._take_spare()
+        return spare.container if spare is not None else await self._boot()
 
     async def _take_spare(self) -> Spare | None:
         """A container that is booted already, if there is one that fits."""
         workspace = self._request.workspace
         if self._pool is None or (workspace is not None and workspace.mode == "bind"):
             return None
-        spare = await self._pool.take(await find_want(self._request, self._means, self._engine))
+        folder = await self._loading.folder()
+        spare = await self._pool.take(build_want(self._request, self._means, self._engine, folder=folder))
         if spare is not None:
             self._report.mark("handed_over")
         return spare
@@ -251,8 +263,10 @@ class Run:
         """Booting is over."""
         self._places.give(self)
 
-    async def _take_away(self, container: LiveContainer, spare: Spare | None) -> None:
-        if spare is not None and self._pool is not None and self._report.claim is not None and not container.over:
+    async def _leave(self, container: LiveContainer) -> None:
+        """Have the container taken away."""
+        done = self._report.claim is not None and not self._report.cancelled and not container.over
+        if container.booted and self._pool is not None and done:
             # It has said all that it had to say, and nothing lives in it but our own program, which ends now. Who has
             # taken a spare to be quick need not wait for the engine to tidy up.
             self._report.end = ContainerEnd(oom=container.oom)
@@ -263,25 +277,23 @@ class Run:
         self._report.stderr = container.stderr
         self._report.end = container.end
 
-    async def _assign(self, changes: ChangesReceiver, spare: Spare | None) -> Assignment:
-        """What the container is to work on; a spare gets to know before the workspace is read."""
+    async def _assign(self, changes: ChangesReceiver, container: LiveContainer) -> Assignment:
+        """What the container is to work on; one that is booted gets to know before the workspace is read."""
         request = self._request
-        if spare is None:
-            intake = (await self._await_workspace()).intake
-            folder, mounted = intake.folder, intake.mounted
-        else:
-            folder, mounted = spare.kind.folder, False
+        early = container.booted
+        mounted = not early and (await self._await_workspace()).intake.mounted
         return Assignment(
             prompt=request.prompt,
             judge=self._report.judge,
             timeout=request.timeout,
             limits=request.limits,
             source=self._means.source,
-            folder=folder,
+            folder="" if mounted else await self._loading.folder(),
             mounted=mounted,
             workspace=self._await_workspace,
             changes=changes,
             contents=request.record,
+            instructions=self._loading.instructions if early else None,
         )
 
     async def _collect_garbage(self) -> None:

@@ -34,6 +34,7 @@ from langchain_sandbox.request import (
     choose_usual_changes,
 )
 from langchain_sandbox.revision import build_revised_prompt
+from langchain_sandbox.session import DEFAULT_IDLE, Session
 from langchain_sandbox.shared import get_shared
 from langchain_sandbox.watching import await_for, wait_for
 from langchain_sandbox.workspace_config import Retention, Workspace
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from langchain_sandbox.hook import OnEvent
     from langchain_sandbox.result import SandboxResult
     from langchain_sandbox.revision import Revision
+    from langchain_sandbox.stay import Stay
 
 
 _WARM_UP = "Warm up."
@@ -227,11 +229,14 @@ class Sandbox(Applier):
             SandboxConfigError: If what is asked for cannot work.
             SandboxUnavailableError: If the docker command's context cannot be read.
         """
+        return self._start(task, **options)
+
+    def _start(self, task: str | None = None, *, stay: Stay | None = None, **options: Unpack[RunOptions]) -> RunHandle:
         request = self._build_request(task, **options)
         portal = get_portal()
         log = EventLog()
         pool = self._pool.begin() if self._pool is not None else None
-        run = portal.call(get_shared(portal).new_run, request, log, find_engine(), pool)
+        run = portal.call(get_shared(portal).new_run, request, log, find_engine(), pool, stay)
         future = portal.start_task_soon(run.execute)
         future.add_done_callback(lambda _: log.close())  # also where the portal is closed before the run begins
         return RunHandle(run=run, future=future, log=log, run_id=request.run_id, on_event=self.on_event)
@@ -239,6 +244,34 @@ class Sandbox(Applier):
     async def astart(self, task: str | None = None, **options: Unpack[RunOptions]) -> RunHandle:
         """As `start`, without blocking the event loop."""
         return await begin(partial(self.start, task, **options))
+
+    def session(
+        self, *, workspace: Workspace | str | os.PathLike[str] | None = None, idle: float = DEFAULT_IDLE
+    ) -> Session:
+        """Begin a conversation of several tasks, each of which remembers those before, in one container.
+
+        Nothing is shared with any other session or run. A follow-up need not boot OpenCode, and only what has changed
+        goes in and comes out.
+
+        Args:
+            workspace: As for `run`, for all of its tasks.
+            idle: Seconds that its container waits for the next task at most; then the session is over.
+
+        Raises:
+            SandboxConfigError: If an option cannot work.
+
+        Example:
+            ```python
+            with sandbox.session() as session:
+                plan = session.run("How would you split module utils in two?")
+                result = session.run("Do it.")
+            ```
+        """
+        chosen = self.workspace if workspace is None else _check_workspace(workspace)
+        if chosen is not None and chosen.mode == "bind":
+            msg = 'A session works on a copy; use Workspace(mode="copy") with it, or run each task by itself.'
+            raise SandboxConfigError(msg)
+        return Session(self._start, workspace=chosen, limits=self.limits, idle=check_timeout("idle", idle))
 
     def warm(self, *, workspace: Workspace | str | os.PathLike[str] | None = None) -> None:
         """Boot the pool's containers, and wait until they are ready; nothing where there is no pool.

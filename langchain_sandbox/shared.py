@@ -19,16 +19,22 @@ from langchain_sandbox.engine.scratch import make_scratch
 from langchain_sandbox.errors import SandboxUnavailableError
 from langchain_sandbox.held_run import HeldRun
 from langchain_sandbox.places import Places
-from langchain_sandbox.pool import SparePool, find_want
+from langchain_sandbox.pool import SparePool, build_want
 from langchain_sandbox.preparation import find_means
 from langchain_sandbox.run import Run
+from langchain_sandbox.session_run import SessionRun
+from langchain_sandbox.stay import Stay
+from langchain_sandbox.workspace.following import Following
+from langchain_sandbox.workspace.inbound.selection import find_folder
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
 
+    from langchain_sandbox.config import Limits
     from langchain_sandbox.event_log import EventLog
     from langchain_sandbox.pool_config import Pool
     from langchain_sandbox.request import RunRequest
+    from langchain_sandbox.workspace_config import Workspace
 
 # Booting OpenCode takes seconds of a core; more at once only makes each of them slower.
 _BOOTS = max(2, os.cpu_count() or 1)
@@ -45,10 +51,30 @@ class Shared:
         self._places = Places(_BOOTS)
 
     async def new_run(
-        self, request: RunRequest, log: EventLog, address: EngineAddress, pool: SparePool | None = None
+        self,
+        request: RunRequest,
+        log: EventLog,
+        address: EngineAddress,
+        pool: SparePool | None = None,
+        stay: Stay | None = None,
     ) -> Run:
-        """A run on the engine at an address, ready to be executed."""
-        return Run(request, engine=await self._find_engine(address), places=self._places, log=log, pool=pool)
+        """A run on the engine at an address, ready to be executed.
+
+        Args:
+            request: What it is asked for.
+            log: Where its events go.
+            address: The engine's.
+            pool: Has containers that are booted already.
+            stay: The session that it belongs to.
+        """
+        engine = await self._find_engine(address)
+        if stay is not None:
+            return SessionRun(request, engine=engine, places=self._places, log=log, pool=pool, stay=stay)
+        return Run(request, engine=engine, places=self._places, log=log, pool=pool)
+
+    async def new_stay(self, workspace: Workspace | None, limits: Limits, idle: float) -> Stay:
+        """A session's container and workspace, ready to be served."""
+        return Stay(await anyio.to_thread.run_sync(Following, workspace, limits), idle=idle)
 
     async def new_pool(self, settings: Pool) -> SparePool:
         """A pool, ready to be served."""
@@ -71,7 +97,10 @@ class Shared:
         if means.failure is not None:
             msg = f"Nothing can be warmed up: {means.failure.message}."
             raise SandboxUnavailableError(msg)
-        await pool.warm(await find_want(request, means, engine))
+        folder = ""
+        if request.workspace is not None:
+            folder = await anyio.to_thread.run_sync(find_folder, request.workspace.path)
+        await pool.warm(build_want(request, means, engine, folder=folder))
 
     async def new_held_run(self, request: RunRequest, log: EventLog, address: EngineAddress) -> HeldRun:
         """As `new_run`, for a container that is held for commands."""

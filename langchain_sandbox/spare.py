@@ -65,6 +65,7 @@ class Spare:
         """Bytes that it takes, as its kernel says; `None` if it does not say."""
         self._heard: dict[str, anyio.Event] = {}
         self._failure: str | None = None
+        self._awake = False
         self._gateway: Gateway | None = None
         container.listen(self._on_event)
 
@@ -103,11 +104,24 @@ class Spare:
         with suppress(_SpareError):
             await self._hear("lost")
 
+    def rouse(self) -> None:
+        """Begin to wake it."""
+        if not self._awake:
+            self._awake = True
+            self._heard["awake"] = anyio.Event()
+            self._say("wake")
+
+    def calm(self) -> None:
+        """Put it back to sleep."""
+        if self._awake:
+            self._awake = False
+            self._say("park")
+
     async def wake(self) -> bool:
         """Wake it up, and say whether it is well; it can be given its task then."""
+        self.rouse()
         try:
             with anyio.fail_after(_WAKE_LIMIT):
-                self._say("wake")
                 await self._hear("awake")
         except (TimeoutError, _SpareError):
             return False

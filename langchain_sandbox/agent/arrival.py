@@ -28,7 +28,8 @@ class Arrival:
     """Receives the workspace; `wait` returns once all of it is in place.
 
     Then `manifest` is how each of its files looked, `nested` the folders in it that are repositories of their own
-    outside, `base` the commit that was checked out, and `seeded` what an earlier run's changes have changed since.
+    outside, `base` the commit that was checked out, `tips` those that the agent's later commits begin with, if they
+    are not the same, and `seeded` what an earlier run's changes have changed since.
 
     Args:
         wire: Where it comes from.
@@ -49,6 +50,7 @@ class Arrival:
         self.manifest: dict[str, tuple[int, ...]] = {}
         self.nested: list[str] = []
         self.base: str | None = None
+        self.tips: list[str] = []
         self.seeded: set[str] = set()
         self._has_seed = False
 
@@ -73,6 +75,11 @@ class Arrival:
         """Where the files lie in the repository: empty for its root, else such as `packages/a/`."""
         path = os.path.relpath(self.folder, REPOSITORY)
         return "" if path == "." else f"{path}/"
+
+    @property
+    def error(self) -> str | None:
+        """Why it could not be put in place; `None` if that has not failed."""
+        return self._error
 
     @property
     def complete(self) -> bool:
@@ -102,10 +109,8 @@ class Arrival:
             # A second core can look at the files while the history comes in.
             looking = threading.Thread(target=self._look, name="manifest", daemon=True)
             looking.start()
-            if git is not None and git["pack"]:
-                folder = f"{REPOSITORY}/.git/objects/pack"
-                self._store(FileStream.PACK, f"{folder}/{git['pack']}.pack")
-                self._store(FileStream.PACK_INDEX, f"{folder}/{git['pack']}.idx")
+            if git is not None:
+                self._store_pack(git)
             looking.join()
             if git is not None:
                 restore_git(git, self.manifest, prefix=self.prefix)
@@ -126,6 +131,12 @@ class Arrival:
             self.manifest = take_manifest(self.folder)
         except OSError as error:
             self._error = str(error)
+
+    def _store_pack(self, git: dict[str, Any]) -> None:
+        if git["pack"]:
+            folder = f"{REPOSITORY}/.git/objects/pack"
+            self._store(FileStream.PACK, f"{folder}/{git['pack']}.pack")
+            self._store(FileStream.PACK_INDEX, f"{folder}/{git['pack']}.idx")
 
     def _store(self, stream: int, path: str) -> None:
         """Write a stream down as a file."""

@@ -1,18 +1,28 @@
-"""OpenCode on its way up, and the model's address that it is given: what a task needs, and a spare has ready."""
+"""OpenCode on its way up, with the model's address that it is given: what a task needs, and a spare has ready.
+
+It outlives a task where another one follows: its conversation goes on then.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from langchain_sandbox.agent import children
 from langchain_sandbox.agent.endpoint import Endpoint
-from langchain_sandbox.agent.opencode import OpenCode
+from langchain_sandbox.agent.opencode import OpenCode, OpenCodeError
 
 if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
     from langchain_sandbox.agent.wire import Outlet
+
+_STREAM_LIMIT = 10.0
+_TITLE = "task"  # the same for all, since a spare's conversation begins before its task is known
 
 
 class Booted:
-    """Both, started.
+    """Started with what it needs to answer; `attend` opens what a task needs besides.
 
     Args:
         wire: Where the model's calls go.
@@ -24,3 +34,52 @@ class Booted:
         self.endpoint = Endpoint(wire)
         self.endpoint.start()
         self.opencode = OpenCode(context=int(model["context"]), output=int(model["output"]), folder=folder)
+        self.session = ""
+        """OpenCode's name for the conversation."""
+        self._version = ""
+        self._hear: Callable[[dict[str, Any]], None] | None = None
+        self._stream: threading.Event | None = None
+
+    def wait_ready(self) -> str:
+        """Wait until OpenCode answers, and return its version; at once if it did before.
+
+        Raises:
+            OpenCodeError: If it does not come up.
+        """
+        self._version = self._version or self.opencode.wait_ready()
+        return self._version
+
+    def attend(self) -> None:
+        """Open the stream of events and the conversation, unless they are open. The workspace is in place, or was.
+
+        Raises:
+            OSError: If OpenCode does not answer.
+            OpenCodeError: If it does not do what its interface promises.
+        """
+        stream = self._stream or self.opencode.watch(self._on_event)
+        if not self.session:
+            self.session = self.opencode.create_session(title=_TITLE)
+        if not stream.wait(_STREAM_LIMIT):
+            msg = "OpenCode's event stream did not open"
+            raise OpenCodeError(msg, code="opencode_api")
+        self._stream = stream
+
+    def listen(self, hear: Callable[[dict[str, Any]], None]) -> None:
+        """Have somebody told of OpenCode's events from now on, in a thread."""
+        self._hear = hear
+
+    def park(self) -> None:
+        """Stop everything in the container but this program, so that it takes no time of any core.
+
+        OpenCode's clocks go on meanwhile: the stream of events may not survive it, and is opened anew.
+        """
+        children.freeze_all()
+        self._stream = None
+
+    def resume(self) -> None:
+        """Let everything run again."""
+        children.thaw_all()
+
+    def _on_event(self, event: dict[str, Any]) -> None:
+        if self._hear is not None:
+            self._hear(event)

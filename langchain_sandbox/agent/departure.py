@@ -49,7 +49,8 @@ class Departure:
         self._wire = wire
         self._arrival = arrival
         self._limit = self._ahead = limit
-        self._sent: dict[str, tuple[int, ...] | None] = {}  # as which it went; None: as deleted
+        self.sent: dict[str, tuple[int, ...] | None] = {}
+        """Which paths went, and as what; `None` for as deleted."""
         self._sizes: dict[str, int] = {}
         self._total = 0  # of these sizes
         self._streams = itertools.count(FileStream.FIRST_CHANGE)
@@ -71,6 +72,15 @@ class Departure:
             if reason is not None:
                 skipped.append({"path": "commits", "reason": reason})
             return {"skipped": skipped}
+
+    def list_tips(self) -> list[str]:
+        """The commits that the host knows of now, for who goes on from here."""
+        try:
+            command = [*_GIT, "rev-parse", "HEAD", "--branches"]
+            listed = children.run(command, cwd=REPOSITORY, env=tool_environment(), timeout=_LISTING_LIMIT)
+        except OSError:
+            return []  # there is no commit at all, or no repository any more
+        return listed.decode("ascii", "replace").split()
 
     def _look_now_and_then(self) -> None:
         pause = _PAUSE
@@ -101,7 +111,7 @@ class Departure:
             self._take_back(path)
             return reason
         now = change.pop("fingerprint", None)
-        if path in self._sent and self._sent[path] == now:
+        if path in self.sent and self.sent[path] == now:
             return None
         size = change.get("size", 0)
         if size > self._limit - self._total + self._sizes.get(path, 0):
@@ -116,16 +126,16 @@ class Departure:
         except OSError as error:
             self._take_back(path)
             return error.strerror or "unreadable"
-        self._sent[path] = now
+        self.sent[path] = now
         self._total += size - self._sizes.get(path, 0)
         self._sizes[path] = size
         return None
 
     def _take_back(self, path: str) -> None:
         """Have the host forget what it was sent of a path: it is not what the file came to."""
-        if path in self._sent:
+        if path in self.sent:
             self._tell(path, {"kind": "unchanged"})
-            del self._sent[path]
+            del self.sent[path]
             self._total -= self._sizes.pop(path, 0)
 
     def _tell(self, path: str, change: dict[str, Any]) -> None:
@@ -152,7 +162,7 @@ class Departure:
         """Paths below the work folder that may have changed."""
         folder = self._arrival.folder
         # What an earlier run had made is not forgotten where git ignores it.
-        found = set(self._arrival.manifest) | set(self._sent) | self._arrival.seeded
+        found = set(self._arrival.manifest) | set(self.sent) | self._arrival.seeded
         try:
             command = [*_GIT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
             # The agent may have laid a pipe where git reads a file; nobody is left to write into it.
@@ -182,7 +192,8 @@ class Departure:
         """Send the commits that are new, and return why that is not possible."""
         try:
             since = ["--not", self._arrival.base] if self._arrival.base else []
-            command = [*_GIT, "rev-list", "--count", "HEAD", "--branches", *since, "--"]
+            known = ["--not", *self._arrival.tips] if self._arrival.tips else since
+            command = [*_GIT, "rev-list", "--count", "HEAD", "--branches", *known, "--"]
             counted = children.run(command, cwd=REPOSITORY, env=tool_environment(), timeout=_LISTING_LIMIT)
             if counted.strip() in {b"", b"0"}:
                 return None

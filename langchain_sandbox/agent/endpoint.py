@@ -31,6 +31,8 @@ class Endpoint:
         self._wire = wire
         self._ids = itertools.count(1)
         self._answers: dict[int, queue.SimpleQueue[LinkEvent]] = {}
+        self._gate = threading.Event()
+        self._gate.set()
         relay = self
 
         class Handler(_Handler):
@@ -41,6 +43,18 @@ class Endpoint:
     def start(self) -> None:
         """Serve until the container ends."""
         threading.Thread(target=self._server.serve_forever, name="endpoint", daemon=True).start()
+
+    def hold(self) -> None:
+        """Keep answers back, until `release`."""
+        self._gate.clear()
+
+    def release(self) -> None:
+        """Let answers go to whoever asked."""
+        self._gate.set()
+
+    def pass_gate(self) -> None:
+        """Wait while answers are kept back."""
+        self._gate.wait()
 
     def on_event(self, event: LinkEvent) -> None:
         """Take what the host says on the MODEL channel; never blocks."""
@@ -134,6 +148,7 @@ class _Handler(socketserver.StreamRequestHandler):
         while True:
             match answers.get():
                 case Message(body=head):
+                    self.endpoint.pass_gate()
                     lines = (
                         f"HTTP/1.1 {int(head['status'])} Relayed",
                         f"Content-Type: {head['content_type']}",

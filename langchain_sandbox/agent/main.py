@@ -18,9 +18,8 @@ from langchain_sandbox.agent.wire import Wire
 from langchain_sandbox.link import PROTOCOL_VERSION, Channel, Data, LinkEvent, Message
 
 if TYPE_CHECKING:
-    from langchain_sandbox.agent.shell import Shell
     from langchain_sandbox.agent.spare import Spare
-    from langchain_sandbox.agent.task import Task
+    from langchain_sandbox.agent.work import Work
 
 EXIT_DONE = 0
 EXIT_BROKEN = 70
@@ -35,7 +34,7 @@ class Agent:
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
         self.wire = Wire(read_fd=read_fd, write_fd=write_fd, on_event=self._on_event, on_end=_end_of_link)
-        self._work: Spare | Task | Shell | None = None
+        self._work: Spare | Work | None = None
         self._deadline: threading.Timer | None = None
         self._hello = threading.Event()
         self._bye = threading.Event()
@@ -94,7 +93,7 @@ class Agent:
         self._deadline.start()
 
 
-def _make_work(wire: Wire, hello: dict[str, Any]) -> Spare | Task | Shell:
+def _make_work(wire: Wire, hello: dict[str, Any]) -> Spare | Work:
     """What the container is for, by what the host said first."""
     # Imported now, after the link is up: the host measures the time to `ready`, and sends the files meanwhile.
     if hello.get("model") is None:

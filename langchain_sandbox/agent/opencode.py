@@ -8,7 +8,6 @@ import http.client
 import json
 import os
 import secrets
-import signal
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -138,6 +137,7 @@ class OpenCode:
 
     def __init__(self, *, context: int, output: int, folder: str) -> None:
         self._folder = folder
+        self._follower: threading.Event | None = None
         path = write_config(build_config(context=context, output=output, folder=folder))
         password = secrets.token_urlsafe(16)
         self._authorization = "Basic " + base64.b64encode(f"opencode:{password}".encode()).decode()
@@ -222,17 +222,9 @@ class OpenCode:
         """Have a session forgotten."""
         self.call("DELETE", f"/session/{quote(session)}", timeout=30.0)
 
-    def stop(self) -> None:
-        """Stop the server and whatever it runs in its own group, so that it takes no time of any core."""
-        os.killpg(self._process.pid, signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Let it run again."""
-        os.killpg(self._process.pid, signal.SIGCONT)
-
     def watch(self, on_event: Callable[[dict[str, Any]], None]) -> threading.Event:
-        """Follow the server's events in a thread; the returned flag is set once the stream is open."""
-        opened = threading.Event()
+        """Follow the server's events in a thread, in place of whoever did; the returned flag is set once it begins."""
+        opened = self._follower = threading.Event()
         threading.Thread(target=self._follow, args=(on_event, opened), name="events", daemon=True).start()
         return opened
 
@@ -275,7 +267,7 @@ class OpenCode:
     def _follow(self, on_event: Callable[[dict[str, Any]], None], opened: threading.Event) -> None:
         try:
             response = self._request("GET", "/event", timeout=None)
-            while line := response.readline():
+            while (line := response.readline()) and self._follower is opened:
                 opened.set()
                 if line.startswith(b"data:"):
                     on_event(json.loads(line[5:]))

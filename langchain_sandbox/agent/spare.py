@@ -19,6 +19,8 @@ from langchain_sandbox.agent.task import Task
 from langchain_sandbox.link import Channel, LinkEvent
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from langchain_sandbox.agent.wire import Outlet
 
 _TASK = "Warm up."
@@ -38,8 +40,7 @@ class Spare:
         self._wire = wire
         self._folder = os.path.join(REPOSITORY, str(hello.get("folder") or "")).rstrip("/")
         self._booted = Booted(wire, hello["model"], folder=self._folder)
-        self._version = ""
-        threading.Thread(target=self._warm, name="warm", daemon=True).start()
+        self._start(self._warm, "warm")
 
     def on_event(self, event: LinkEvent) -> None:
         """Take what the host says in the model's place."""
@@ -50,11 +51,11 @@ class Spare:
         """Take what the host says; never waits."""
         match body.get("type"):
             case "park":
-                self._booted.opencode.stop()
+                self._booted.park()
                 self._wire.send_message({"type": "parked", "memory": _measure_memory()})
             case "wake":
-                self._booted.opencode.resume()
-                threading.Thread(target=self._tell_health, name="health", daemon=True).start()
+                self._booted.resume()
+                self._start(self._attend, "awake")
 
     def assign(self, body: dict[str, Any]) -> Task:
         """Become what the spare was made for.
@@ -64,29 +65,33 @@ class Spare:
         """
         return Task(self._wire, body, booted=self._booted)
 
-    def _warm(self) -> None:
-        opencode = self._booted.opencode
+    def _start(self, work: Callable[[], None], word: str) -> None:
+        threading.Thread(target=self._do, args=(work, word), name=word, daemon=True).start()
+
+    def _do(self, work: Callable[[], None], word: str) -> None:
+        """Do something and say so; or say that it failed."""
         try:
-            self._version = opencode.wait_ready()
-            _make_repository(self._folder)
-            session = opencode.create_session(title=_TASK)
-            opencode.prompt(session, parts=[{"type": "text", "text": _TASK}], agent="build")
-            opencode.delete_session(session)
-            _clear()
+            work()
         except OpenCodeError as error:
             self._wire.send_message({"type": "failed", "code": error.code, "message": str(error)})
         except OSError as error:
             self._wire.send_message({"type": "failed", "code": "opencode_gone", "message": str(error)})
         else:
-            self._wire.send_message({"type": "warm"})
+            self._wire.send_message({"type": word})
 
-    def _tell_health(self) -> None:
-        try:
-            self._booted.opencode.call("GET", "/global/health", timeout=_HEALTH_LIMIT)
-        except (OSError, OpenCodeError) as error:
-            self._wire.send_message({"type": "failed", "code": "spare_unwell", "message": str(error)})
-        else:
-            self._wire.send_message({"type": "awake"})
+    def _warm(self) -> None:
+        self._booted.wait_ready()
+        opencode = self._booted.opencode
+        _make_repository(self._folder)
+        session = opencode.create_session(title=_TASK)
+        opencode.prompt(session, parts=[{"type": "text", "text": _TASK}], agent="build")
+        opencode.delete_session(session)
+        _clear()
+
+    def _attend(self) -> None:
+        """Have all opened that a task needs, which shows that OpenCode is well."""
+        self._booted.opencode.call("GET", "/global/health", timeout=_HEALTH_LIMIT)
+        self._booted.attend()
 
 
 def _make_repository(folder: str) -> None:

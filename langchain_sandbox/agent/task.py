@@ -7,14 +7,17 @@ import queue
 import threading
 from typing import TYPE_CHECKING, Any
 
+from langchain_sandbox.agent import children
 from langchain_sandbox.agent.arrival import Arrival, ArrivalError
 from langchain_sandbox.agent.booted import Booted
 from langchain_sandbox.agent.expand import expand
+from langchain_sandbox.agent.follow_up import FollowUp
 from langchain_sandbox.agent.opencode import LOG, OpenCodeError
 from langchain_sandbox.agent.work import Work, find_full_filesystems
 from langchain_sandbox.link import Channel, LinkEvent
 
 if TYPE_CHECKING:
+    from langchain_sandbox.agent.endpoint import Endpoint
     from langchain_sandbox.agent.wire import Outlet
 
 _EVENTS = {
@@ -39,9 +42,9 @@ class Task(Work):
 
     Args:
         wire: The link.
-        hello: What the host said first.
+        hello: What the host said first, or of this task.
         arrival: As for any work.
-        booted: OpenCode, where it was started before there was a task.
+        booted: OpenCode, where it was started before there was this task.
     """
 
     def __init__(
@@ -49,12 +52,19 @@ class Task(Work):
     ) -> None:
         super().__init__(wire, hello, arrival=arrival)
         self._idle = threading.Event()
-        self._session = ""
         self._hurried: set[str] = set()
         self._verdicts: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        booted = booted or Booted(wire, hello["model"], folder=self.arrival.folder)
-        self.endpoint = booted.endpoint
-        self._opencode = booted.opencode
+        self._booted = booted or Booted(wire, hello["model"], folder=self.arrival.folder)
+        self._opencode = self._booted.opencode
+        self._stays = bool(hello.get("stay"))
+        self._aborted = False
+        self._tips: list[str] = []
+        self._rested = threading.Event()  # all is done that had to be done for the task
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The model's address inside."""
+        return self._booted.endpoint
 
     def on_event(self, event: LinkEvent) -> None:
         """Take what the host says: the model's answers, and the workspace."""
@@ -77,8 +87,16 @@ class Task(Work):
         """Begin with what the host asks."""
         threading.Thread(target=self._run, args=(task,), name="task", daemon=True).start()
 
+    def assign(self, body: dict[str, Any]) -> Work:
+        """Go on with another task in the same conversation and the same workspace, if it was said that one may come."""
+        if not self._stays or self._departure is None:
+            return self
+        arrival = FollowUp(self._wire, before=self.arrival, departure=self._departure, tips=self._await_tips)
+        return Task(self._wire, body, arrival=arrival, booted=self._booted)
+
     def abort(self) -> None:
         """Stop OpenCode and everything that it started; what was changed until now still goes back."""
+        self._aborted = True
         super().abort()
         self._verdicts.put(None)
 
@@ -93,43 +111,92 @@ class Task(Work):
     def _run(self, task: dict[str, Any]) -> None:
         result: dict[str, Any] = {"type": "result", "finish": None, "text": "", "error": None}
         try:
-            result["opencode"] = self._opencode.wait_ready()
-            self.arrival.wait()
-            if self._departure is not None:
-                self._departure.start()
+            result["opencode"] = self._booted.wait_ready()
+            if task.get("instructions") is None:
+                self._settle_in()
+            else:
+                self._begin_early(str(task["instructions"]))
             result.update(self._work(task))
+            self.arrival.wait()
         except ArrivalError as error:
             result["error"] = {"name": "workspace", "message": str(error)}
         except OpenCodeError as error:
             result["error"] = {"name": error.code, "message": str(error)}
         except (OSError, KeyError, TypeError) as error:
             result["error"] = {"name": "opencode_gone", "message": f"OpenCode went away: {error}"}
+        if self.arrival.error is not None:
+            result["error"] = {"name": "workspace", "message": self.arrival.error}
         result["full"] = find_full_filesystems()
         if result["error"]:
             result["log"] = _tail(LOG)
+        self._stays = result["stays"] = self._stays and not self._aborted and result["error"] is None
         self._hand_in(result)
+        if self._stays and self._departure is not None:
+            self._tips = self._departure.list_tips()  # now, when nobody waits for it
+        self._rested.set()
+
+    def _settle_in(self) -> None:
+        """Wait until the workspace is in place, and let what stood still since the task before go on."""
+        self.arrival.wait()
+        if self._departure is not None:
+            self._departure.start()
+        self._booted.resume()
+
+    def _begin_early(self, instructions: str) -> None:
+        """Let OpenCode think of its first request while the workspace arrives: of all of it, that needs only this.
+
+        The model's first answer waits for the rest, and no tool runs before that.
+
+        Args:
+            instructions: What the workspace's AGENTS.md says; empty where there is none.
+        """
+        self.endpoint.hold()
+        self._booted.resume()
+        if instructions:
+            os.makedirs(self.arrival.folder, exist_ok=True)
+            with open(f"{self.arrival.folder}/AGENTS.md", "w", encoding="utf-8", newline="") as file:
+                file.write(instructions)
+        threading.Thread(target=self._arrive, name="arriving", daemon=True).start()
+
+    def _arrive(self) -> None:
+        try:
+            self.arrival.wait()
+        except ArrivalError:
+            children.kill_all()  # there is nothing for it to work on; whoever waits for OpenCode learns it there
+        else:
+            if self._departure is not None:
+                self._departure.start()
+        self.endpoint.release()
 
     def _work(self, task: dict[str, Any]) -> dict[str, Any]:
-        if not self._opencode.watch(self._forward).wait(10.0):
-            msg = "OpenCode's event stream did not open"
-            raise OpenCodeError(msg, code="opencode_api")
-        self._session = self._opencode.create_session(title=str(task["title"]))
+        self._booted.listen(self._forward)
+        self._booted.attend()
         self._wire.send_message({"type": "working"})
-        text = str(task["text"])
+        text, session = str(task["text"]), self._booted.session
         parts = expand(text, folder=self.arrival.folder) if task.get("expand") else [{"type": "text", "text": text}]
         if task.get("note"):
             parts = [*parts, {"type": "text", "text": str(task["note"])}]
         agent, schema = str(task["agent"]), task.get("schema")
-        reply = self._opencode.prompt(self._session, parts=parts, agent=agent, schema=schema)
+        reply = self._opencode.prompt(session, parts=parts, agent=agent, schema=schema)
         texts = _texts(reply)
         while schema is not None and (repair := self._show_answer(reply["info"])) is not None:
             parts = [{"type": "text", "text": repair}]
             self._idle.clear()
-            reply = self._opencode.prompt(self._session, parts=parts, agent=agent, schema=schema)
+            reply = self._opencode.prompt(session, parts=parts, agent=agent, schema=schema)
             texts = _texts(reply) or texts
         self._idle.wait(_LAST_EVENTS)
         info = reply["info"]
         return {"finish": info.get("finish"), "text": texts[:_REPLY_CAP], "error": _error(info.get("error"))}
+
+    def _await_tips(self) -> list[str]:
+        self._rested.wait()
+        return self._tips
+
+    def _still(self) -> None:
+        if self._stays:
+            self._booted.park()
+        else:
+            super()._still()
 
     def _show_answer(self, info: dict[str, Any]) -> str | None:
         """Have the host look at a typed answer, and return what it wants the model to be told."""
@@ -144,7 +211,7 @@ class Task(Work):
         if kind not in _EVENTS:
             return
         properties = event.get("properties") or {}
-        if kind == "session.idle" and properties.get("sessionID") == self._session:
+        if kind == "session.idle" and properties.get("sessionID") == self._booted.session:
             self._idle.set()
         if kind == "message.part.delta":
             part = str(properties.get("partID"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.agent import children
 from langchain_sandbox.agent.arrival import Arrival, Mounted
@@ -50,7 +50,7 @@ class Work:
             case "abort":
                 self.abort()
 
-    def assign(self, body: dict[str, Any]) -> Self:  # noqa: ARG002 - for whom it is meant
+    def assign(self, body: dict[str, Any]) -> Work:  # noqa: ARG002 - for whom it is meant
         """Begin with another task; what has its work goes on with that."""
         return self
 
@@ -64,11 +64,15 @@ class Work:
         """Send what has changed, and then the result."""
         with self._turn:
             self._handing_in = True
-            children.kill_all()  # nothing may change the files while they are read
+            self._still()
         if self._departure is not None and self.arrival.complete:
             result["changes"] = self._departure.finish()
         # Behind the files, which must arrive before it.
         self._wire.send_message(result, channel=Channel.FILES, stream=FileStream.RESULT)
+
+    def _still(self) -> None:
+        """See to it that nothing changes the files while they are read."""
+        children.kill_all()
 
 
 def find_full_filesystems() -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from langchain_sandbox.workspace.applying.record import Record, keep_changed, write_record
 from langchain_sandbox.workspace.applying.seed import Seed, plan_seed, require_applied
@@ -15,7 +15,7 @@ from langchain_sandbox.workspace.outbound.patch import build_patch
 from langchain_sandbox.workspace.paths import parents
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from langchain_sandbox.config import Limits
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from langchain_sandbox.result import SandboxResult
     from langchain_sandbox.run_folder import RunFolder
     from langchain_sandbox.workspace.content import Content
+    from langchain_sandbox.workspace.inbound.selection import Selection
     from langchain_sandbox.workspace.outbound.changes import Change
     from langchain_sandbox.workspace.outbound.patch import Patch
     from langchain_sandbox.workspace.outbound.receiver import ChangesReceiver
@@ -64,6 +65,10 @@ class Carriage(Protocol):
     seed: Seed
     mounts: tuple[Mount, ...]
     user: str | None
+    git: dict[str, Any] | None
+    """What the container is told of the repository's git; `None` for nothing."""
+    again: bool
+    """Whether the container has the workspace already, and is told of `seed` and `git` alone."""
 
     def collect(self, receiver: ChangesReceiver) -> Yield:
         """What the run has changed; call it when the container is gone.
@@ -72,6 +77,9 @@ class Carriage(Protocol):
             OSError: If it cannot be read.
             GitError: If git fails.
         """
+
+    def note_head(self, head: str) -> None:
+        """Take note of the last commit that the agent has made."""
 
     def settle(self, harvest: Yield, folder: RunFolder) -> None:
         """Keep what `revert` needs of changes that are in the user's tree already.
@@ -94,10 +102,12 @@ class Copy:
 
     mounts: tuple[Mount, ...] = ()
     user: str | None = None
+    again: bool = False
 
     def __init__(self, intake: Intake, seed: Seed | None = None) -> None:
         self.intake = intake
         self.seed = seed or Seed()
+        self.git = intake.history.describe() if intake.history is not None else None
 
     def collect(self, receiver: ChangesReceiver) -> Yield:
         """What the container has sent, checked against what went in."""
@@ -105,6 +115,9 @@ class Copy:
         patch = build_patch(self.intake.snapshot, changes)
         warnings = [f"A change stayed behind: {reason}" for reason in receiver.skipped]
         return Yield(changes, patch, bundle=receiver.bundle, warnings=warnings)
+
+    def note_head(self, head: str) -> None:
+        """Nothing more goes in."""
 
     def settle(self, harvest: Yield, folder: RunFolder) -> None:
         """Nothing is in the user's tree."""
@@ -131,6 +144,8 @@ class Bind:
         self._run_id = run_id
         self._limits = limits
         self.seed = Seed()
+        self.git: dict[str, Any] | None = None
+        self.again = False
         self.mounts = folder.mounts
         self.user: str | None = folder.user
         self.intake = Intake(folder.baseline, mounted=True, warnings=list(folder.warnings))
@@ -140,6 +155,9 @@ class Bind:
         found = self._folder.collect(run_id=self._run_id, limits=self._limits)
         patch = build_patch(self._folder.baseline, found.changes)
         return Yield(found.changes, patch, warnings=found.warnings, spool=found.spool)
+
+    def note_head(self, head: str) -> None:
+        """The commits are in the user's repository already."""
 
     def settle(self, harvest: Yield, folder: RunFolder) -> None:
         """Keep the former contents and modes."""
@@ -164,6 +182,7 @@ def load(
     target: str,
     private: Iterable[Path],
     revises: SandboxResult | None = None,
+    on_selected: Callable[[Selection], None] | None = None,
 ) -> Carriage:
     """Read or check a workspace.
 
@@ -174,6 +193,7 @@ def load(
         target: Where it is in the container.
         private: Files and folders that no container may see.
         revises: An earlier run, whose changes go in, too.
+        on_selected: Called as soon as it is known which files of a copy go in, before they are read.
 
     Raises:
         SandboxConfigError: If it cannot go in; the message says why.
@@ -188,7 +208,7 @@ def load(
                 require_applied(revises, workspace.path)
             folder = prepare(workspace, limits, target=target, private=private)
             return Bind(folder, lock=lock.pop_all(), run_id=run_id, limits=limits)
-    intake = take_intake(workspace, limits)
+    intake = take_intake(workspace, limits, on_selected=on_selected)
     try:
         return Copy(intake, plan_seed(revises, intake.snapshot, limits) if revises is not None else None)
     except BaseException:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.workspace.git import GitError
 from langchain_sandbox.workspace.inbound.history import History, take_history
-from langchain_sandbox.workspace.inbound.selection import select_files
+from langchain_sandbox.workspace.inbound.selection import Selection, select_files
 from langchain_sandbox.workspace.inbound.snapshot import Snapshot, fill_snapshot
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from langchain_sandbox.config import Limits
     from langchain_sandbox.workspace_config import Workspace
 
@@ -39,8 +41,7 @@ class Intake:
         """Where the files belong in the repository: empty for its root, else such as `packages/a/`."""
         if self.mounted:
             return ""  # the mounted folder is all that there is
-        selection = self.snapshot.selection
-        return selection.repository.prefix if selection is not None and selection.repository is not None else ""
+        return self.snapshot.selection.folder if self.snapshot.selection is not None else ""
 
     def close(self) -> None:
         """Let all of it go."""
@@ -49,12 +50,15 @@ class Intake:
             self.history.close()
 
 
-def take_intake(workspace: Workspace | None, limits: Limits) -> Intake:
+def take_intake(
+    workspace: Workspace | None, limits: Limits, *, on_selected: Callable[[Selection], None] | None = None
+) -> Intake:
     """Read a workspace: its files, and beside them its history.
 
     Args:
         workspace: The folder, and what of it; `None` for nothing at all.
         limits: Bounds what may go in.
+        on_selected: Called as soon as it is known which files go in, before they are read.
 
     Raises:
         SandboxConfigError: If it is no folder, cannot be read, or is too big; the message names the biggest files.
@@ -62,6 +66,8 @@ def take_intake(workspace: Workspace | None, limits: Limits) -> Intake:
     if workspace is None:
         return Intake(fill_snapshot(None))
     selection = select_files(workspace, limits)
+    if on_selected is not None:
+        on_selected(selection)
     room = limits.size("workspace") - selection.size
     # Git packs in a process of its own, so a second core has something to do while we read.
     with ThreadPoolExecutor(1) as packer:

@@ -66,6 +66,11 @@ class Selection:
     skipped: list[str] = field(default_factory=list)
 
     @property
+    def folder(self) -> str:
+        """Where the files belong in the repository: empty for its root, else such as `packages/a/`."""
+        return self.repository.prefix if self.repository is not None else ""
+
+    @property
     def size(self) -> int:
         """Bytes that the copy takes: it lies in memory, and memory comes in pages."""
         return sum(-(-status.st_size // _PAGE) * _PAGE for status in self.files.values())

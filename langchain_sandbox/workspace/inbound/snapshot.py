@@ -63,6 +63,7 @@ class Snapshot:
         skipped: What was left out, as `path: reason`.
         notes: What a user should know of the files that went in.
         written: Bytes of the archive until now.
+        others: Contents that are not in the archive, by git's name for them.
     """
 
     root: Path | None
@@ -72,6 +73,7 @@ class Snapshot:
     skipped: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     written: int = 0
+    others: dict[str, Content] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -83,7 +85,10 @@ class Snapshot:
 
     def read(self, entry: Entry) -> Content:
         """The content of an entry, as it was."""
-        return Stored(self.archive, entry.offset, entry.size) if entry.target is None else entry.target
+        if entry.target is not None:
+            return entry.target
+        other = self.others.get(entry.blob)
+        return Stored(self.archive, entry.offset, entry.size) if other is None else other
 
     def close(self) -> None:
         """Let the archive go."""

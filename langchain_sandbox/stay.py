@@ -1,0 +1,124 @@
+"""What lives as long as a session does: its container, asleep between tasks, and what that has of the workspace."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Protocol
+
+import anyio
+import anyio.to_thread
+
+from langchain_sandbox.errors import SandboxError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from langchain_sandbox.live_container import LiveContainer
+    from langchain_sandbox.workspace.following import Following
+
+
+class Cancellable(Protocol):
+    """A run, as far as it concerns its session."""
+
+    def cancel(self) -> None:
+        """Have it end soon."""
+
+
+class Stay:
+    """Lives on the portal's loop for as long as `serve` runs.
+
+    Args:
+        following: The workspace.
+        idle: Seconds that it waits for a task at most.
+    """
+
+    def __init__(self, following: Following, *, idle: float) -> None:
+        self.following = following
+        self.turn = asyncio.Lock()
+        """Held by the task that is under way."""
+        self.container: LiveContainer | None = None
+        """Booted and asleep; `None` before the first task, and while there is none to be had."""
+        self._idle = idle
+        self._used = time.monotonic()
+        self._over: str | None = None
+        self._task: Cancellable | None = None
+        self._changed = anyio.Event()
+        self._scope = anyio.CancelScope()
+        self._ended = anyio.Event()
+
+    async def serve(self) -> None:
+        """Let go of all of it when nobody has come for too long, at `aclose`, or when the process ends."""
+        try:
+            with self._scope:
+                await self._wait_for_nobody()
+        finally:
+            self._over = self._over or "it was closed"
+            with anyio.CancelScope(shield=True):
+                if self._task is not None:
+                    self._task.cancel()
+                async with self.turn:
+                    if self.container is not None:
+                        await self.container.take_away(parted=False)
+                    await anyio.to_thread.run_sync(self.following.close)
+            self._ended.set()
+
+    async def _wait_for_nobody(self) -> None:
+        while (left := math.inf if self.turn.locked() else self._used + self._idle - time.monotonic()) > 0:
+            with anyio.move_on_after(left):
+                await self._changed.wait()
+            self._changed = anyio.Event()
+        self._over = f"no task came for {self._idle:g} s"
+
+    @asynccontextmanager
+    async def task(self, task: Cancellable) -> AsyncIterator[None]:
+        """While one task is under way; others wait for it.
+
+        Args:
+            task: Cancelled if the session is closed meanwhile.
+
+        Raises:
+            SandboxError: If there can be no more tasks; the message says why.
+        """
+        self._changed.set()
+        self._task = task
+        try:
+            self._require()
+            yield
+        finally:
+            self._task = None
+            self._used = time.monotonic()
+            self._changed.set()
+
+    async def aclose(self) -> None:
+        """End it; returns when the container is gone. A task that is under way is cancelled."""
+        self.close_soon()
+        await self._ended.wait()
+
+    def close_soon(self) -> None:
+        """As `aclose`, without waiting for it."""
+        self._scope.cancel()
+
+    def take(self) -> LiveContainer | None:
+        """The container, for one task; `None` before the first one."""
+        container, self.container = self.container, None
+        return container
+
+    def keep(self, container: LiveContainer) -> None:
+        """Have a container for the next task."""
+        container.booted = True
+        self.container = container
+
+    def lose(self, reason: str) -> None:
+        """Note that there is no container any more, so that there can be no more tasks."""
+        self._over = self._over or reason
+        self._scope.cancel()
+
+    def _require(self) -> None:
+        if self.container is not None and self.container.over:
+            self.lose("its container is gone")
+        if self._over is not None:
+            msg = f"The session is over: {self._over}. Begin another one; what its tasks brought is in their results."
+            raise SandboxError(msg)
