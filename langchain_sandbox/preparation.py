@@ -139,12 +139,14 @@ class Loading:
         return selection.folder if selection is not None else ""
 
     async def instructions(self) -> str | None:
-        """What AGENTS.md says, empty for none; `None` if that cannot be told before all is read."""
+        """What AGENTS.md says that the container does not know, empty for nothing; `None` if it cannot be told yet."""
         selection = await self._wait_selected()
         if selection is None:
             return ""
         if self._request.revision is not None or self._request.prompt.command is not None:
             return None  # what was changed before, or what a command names, may be needed at once
+        if self._following is not None and self._following.begun:
+            return "" if self._following.has_seen(selection, _INSTRUCTIONS) else None
         return await anyio.to_thread.run_sync(read_instructions, selection)
 
     async def aclose(self) -> None:

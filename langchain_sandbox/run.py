@@ -18,9 +18,9 @@ from langchain_sandbox.conversation import Conversation
 from langchain_sandbox.dialogue import Assignment, Dialogue
 from langchain_sandbox.engine import labels
 from langchain_sandbox.engine.base import ContainerEnd, ContainerSpec, Engine
+from langchain_sandbox.engine.garbage import collect_garbage
 from langchain_sandbox.engine.owner import current_owner
-from langchain_sandbox.engine.scratch import sweep_scratch
-from langchain_sandbox.errors import SandboxConfigError, SandboxError, SandboxUnavailableError
+from langchain_sandbox.errors import SandboxConfigError, SandboxError
 from langchain_sandbox.judge import Judge
 from langchain_sandbox.keeper import Keeper
 from langchain_sandbox.live_container import LiveContainer
@@ -209,7 +209,8 @@ class Run:
         """Have the task done in a container, which is gone afterwards."""
         with self._places.task():
             container = await self._open()
-            garbage = asyncio.create_task(self._collect_garbage())
+            # Beside a boot there is time for it; who boots spares has done it for the task that is quick.
+            garbage = None if container.booted else asyncio.create_task(collect_garbage(self._engine))
             try:
                 with _single_error():
                     await self._dialogue.hold(await self._assign(changes, container), container=container)
@@ -217,8 +218,9 @@ class Run:
                 self._give_place()
                 with anyio.CancelScope(shield=True):
                     await self._leave(container)
-                    garbage.cancel()
-                    await asyncio.gather(garbage, return_exceptions=True)
+                    if garbage is not None:
+                        garbage.cancel()
+                        await asyncio.gather(garbage, return_exceptions=True)
 
     async def _open(self) -> LiveContainer:
         """A container to work in."""
@@ -295,13 +297,6 @@ class Run:
             contents=request.record,
             instructions=self._loading.instructions if early else None,
         )
-
-    async def _collect_garbage(self) -> None:
-        try:
-            await anyio.to_thread.run_sync(sweep_scratch)
-            await self._engine.collect_garbage()
-        except SandboxUnavailableError as error:
-            self._logger.debug("[%s] collecting garbage: %s", self._request.run_id, error)
 
     async def _finish(self, carriage: Carriage, harvest: Yield) -> SandboxResult:
         result = await anyio.to_thread.run_sync(self._build_result, carriage.intake, harvest.patch)

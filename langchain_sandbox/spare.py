@@ -14,6 +14,7 @@ import anyio.to_thread
 
 from langchain_sandbox.engine import labels
 from langchain_sandbox.engine.base import ContainerSpec, Engine
+from langchain_sandbox.engine.garbage import collect_garbage
 from langchain_sandbox.engine.owner import current_owner
 from langchain_sandbox.errors import SandboxError, SandboxUnavailableError
 from langchain_sandbox.gateway.relay import Gateway
@@ -90,7 +91,7 @@ class Spare:
         spare = cls(await LiveContainer.make(engine, spec), kind)
         try:
             with anyio.fail_after(_BOOT_LIMIT):
-                await spare._warm()
+                await spare._warm(engine)
         except BaseException as error:
             await spare.aclose()
             if isinstance(error, TimeoutError | _SpareError):
@@ -131,7 +132,7 @@ class Spare:
         """Take it away."""
         await self.container.take_away(parted=False)
 
-    async def _warm(self) -> None:
+    async def _warm(self, engine: Engine) -> None:
         kind = self.kind
         async with anyio.create_task_group() as tasks:
             self._gateway = Gateway(
@@ -150,6 +151,7 @@ class Spare:
                 folder=kind.folder,
             )
             await self.container.start()
+            tasks.start_soon(collect_garbage, engine)
             await self._hear("warm")
             self._gateway = None
             self._say("park")

@@ -73,6 +73,7 @@ class Following:
         self._workspace = workspace
         self._limits = limits
         self._known: _Known | None = None
+        self._selection: Selection | None = None
         self._spool = tempfile.TemporaryFile(prefix="langchain-sandbox-")  # noqa: SIM115 - closed in `close`
 
     def load(self, on_selected: Callable[[Selection], None] | None = None) -> FollowedCopy:
@@ -97,7 +98,22 @@ class Following:
         Args:
             copy: What went in for it.
         """
-        self._known = copy.after
+        self._known, self._selection = copy.after, copy.intake.snapshot.selection
+
+    @property
+    def begun(self) -> bool:
+        """Whether the container has the workspace."""
+        return self._known is not None
+
+    def has_seen(self, selection: Selection, path: str) -> bool:
+        """Whether a path looks as it did when the container was brought up to date last.
+
+        Args:
+            selection: What goes in now.
+            path: Relative to the workspace.
+        """
+        before = self._selection.files.get(path) if self._selection is not None else None
+        return _look_at(selection.files.get(path)) == _look_at(before)
 
     def close(self) -> None:
         """Let the contents go."""
@@ -158,6 +174,12 @@ class FollowedCopy(Copy):
             self._spool.write(piece)
         self._spool.flush()
         return Stored(self._spool, offset, measure(change.content))
+
+
+def _look_at(status: os.stat_result | None) -> tuple[int, ...] | None:
+    if status is None:
+        return None
+    return (status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
 def _find_changes(known: _Known, outside: dict[str, _Look], snapshot: Snapshot) -> list[Change]:
