@@ -47,8 +47,8 @@ an interval of its own, the seed.
 """
 _THROUGHPUT = """\
 So many tasks at a time, each taken up when its worker is free; the clock stops when the contestant is as ready as it
-was, a pool full again. *CPU* is what all cores of the machine worked in that time, for each task. *Memory* is the most that all containers had at one
-moment, the waiting ones included.
+was, a pool full again. *CPU* is what all cores of the machine worked in that time, for each task. *Memory* is the most
+that all containers had at one moment, the waiting ones included.
 
 """
 _CURVE = "![Tasks a minute against the number of tasks at once](pictures/benchmark-throughput.svg)\n\n"

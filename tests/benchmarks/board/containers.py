@@ -106,16 +106,17 @@ def _make_name() -> str:
     return f"{PREFIX}{secrets.token_hex(6)}"
 
 
-CONTAINERS = [
-    Contestant(
-        name="bare container",
-        part="container",
-        what=(
-            "`docker run --rm` of our image with our own flags, from the start of the command to the first byte of a "
-            "Python that prints one line."
-        ),
-        open=_open_bare,
+BARE = Contestant(
+    name="bare container",
+    part="container",
+    what=(
+        "`docker run --rm` of our image with our own flags, from the start of the command to the first byte of a "
+        "Python that prints one line."
     ),
+    open=_open_bare,
+)
+CONTAINERS = [
+    BARE,
     Contestant(
         name="DockerExecutionPolicy",
         part="container",

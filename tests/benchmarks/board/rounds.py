@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from board.arena import Ready, open_all, open_arena
+from board.containers import BARE
 from board.figures import find_ratio, summarize
 from board.leftovers import Inventory
 from board.plan import order_round
@@ -77,9 +78,7 @@ class _Score:
 
 
 def _compare(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Put each whole task's ratio to the hot prompt to it, where there was one."""
-    hot = next((row["median"] for row in rows if row["name"] == HOT.name), None)
-    return [
-        row | {"ratio": find_ratio(row["median"], hot) if hot is not None and row["part"] == "task" else None}
-        for row in rows
-    ]
+    """Put its ratio to each: of a whole task to the hot prompt, of a mere container to the bare one."""
+    medians = {row["name"]: row["median"] for row in rows}
+    bases = {"task": medians.get(HOT.name), "container": medians.get(BARE.name)}
+    return [row | {"ratio": (base := bases[row["part"]]) and find_ratio(row["median"], base)} for row in rows]

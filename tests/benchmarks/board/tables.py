@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 _BOARD_HEAD = (
-    "| contestant | n | median | p95 | p99 | min-max | CPU | peak memory | to the hot prompt |\n"
-    "|---|---|---|---|---|---|---|---|---|\n"
+    "| contestant | n | median | p95 | p99 | min-max | CPU | peak memory | from a spare | to the {base} |\n"
+    "|---|---|---|---|---|---|---|---|---|---|\n"
 )
 _BURSTS_HEAD = "| pattern | contestant | n | median | p95 | max | from a spare |\n|---|---|---|---|---|---|---|\n"
 _SUSTAINED_HEAD = "| contestant | n | median | p95 | p99 | min-max | from a spare |\n|---|---|---|---|---|---|---|\n"
@@ -22,17 +22,16 @@ _NO_MORE_THAN = [
 ]
 _SEED_GOAL = 12.0
 
+_ONLY_CONTAINERS = "Only a container that answers, in which OpenCode would still have to boot:\n"
 _NOTHING = "—"
 
 
 def render_board(part: dict[str, Any]) -> str:
     """Two tables: those who do the whole task, and those who only make a container."""
-    tasks = [_render_contestant(row) for row in part["rows"] if row["part"] == "task"]
-    containers = [_render_contestant(row) for row in part["rows"] if row["part"] == "container"]
-    texts = [f"{_BOARD_HEAD}{''.join(rows)}" for rows in (tasks, containers) if rows]
-    between = "Only a container that answers, in which OpenCode would still have to boot:\n"
     described = "".join(f"- **{row['name']}**: {row['what']}\n" for row in part["rows"])
-    return "\n".join([*_between(texts, between), described, render_end(part)])
+    tasks = _render_contestants(part, "task", base="hot prompt")
+    containers = _render_contestants(part, "container", base="bare one")
+    return "\n".join([tasks, _ONLY_CONTAINERS, containers, described, render_end(part)])
 
 
 def render_bursts(part: dict[str, Any]) -> str:
@@ -92,14 +91,15 @@ def render_end(part: dict[str, Any]) -> str:
     return f"Left on the engine afterwards: {left}.{missing}\n"
 
 
+def _render_contestants(part: dict[str, Any], kind: str, *, base: str) -> str:
+    lines = [_render_contestant(row) for row in part["rows"] if row["part"] == kind]
+    return f"{_BOARD_HEAD.format(base=base)}{''.join(lines)}"
+
+
 def _render_contestant(row: dict[str, Any]) -> str:
     ratio = _NOTHING if row["ratio"] is None else f"{row['ratio']:.2f}"
-    figures = map(_seconds, (row["median"], row["p95"], row["p99"]))
-    return _line(row["name"], row["n"], *figures, _spread(row), _seconds(row["work"]), _mebibytes(row["memory"]), ratio)
-
-
-def _between(texts: list[str], words: str) -> list[str]:
-    return [texts[0], words, *texts[1:]] if len(texts) > 1 else texts
+    figures = [*map(_seconds, (row["median"], row["p95"], row["p99"])), _spread(row), _seconds(row["work"])]
+    return _line(row["name"], row["n"], *figures, _mebibytes(row["memory"]), _hits(row), ratio)
 
 
 def _line(*cells: object) -> str:

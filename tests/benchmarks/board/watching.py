@@ -24,7 +24,7 @@ _PARENTS = [
 _CONTAINER = re.compile(r"(?:docker-)?([0-9a-f]{64})(?:\.scope)?")
 _NOW = ("memory.usage_in_bytes", "memory.current")
 _MOST = ("memory.max_usage_in_bytes", "memory.peak")
-_EVERY = 0.05
+_EVERY = 0.1
 _MIB = 1024 * 1024
 
 
@@ -68,7 +68,6 @@ class MemoryWatch:
         self._thread = threading.Thread(target=self._watch, name="memory-watch", daemon=True)
         self._largest = 0
         self._together = 0
-        self.seen = set(also or ())
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -97,7 +96,6 @@ class MemoryWatch:
         together = 0
         for name, group in find_containers().items():
             if name not in self._others:
-                self.seen.add(name)
                 together += _read(group, _NOW)
                 self._largest = max(self._largest, _read(group, _MOST))
         self._together = max(self._together, together)
