@@ -29,6 +29,8 @@ def a_book() -> dict[str, Any]:
     bursts = [name_row("ours, pooled", pattern="burst of 2", hits=4)]
     sustained = {
         "every": 10.0,
+        "failed": 0,
+        "late": 2,
         "rows": [name_row("ours, pooled", hits=5), name_row("hot prompt")],
         "ratios": {"median": 1.2, "p95": 2.1, "seed": 12.5},
         "refill": {**FIGURES, "per_minute": 25.5, "hits": 3},
@@ -74,6 +76,7 @@ def test_the_pictures_are_what_the_kept_figures_give() -> None:
         "| seed to ours, pooled: median | 12.5 | ≥ 12 x: met |",
         "| ours, session | 2 | 5 | 40 | 0.30 s | 0.41 s | 1.50 s | 900 MiB |",
         f"Left on the engine afterwards: 0 containers, 0 networks, 0 volumes. {ABSENT}",
+        "0 tasks failed; 2 began more than half a second late.",
         "- **ours, pooled**: Ours.",
         "- cores: 2",
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from board.arena import open_all, open_arena
@@ -13,15 +14,21 @@ from board.leftovers import Inventory
 from board.ours import POOLED
 from board.plan import plan_sustained
 from board.shared_server import HOT
+from pairs import BenchmarkError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from board.arena import Ready
     from board.contestant import Attempt
+    from board.plan import Step
     from pairs import Setup
 
 TASKS = 200
 EVERY = 10.0
+_LATE = 0.5  # seconds
 _SEED_EACH = 20
+_TELL_EACH = 50
 _LEAST_SEEDS = 3
 _REFILL_SECONDS = 60.0
 _CONTESTANTS = [POOLED, HOT, SEED]
@@ -46,23 +53,48 @@ def measure(setup: Setup, *, tasks: int = TASKS, every: float = EVERY) -> dict[s
         for ready in entered.values():
             _ask(ready)
             ready.entrant.settle()
-        done: dict[str, list[Attempt]] = {name: [] for name in entered}
-        began = time.monotonic()
-        for number, step in enumerate(steps, 1):
-            time.sleep(max(0.0, began + step.at - time.monotonic()))
-            done[step.name].append(_ask(entered[step.name]))
-            if number % 50 == 0:
-                sys.stderr.write(f"sustained: {number} of {len(steps)}\n")
+        log = _follow(steps, entered)
         refill = _measure_refill(entered[POOLED.name])
-    rows = [{"name": name, **summarize(attempts)} for name, attempts in done.items()]
+    rows = [{"name": name, **summarize(attempts)} for name, attempts in log.done.items()]
     return {
         "every": every,
+        "failed": log.failed,
+        "late": log.late,
         "rows": rows,
         "ratios": compare({row["name"]: row for row in rows}),
         "refill": refill,
         "missing": missing,
         "leftovers": inventory.count_new(),
     }
+
+
+@dataclass(slots=True)
+class _Log:
+    """What came of a plan: the tasks that were done, how many were not, and how many steps began late."""
+
+    done: dict[str, list[Attempt]]
+    failed: int = 0
+    late: int = 0
+
+
+def _follow(steps: Sequence[Step], entered: Mapping[str, Ready]) -> _Log:
+    """Ask everybody when it is their turn. One task that fails is told and counted; the others are worth having."""
+    log = _Log({name: [] for name in entered})
+    began = time.monotonic()
+    for number, step in enumerate(steps, 1):
+        time.sleep(max(0.0, began + step.at - time.monotonic()))
+        log.late += time.monotonic() - began - step.at > _LATE
+        try:
+            log.done[step.name].append(_ask(entered[step.name]))
+        except BenchmarkError as error:
+            log.failed += 1
+            sys.stderr.write(f"sustained: {error}\n")
+        if number % _TELL_EACH == 0:
+            sys.stderr.write(f"sustained: {number} of {len(steps)}\n")
+    if not all(log.done.values()):
+        msg = "Of at least one contestant all tasks failed; what was said is above."
+        raise BenchmarkError(msg)
+    return log
 
 
 def compare(rows: dict[str, dict[str, Any]]) -> dict[str, float]:

@@ -64,7 +64,8 @@ def render_sustained(part: dict[str, Any]) -> str:
     return (
         f"{_SUSTAINED_HEAD}{''.join(lines)}\n{_GOALS}{''.join(goals)}\n"
         f"One task right after the other, with the refill: {refill['per_minute']:g} tasks a minute, "
-        f"{_hits(refill)} of them from a spare, {_seconds(refill['median'])} at the median.\n\n{render_end(part)}"
+        f"{_hits(refill)} of them from a spare, {_seconds(refill['median'])} at the median.\n\n"
+        f"{part['failed']} tasks failed; {part['late']} began more than half a second late.\n\n{render_end(part)}"
     )
 
 
