@@ -19,11 +19,11 @@ from board import bursts, rounds, sustained, throughput
 from book import record_growth, record_row
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
-    from pairs import Setup
+    from pairs import Row, Setup
 
-PAIRS = {
+PAIRS: dict[str, Callable[[Setup], Row]] = {
     "start": startup.measure,
     "gateway": gateway.measure,
     "in-1k": partial(big_transfer.measure_in, files=1000),
@@ -35,7 +35,7 @@ PAIRS = {
     "compose": compose_task.measure,
 }
 MEMORY = "memory"
-BOARD = {"board": rounds.measure, "bursts": bursts.measure}
+BOARD: dict[str, Callable[[Setup], dict[str, Any]]] = {"board": rounds.measure, "bursts": bursts.measure}
 SUSTAINED = "sustained"
 THROUGHPUT = "throughput"
 USUAL = [*PAIRS, MEMORY, *BOARD]  # the others take long, and have to be asked for
@@ -57,7 +57,7 @@ def measure(chosen: Collection[str], setup: Setup, *, tasks: int, every: float) 
     if MEMORY in chosen:
         sys.stderr.write(f"{MEMORY}: measuring\n")
         parts[MEMORY] = {**_note(), "rows": [record_growth(growth) for growth in memory.measure(setup)]}
-    others = BOARD | {
+    others: dict[str, Callable[[Setup], dict[str, Any]]] = BOARD | {
         SUSTAINED: partial(sustained.measure, tasks=tasks, every=every),
         THROUGHPUT: throughput.measure,
     }

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 from board import plan
-from board.contestant import Attempt
+from board.arena import Ready
+from board.contestant import Attempt, Entrant
 from board.figures import find_percentile, find_ratio, summarize
-from board.sustained import compare
+from board.sustained import compare, follow
 from board.watching import parse_work
 from book import merge
 from coding_task import MODULE, TASK, answer, build_task, is_patch
+from pairs import BenchmarkError
 
 
 def test_a_summary_tells_the_spread_and_how_many_came_from_a_spare() -> None:
@@ -70,6 +72,29 @@ def test_the_ratios_are_those_that_have_goals() -> None:
     }
     assert compare(rows) == {"median": 1.2, "p95": 2.0, "seed": 12.0}
     assert find_ratio(1.0, 3.0) == 0.33
+
+
+def test_a_task_that_fails_is_counted_and_the_others_are_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    coming = iter([Attempt(1.0), None, Attempt(2.0)])
+
+    def attempt(_: int) -> Attempt:
+        if (next_one := next(coming)) is None:
+            msg = "It was not done."
+            raise BenchmarkError(msg)
+        return next_one
+
+    log = follow([plan.Step(0, "a")] * 3, {"a": Ready(Entrant(attempt=attempt), set())})
+    assert (log.done, log.failed) == ({"a": [Attempt(1.0), Attempt(2.0)]}, 1)
+    assert "It was not done." in capsys.readouterr().err
+
+
+def test_a_plan_of_which_nothing_was_done_has_no_figures() -> None:
+    def attempt(_: int) -> Attempt:
+        msg = "It was not done."
+        raise BenchmarkError(msg)
+
+    with pytest.raises(BenchmarkError, match="all tasks failed"):
+        follow([plan.Step(0, "a")], {"a": Ready(Entrant(attempt=attempt), set())})
 
 
 def test_work_is_all_but_idling_and_counts_nothing_twice() -> None:

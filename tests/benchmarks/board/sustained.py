@@ -31,6 +31,7 @@ _SEED_EACH = 20
 _TELL_EACH = 50
 _LEAST_SEEDS = 3
 _REFILL_SECONDS = 60.0
+_REFILL = "refill"
 _CONTESTANTS = [POOLED, HOT, SEED]
 
 
@@ -53,9 +54,9 @@ def measure(setup: Setup, *, tasks: int = TASKS, every: float = EVERY) -> dict[s
         for ready in entered.values():
             _ask(ready)
             ready.entrant.settle()
-        log = _follow(steps, entered)
-        refill = _measure_refill(entered[POOLED.name])
-    rows = [{"name": name, **summarize(attempts)} for name, attempts in log.done.items()]
+        log = follow(steps, entered)
+        rows = [{"name": name, **summarize(attempts)} for name, attempts in log.done.items()]
+        refill = _measure_refill(log, entered[POOLED.name])
     return {
         "every": every,
         "failed": log.failed,
@@ -69,26 +70,34 @@ def measure(setup: Setup, *, tasks: int = TASKS, every: float = EVERY) -> dict[s
 
 
 @dataclass(slots=True)
-class _Log:
+class Log:
     """What came of a plan: the tasks that were done, how many were not, and how many steps began late."""
 
     done: dict[str, list[Attempt]]
     failed: int = 0
     late: int = 0
 
+    def take(self, name: str, ready: Ready) -> None:
+        """Have one task done. One that fails is told and counted; the others are worth having."""
+        try:
+            self.done[name].append(_ask(ready))
+        except BenchmarkError as error:
+            self.failed += 1
+            sys.stderr.write(f"sustained: {error}\n")
 
-def _follow(steps: Sequence[Step], entered: Mapping[str, Ready]) -> _Log:
-    """Ask everybody when it is their turn. One task that fails is told and counted; the others are worth having."""
-    log = _Log({name: [] for name in entered})
+
+def follow(steps: Sequence[Step], entered: Mapping[str, Ready]) -> Log:
+    """Ask everybody when it is their turn.
+
+    Raises:
+        BenchmarkError: If there is somebody all of whose tasks failed.
+    """
+    log = Log({name: [] for name in entered})
     began = time.monotonic()
     for number, step in enumerate(steps, 1):
         time.sleep(max(0.0, began + step.at - time.monotonic()))
         log.late += time.monotonic() - began - step.at > _LATE
-        try:
-            log.done[step.name].append(_ask(entered[step.name]))
-        except BenchmarkError as error:
-            log.failed += 1
-            sys.stderr.write(f"sustained: {error}\n")
+        log.take(step.name, entered[step.name])
         if number % _TELL_EACH == 0:
             sys.stderr.write(f"sustained: {number} of {len(steps)}\n")
     if not all(log.done.values()):
@@ -112,13 +121,13 @@ def _ask(ready: Ready) -> Attempt:
     return ready.entrant.attempt(0)
 
 
-def _measure_refill(ready: Ready) -> dict[str, Any]:
+def _measure_refill(log: Log, ready: Ready) -> dict[str, Any]:
     """Tasks one right after the other. The clock stops when the pool is full again, as it was at first."""
     ready.entrant.settle()
     began = time.monotonic()
-    attempts = []
+    attempts = log.done.setdefault(_REFILL, [])
     while time.monotonic() - began < _REFILL_SECONDS:
-        attempts.append(_ask(ready))
+        log.take(_REFILL, ready)
     ready.entrant.settle()
     took = time.monotonic() - began
     return {"per_minute": round(60 * len(attempts) / took, 1), **summarize(attempts)}

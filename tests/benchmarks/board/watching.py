@@ -45,7 +45,7 @@ def parse_work(line: str) -> int:
 
 def find_containers() -> dict[str, Path]:
     """The groups of the containers that run now, by the containers' ids."""
-    found = {}
+    found: dict[str, Path] = {}
     for parent in _PARENTS:
         try:
             names = [group.name for group in parent.iterdir()]
