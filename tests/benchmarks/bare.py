@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from langchain_sandbox.config import Limits
 
+PREFIX = "langchain-sandbox-bench-"  # of all names that benchmarks give
 _TAIL = 2000
 _END_LIMIT = 30.0
 
@@ -58,7 +59,7 @@ def docker_run(flags: Sequence[str], image: str, command: Sequence[str]) -> Iter
     Raises:
         BenchmarkError: If there is no docker command, or it fails; the message has its last words.
     """
-    name = f"langchain-sandbox-bench-{secrets.token_hex(6)}"
+    name = f"{PREFIX}{secrets.token_hex(6)}"
     docker = find_docker()
     # The package's label: should we be killed, the next run of anybody's collects what is left.
     mine = ["--rm", f"--name={name}", f"--label={labels.OWNER}={current_owner()}"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -12,29 +13,46 @@ if TYPE_CHECKING:
     from langchain_sandbox.testing.script import Turn
 
 FILES = 50
-TASK = "Give module 7 another answer."
+MODULE = 7
+TASK = f"Give module {MODULE} another answer."
 CALLS = "four model calls (bash, edit, bash, answer)"
 
-_EDITED = "package_2/module_07.py"
-_BEFORE, _AFTER = "return 7", "return 42"
 _MODULE = '"""Module {number}."""\n\n\ndef answer() -> int:\n    """Say what it is."""\n    return {number}\n'
 
-_TURNS: list[Turn] = [
-    {"tool_calls": [{"name": "bash", "arguments": {"command": "ls -R && git log -1", "description": "Look"}}]},
-    {
-        "tool_calls": [
-            # OpenCode takes the path from the folder that it works in, so that one script fits every side.
-            {"name": "edit", "arguments": {"filePath": _EDITED, "oldString": _BEFORE, "newString": _AFTER}}
-        ]
-    },
-    {"tool_calls": [{"name": "bash", "arguments": {"command": "git diff --stat", "description": "Check"}}]},
-    {"text": "Module 7 answers 42 now."},
-]
+_WANTED = re.compile(r"Give module (\d+) another answer")
+
+
+def build_task(module: int) -> str:
+    """The same task about another module: what a session is asked for next."""
+    return TASK.replace(str(MODULE), str(module))
 
 
 def answer(messages: list[dict[str, Any]]) -> Turn:
-    """The next turn, by what was done already: one script for every run of every side."""
-    return _TURNS[sum(message["role"] == "tool" for message in messages)]
+    """The next turn, by what was asked last and done since: one script for every run of every side."""
+    asked = max(index for index, message in enumerate(messages) if message["role"] == "user")
+    found = _WANTED.search(str(messages[asked]["content"]))
+    turns = _build_turns(int(found[1]) if found else MODULE)
+    return turns[sum(message["role"] == "tool" for message in messages[asked:])]
+
+
+def _build_turns(module: int) -> list[Turn]:
+    path, before, after = _describe(module)
+    return [
+        {"tool_calls": [{"name": "bash", "arguments": {"command": "ls -R && git log -1", "description": "Look"}}]},
+        {
+            "tool_calls": [
+                # OpenCode takes the path from the folder that it works in, so that one script fits every side.
+                {"name": "edit", "arguments": {"filePath": path, "oldString": before, "newString": after}}
+            ]
+        },
+        {"tool_calls": [{"name": "bash", "arguments": {"command": "git diff --stat", "description": "Check"}}]},
+        {"text": f"Module {module} answers something else now."},
+    ]
+
+
+def _describe(module: int) -> tuple[str, str, str]:
+    """Where a module is, what it says, and what it should say."""
+    return f"package_{module % 5}/module_{module:02}.py", f"return {module}", f"return {module + 35}"
 
 
 def make_repository(root: Path) -> None:
@@ -51,9 +69,11 @@ def make_repository(root: Path) -> None:
 
 def is_done(repository: Path) -> bool:
     """Whether the task was done in a copy of the repository."""
-    return _AFTER in (repository / _EDITED).read_text(encoding="ascii")
+    path, _, after = _describe(MODULE)
+    return after in (repository / path).read_text(encoding="ascii")
 
 
-def is_patch(patch: str | None) -> bool:
-    """Whether a patch does the task."""
-    return patch is not None and _EDITED in patch and f"+    {_AFTER}" in patch
+def is_patch(patch: str | None, module: int = MODULE) -> bool:
+    """Whether a patch does the task, for a module, and nothing to any other."""
+    path, _, after = _describe(module)
+    return patch is not None and patch.count("diff --git") == 1 and path in patch and f"+    {after}" in patch

@@ -38,7 +38,7 @@ def measure(setup: Setup) -> Row:
         timings: list[Timings] = []
         ours, baseline = interleave(
             partial(run_ours, open_sandbox(model.endpoint, repository), timings),
-            partial(_run_bare, setup.image, repository, Path(folder, "copy"), model.endpoint),
+            partial(run_bare, setup.image, repository, Path(folder, "copy"), model.endpoint),
             runs=max(LEAST_RUNS, setup.runs),
         )
     return Row(
@@ -58,8 +58,14 @@ def measure(setup: Setup) -> Row:
     )
 
 
-def open_sandbox(endpoint: ModelEndpoint, repository: Path) -> Sandbox:
-    """A sandbox as a caller would make it, whatever this machine's environment says."""
+def open_sandbox(endpoint: ModelEndpoint, repository: Path, **options: Any) -> Sandbox:
+    """A sandbox as a caller would make it, whatever this machine's environment says.
+
+    Args:
+        endpoint: The model.
+        repository: What it works on.
+        **options: What else `Sandbox` is to be given.
+    """
     return Sandbox(
         model=endpoint,
         workspace=repository,
@@ -67,6 +73,7 @@ def open_sandbox(endpoint: ModelEndpoint, repository: Path) -> Sandbox:
         limits=Limits(),
         changes="return",
         timeout=TIMEOUT,
+        **options,
     )
 
 
@@ -93,7 +100,12 @@ def _render_timings(timings: list[Timings]) -> str:
     return ", ".join(f"{name} {statistics.median(seconds):.2f}" for name, seconds in moments.items())
 
 
-def _run_bare(image: str, repository: Path, copy: Path, endpoint: ModelEndpoint) -> float:
+def run_bare(image: str, repository: Path, copy: Path, endpoint: ModelEndpoint) -> float:
+    """Have the task done by `opencode run` in a container, in a fresh copy of the repository.
+
+    Raises:
+        BenchmarkError: If the task was not done.
+    """
     shutil.copytree(repository, copy)
     try:
         flags = [
@@ -105,7 +117,7 @@ def _run_bare(image: str, repository: Path, copy: Path, endpoint: ModelEndpoint)
             "--env=HOME=/tmp",
             "--env=OPENCODE_DISABLE_AUTOUPDATE=1",
             "--env=OPENCODE_DISABLE_MODELS_FETCH=1",
-            f"--env=OPENCODE_CONFIG_CONTENT={json.dumps(_build_config(endpoint))}",
+            f"--env=OPENCODE_CONFIG_CONTENT={json.dumps(build_config(endpoint))}",
             "--entrypoint=opencode",
         ]
         command = ["run", "--format", "json", "--title", "t", "-m", "sandbox/model", TASK]
@@ -121,7 +133,7 @@ def _run_bare(image: str, repository: Path, copy: Path, endpoint: ModelEndpoint)
         shutil.rmtree(copy)
 
 
-def _build_config(endpoint: ModelEndpoint) -> dict[str, Any]:
+def build_config(endpoint: ModelEndpoint) -> dict[str, Any]:
     """As little as OpenCode needs to know of the model."""
     return {
         "model": "sandbox/model",

@@ -42,6 +42,11 @@ class Samples:
         """Interpolated between the figures; with few of them it is nearly the maximum."""
         return statistics.quantiles(self.seconds, n=20, method="inclusive")[-1]
 
+    @property
+    def p99(self) -> float:
+        """As `p95`."""
+        return statistics.quantiles(self.seconds, n=100, method="inclusive")[-1]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:

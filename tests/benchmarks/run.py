@@ -1,9 +1,11 @@
-"""Measure the package against what one would do by hand, and print a Markdown table: `make bench`.
+"""Measure the package against what one would do without it, and print Markdown: `make bench`.
 
-    python tests/benchmarks/run.py [--runs N] [--only NAME] [--write docs/benchmarks.md]
+    python tests/benchmarks/run.py [--runs N] [--only NAME] [--write]
+    python tests/benchmarks/run.py --sustained [--tasks 200] [--every 10] [--write]
+    python tests/benchmarks/run.py --throughput [--write]
 
-Every time is told as a ratio from one interleaved run, ours and the baseline in turns, so that a busy machine slows
-both; memory is told as it is.
+Every time is told as a ratio from one interleaved run, all sides in turns, so that a busy machine slows all of them;
+memory is told as it is.
 It needs a container engine on this machine, the docker command, Compose and the sandbox image; no model.
 """
 
@@ -12,23 +14,18 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 sys.path.append(str(Path(__file__).parents[1]))  # what tests and benchmarks share
 
 import anyio
-import big_transfer
-import cold_task
-import compose_task
-import gateway
-import memory
-import seed_task
-import startup
+import parts
+from board import sustained
+from book import merge, read_book, write_book
 from machine import describe_machine
+from page import render_page, write_pages
 from pairs import BenchmarkError, Setup
-from table import render_memory, render_page, render_table
 
 from langchain_sandbox.engine.address import find_engine
 from langchain_sandbox.engine.docker import DockerEngine
@@ -37,21 +34,8 @@ from langchain_sandbox.errors import SandboxError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from memory import Growth
-    from pairs import Row
-
-BENCHMARKS = {
-    "start": startup.measure,
-    "gateway": gateway.measure,
-    "in-1k": partial(big_transfer.measure_in, files=1000),
-    "out-1k": partial(big_transfer.measure_out, files=1000),
-    "in-20k": partial(big_transfer.measure_in, files=20_000),
-    "out-20k": partial(big_transfer.measure_out, files=20_000),
-    "cold-task": cold_task.measure,
-    "seed": seed_task.measure,
-    "compose": compose_task.measure,
-}
-MEMORY = "memory"  # no pairs: it is measured once
+DOCS = Path(__file__).parents[2] / "docs"
+BOOK = "benchmarks.json"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,31 +43,73 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     # By default SIGTERM skips every cleanup; as an exception it takes containers and folders away.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    chosen = options.only or [*BENCHMARKS, MEMORY]
     try:
-        image = anyio.run(_find_image)
+        setup = Setup(image=anyio.run(_find_image), runs=options.runs)
         machine = describe_machine()
-        setup = Setup(image=image, runs=options.runs)
-        rows = [_measure(name, setup) for name in BENCHMARKS if name in chosen]
-        growths = _measure_memory(setup) if MEMORY in chosen else []
+        measured = parts.measure(options.only or parts.USUAL, setup, tasks=options.tasks, every=options.every)
     except (SandboxError, BenchmarkError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    sys.stdout.write("\n".join(filter(None, (render_table(rows), render_memory(growths)))))
+    sys.stdout.write(render_page({"machine": machine, "parts": measured}))
     if options.write:
-        options.write.parent.mkdir(parents=True, exist_ok=True)
-        options.write.write_text(render_page(rows, growths, machine), encoding="utf-8")
+        docs: Path = options.write
+        book = merge(read_book(docs / BOOK), machine, measured)
+        write_book(docs / BOOK, book)
+        write_pages(book, docs)
     return 0
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="tests/benchmarks/run.py", description="Measure the package.")
-    parser.add_argument("--runs", type=_positive, default=20, metavar="N", help="pairs that count (default: 20)")
-    names = [*BENCHMARKS, MEMORY]
-    parser.add_argument("--only", action="append", choices=names, metavar="NAME", help=f"one of: {', '.join(names)}")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="write the page there, such as docs/benchmarks.md")
+    parser = argparse.ArgumentParser(
+        prog="tests/benchmarks/run.py",
+        description=(
+            "Measure the package. Without a choice: the pairs, the memory, the leaderboard and the bursts, in about "
+            "ten minutes."
+        ),
+    )
+    parser.add_argument("--runs", type=_positive, default=6, metavar="N", help="turns that count (default: 6)")
+    parser.add_argument(
+        "--only", action="append", choices=parts.ALL, metavar="NAME", help=f"one of: {', '.join(parts.ALL)}"
+    )
+    parser.add_argument(
+        f"--{parts.SUSTAINED}",
+        action="append_const",
+        dest="only",
+        const=parts.SUSTAINED,
+        help="a pool over a long time: more than half an hour",
+    )
+    parser.add_argument(
+        f"--{parts.THROUGHPUT}",
+        action="append_const",
+        dest="only",
+        const=parts.THROUGHPUT,
+        help="tasks a minute against the number of tasks at once: some minutes",
+    )
+    parser.add_argument(
+        "--tasks",
+        type=_positive,
+        default=sustained.TASKS,
+        metavar="N",
+        help=f"how many tasks --{parts.SUSTAINED} gives the pool (default: {sustained.TASKS})",
+    )
+    parser.add_argument(
+        "--every",
+        type=float,
+        default=sustained.EVERY,
+        metavar="SECONDS",
+        help=f"time between two of those (default: {sustained.EVERY:g})",
+    )
+    parser.add_argument(
+        "--write",
+        type=Path,
+        nargs="?",
+        const=DOCS,
+        metavar="FOLDER",
+        help=f"put what was measured in the place of what was there in FOLDER/{BOOK}, and write pages and pictures "
+        "from it (default: docs/)",
+    )
     return parser.parse_args(arguments)
 
 
@@ -97,21 +123,6 @@ def _positive(text: str) -> int:
 
 async def _find_image() -> str:
     return await DockerEngine(find_engine()).require_image(None)
-
-
-def _measure(name: str, setup: Setup) -> Row:
-    sys.stderr.write(f"{name}: measuring\n")
-    row = BENCHMARKS[name](setup)
-    sys.stderr.write(f"{name}: {row.ours.median:.4f} s against {row.baseline.median:.4f} s\n")
-    return row
-
-
-def _measure_memory(setup: Setup) -> list[Growth]:
-    sys.stderr.write(f"{MEMORY}: measuring\n")
-    growths = memory.measure(setup)
-    for growth in growths:
-        sys.stderr.write(f"{MEMORY}: {growth.name} {growth.size} MiB, grown by {growth.grown} MiB\n")
-    return growths
 
 
 if __name__ == "__main__":

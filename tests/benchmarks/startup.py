@@ -36,7 +36,7 @@ def measure(setup: Setup) -> Row:
         engine = portal.call(_open_engine)
         ours, baseline = interleave(
             partial(portal.call, _start_ours, engine, setup.image, limits),
-            partial(_start_bare, setup.image, limits),
+            partial(start_bare, setup.image, limits),
             runs=setup.runs,
         )
     ratio = ours.median / baseline.median
@@ -106,7 +106,8 @@ async def _take_away(container: DockerContainer) -> None:
         await container.aclose()
 
 
-def _start_bare(image: str, limits: Limits) -> float:
+def start_bare(image: str, limits: Limits) -> float:
+    """Seconds until a hardened container's program has said something, by `docker run`."""
     flags = [*build_flags(limits), "--entrypoint=python3"]
     began = time.perf_counter()
     with docker_run(flags, image, _PROGRAM) as process:
