@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.workspace.git import GitError
-from langchain_sandbox.workspace.inbound.history import History, take_history
-from langchain_sandbox.workspace.inbound.selection import select_files
+from langchain_sandbox.workspace.inbound.history import History, Inquiry, take_history
+from langchain_sandbox.workspace.inbound.selection import begin_selection, fill_selection
 from langchain_sandbox.workspace.inbound.snapshot import Snapshot, fill_snapshot
 
 if TYPE_CHECKING:
     from langchain_sandbox.config import Limits
     from langchain_sandbox.workspace_config import Workspace
+
+_HELPERS = 3
 
 
 @dataclass(slots=True)
@@ -61,11 +63,13 @@ def take_intake(workspace: Workspace | None, limits: Limits) -> Intake:
     """
     if workspace is None:
         return Intake(fill_snapshot(None))
-    selection = select_files(workspace, limits)
-    room = limits.size("workspace") - selection.size
-    # Git packs in a process of its own, so a second core has something to do while we read.
-    with ThreadPoolExecutor(1) as packer:
-        packing = packer.submit(take_history, selection, depth=workspace.history, room=room)
+    # Git has processes of its own, so a second core has something to do while we read.
+    with ThreadPoolExecutor(_HELPERS) as helpers:
+        selection = begin_selection(workspace)
+        inquiry = Inquiry.begin(selection, depth=workspace.history, helpers=helpers)
+        fill_selection(selection, workspace, limits)
+        room = limits.size("workspace") - selection.size
+        packing = helpers.submit(take_history, selection, inquiry, room=room)
         try:
             intake = Intake(fill_snapshot(selection))
         except BaseException:
