@@ -101,7 +101,7 @@ def test_the_memory_is_bounded_and_removed(root: Path, memory: PackMemory, tmp_p
         commit(root, a=f"more {number}\n")
         look(take(root))
     [folder] = (tmp_path / "scratch").iterdir()
-    assert len(list(folder.glob("*.pack"))) == len(list(folder.glob("*.idx"))) == 4
+    assert len(list(folder.glob("packs/*.pack"))) == len(list(folder.glob("packs/*.idx"))) == 4
     memory.clear()
     assert list((tmp_path / "scratch").iterdir()) == []
 
@@ -116,7 +116,7 @@ def test_what_is_too_big_is_not_remembered(root: Path, monkeypatch: pytest.Monke
 
 def test_a_pack_that_somebody_has_removed_is_made_again(root: Path, tmp_path: Path) -> None:
     first = look(take(root))
-    for pack in (tmp_path / "scratch").glob("*/*.pack"):
+    for pack in (tmp_path / "scratch").glob("*/packs/*.pack"):
         pack.unlink()
     second = look(take(root))
     assert second[1:] == first[1:]
@@ -134,7 +134,7 @@ def test_a_process_takes_its_packs_with_it_and_not_its_parents(tmp_path: Path, r
         "if not os.fork():\n"
         "    sys.exit()\n"
         "os.wait()\n"
-        "print(len(list(pathlib.Path(os.environ['TMPDIR']).glob('*/*.pack'))))\n"
+        "print(len(list(pathlib.Path(os.environ['TMPDIR']).glob('*/packs/*.pack'))))\n"
     )
     own = tmp_path / "own"
     own.mkdir()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _PACKS = 4
 _BYTES = 256 * 1024 * 1024
+_PLACE = "packs"
 _ENDINGS = ("pack", "idx")
 
 
@@ -108,9 +109,10 @@ class PackMemory:
 
     def _place(self) -> Path:
         """The folder; a new one with nothing in it where somebody has tidied up."""
-        if self._folder is None or not self._folder.is_dir():
+        if self._folder is None or not (self._folder / _PLACE).is_dir():
             self._packs, self._sizes, self._folder = {}, {}, make_scratch()
-        return self._folder
+            (self._folder / _PLACE).mkdir()
+        return self._folder / _PLACE
 
     def _link(self, remembered: Remembered, source: Path, target: Path) -> None:
         for ending in _ENDINGS:
