@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from langchain_sandbox.report import Report, describe_loss
 from langchain_sandbox.workspace.carriage import Carriage, Yield
 from langchain_sandbox.workspace.git import GitError
-from langchain_sandbox.workspace.inbound.selection import Repository
+from langchain_sandbox.workspace.inbound.repository import Repository
 from langchain_sandbox.workspace.outbound.commits import CommitsError, read_commits
 from langchain_sandbox.workspace.outbound.keep import keep_changes
 from langchain_sandbox.workspace.outbound.patch import Patch

@@ -226,13 +226,13 @@ class Dialogue:
         carriage = await self._assignment.workspace()
         snapshot, history, seed = carriage.intake.snapshot, carriage.intake.history, carriage.seed
         self._link.send_message({"type": "workspace", "git": carriage.git, "seed": bool(seed.changes)})
-        if not carriage.again:
-            await self._send_file(snapshot.archive, FileStream.TAR)
         if carriage.git is not None and history is not None and history.pack:
             for ending, stream in (("pack", FileStream.PACK), ("idx", FileStream.PACK_INDEX)):
                 path = history.folder / f"{history.pack}.{ending}"
                 with await anyio.to_thread.run_sync(path.open, "rb") as file:
                     await self._send_file(file, stream)
+        if not carriage.again:
+            await self._send_file(snapshot.archive, FileStream.TAR)
         if seed.changes:
             await self._send_seed(seed)
 

@@ -9,13 +9,14 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.agent import children
+from langchain_sandbox.agent.manifest import take_manifest
 from langchain_sandbox.agent.opencode import REPOSITORY, tool_environment
-from langchain_sandbox.agent.repository import call, restore_git
+from langchain_sandbox.agent.repository import look_at_refs, make_repository, read_head, restore_head, restore_index
 from langchain_sandbox.agent.seed import lay_down
 from langchain_sandbox.link import Data, End, FileStream, LinkEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from langchain_sandbox.agent.wire import Outlet
 
@@ -29,7 +30,8 @@ class Arrival:
 
     Then `manifest` is how each of its files looked, `nested` the folders in it that are repositories of their own
     outside, `base` the commit that was checked out, `tips` those that the agent's later commits begin with, if they
-    are not the same, and `seeded` what an earlier run's changes have changed since.
+    are not the same, `seeded` what an earlier run's changes have changed since, and `refs` how git's own files looked
+    that say which commits there are, if that is known.
 
     Args:
         wire: Where it comes from.
@@ -52,6 +54,7 @@ class Arrival:
         self.base: str | None = None
         self.tips: list[str] = []
         self.seeded: set[str] = set()
+        self.refs: dict[str, tuple[int, ...]] | None = None
         self._has_seed = False
 
     def start(self, description: dict[str, Any]) -> None:
@@ -100,43 +103,38 @@ class Arrival:
         try:
             # A folder below the mount point, made by us: the mount point belongs to root, and git calls a
             # repository in a folder of somebody else's "dubious".
-            os.makedirs(REPOSITORY, exist_ok=True)
-            branch = git["branch"] if git and git["branch"] else "main"
-            call("init", "--quiet", "--initial-branch", branch)
             os.makedirs(self.folder, exist_ok=True)
-            command = ["tar", "--extract", "--preserve-permissions", "--no-same-owner", "--file=-"]
-            self._pump(FileStream.TAR, command)
-            # A second core can look at the files while the history comes in.
-            looking = threading.Thread(target=self._look, name="manifest", daemon=True)
-            looking.start()
+            make_repository(git["branch"] if git and git["branch"] else "main")
+            # A second core can take the history while the files come in, whichever comes first.
+            history = _Helper(self._take_history, git)
+            self._pump(FileStream.TAR, ["tar", "--extract", "--preserve-permissions", "--no-same-owner", "--file=-"])
+            self.manifest = take_manifest(self.folder)
+            listed = history.wait()
             if git is not None:
-                self._store_pack(git)
-            looking.join()
-            if git is not None:
-                restore_git(git, self.manifest, prefix=self.prefix)
+                restore_index(git, listed, self.manifest, prefix=self.prefix)
                 self.nested = [str(path) for path in git["nested"]]
                 self.base = git["head"]
-            if self._has_seed and self._error is None:
+            if self._has_seed:
                 # Last: to git, and to whoever looks for changes in the end, they are changes like the agent's own.
                 self.seeded = lay_down(
                     self.folder, self._streams[FileStream.SEED].get, acknowledge=self._wire.acknowledge
                 )
+            self.refs = look_at_refs()
         except (OSError, KeyError, TypeError, ValueError) as error:
             self._error = str(error)
         finally:
             self._done.set()
 
-    def _look(self) -> None:
-        try:
-            self.manifest = take_manifest(self.folder)
-        except OSError as error:
-            self._error = str(error)
-
-    def _store_pack(self, git: dict[str, Any]) -> None:
+    def _take_history(self, git: dict[str, Any] | None) -> bytes:
+        """Put the commits down, and return what the newest one has."""
+        if git is None:
+            return b""
         if git["pack"]:
             folder = f"{REPOSITORY}/.git/objects/pack"
             self._store(FileStream.PACK, f"{folder}/{git['pack']}.pack")
             self._store(FileStream.PACK_INDEX, f"{folder}/{git['pack']}.idx")
+        restore_head(git)
+        return read_head() if git["head"] else b""
 
     def _store(self, stream: int, path: str) -> None:
         """Write a stream down as a file."""
@@ -180,31 +178,37 @@ class Arrival:
             raise OSError(msg)
 
 
+class _Helper:
+    """A thread with a result."""
+
+    def __init__(self, work: Callable[[dict[str, Any] | None], bytes], git: dict[str, Any] | None) -> None:
+        self._work = work
+        self._result = b""
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, args=(git,), name="history", daemon=True)
+        self._thread.start()
+
+    def wait(self) -> bytes:
+        """What came of it.
+
+        Raises:
+            Exception: Its own.
+        """
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+    def _run(self, git: dict[str, Any] | None) -> None:
+        try:
+            self._result = self._work(git)
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            self._error = error
+
+
 class Mounted(Arrival):
     """A workspace that is there already and that the host looks at itself: nothing comes in."""
 
     def start(self, description: dict[str, Any]) -> None:  # noqa: ARG002 - there is nothing to say of it
         """Nothing is to be waited for."""
         self._done.set()
-
-
-def take_manifest(root: str) -> dict[str, tuple[int, ...]]:
-    """How each file of a folder looks now, by its path in there, so that changes can be told later."""
-    manifest: dict[str, tuple[int, ...]] = {}
-    waiting = [""]
-    while waiting:
-        inside = waiting.pop()
-        with os.scandir(f"{root}/{inside}") as entries:
-            for entry in entries:
-                path = inside + entry.name
-                if entry.is_dir(follow_symlinks=False):
-                    if path != ".git":
-                        waiting.append(f"{path}/")
-                else:
-                    manifest[path] = fingerprint(entry.stat(follow_symlinks=False))
-    return manifest
-
-
-def fingerprint(status: os.stat_result) -> tuple[int, ...]:
-    """What changes when a file does. The change time cannot be set back by a program that hides its tracks."""
-    return (status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)

@@ -177,45 +177,42 @@ def run(
         OSError: If it fails or takes longer than `timeout` seconds; the message holds its last words.
     """
     errors = in_memory("stderr")
-    with in_memory("stdin", stdin) as given:
+    with in_memory("stdin", stdin) if stdin else open(os.devnull, "rb") as given:
         child = spawn(command, cwd=cwd, env=env, stdin=given, stdout=subprocess.PIPE, stderr=errors)
-    killer = threading.Timer(timeout, kill, (child,))
-    killer.daemon = True
     assert child.stdout is not None
-    try:
-        killer.start()
-    except RuntimeError as error:  # as many processes and threads as there may be
-        kill(child)
-        child.stdout.close()
-        raise OSError(str(error)) from error
+    deadline = time.monotonic() + timeout
+    pieces: list[bytes] = []
     with child.stdout:
-        output = _read_all(child.stdout.fileno(), time.monotonic() + timeout + _LAST_WORDS)
+        descriptor = child.stdout.fileno()
+        ended = _read_all(descriptor, pieces, deadline)
+        # It may have closed its output and go on.
+        if not ended or wait(child, max(0.0, deadline - time.monotonic())) is None:
+            kill(child)
+            ended = ended or _read_all(descriptor, pieces, time.monotonic() + _LAST_WORDS)
     code = wait(child)
-    killer.cancel()
     with errors:
         errors.seek(0)
         words = errors.read(500).decode("utf-8", "replace").strip()
     if code != 0 and check:
         msg = f"{' '.join(command[:3])} ended with {code}: {words}"
         raise OSError(msg)
-    if output is None:
+    if not ended:
         msg = f"{' '.join(command[:3])} left a program behind that holds its output open"
         raise OSError(msg)
-    return output
+    return b"".join(pieces)
 
 
-def _read_all(descriptor: int, deadline: float) -> bytes | None:
-    """Read to the end; `None` if there is none in time, since somebody who got away has the other end."""
-    pieces: list[bytes] = []
+def _read_all(descriptor: int, pieces: list[bytes], deadline: float) -> bool:
+    """Read on, and say whether the end came in time: somebody who got away may have the other end."""
     ready = select.poll()
     ready.register(descriptor)
     while (left := deadline - time.monotonic()) > 0:
         if ready.poll(left * 1000):
             piece = os.read(descriptor, _CHUNK)
             if not piece:
-                return b"".join(pieces)
+                return True
             pieces.append(piece)
-    return None
+    return False
 
 
 def kill_all() -> None:

@@ -16,13 +16,15 @@ from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
 from langchain_sandbox.agent import children
-from langchain_sandbox.agent.arrival import Arrival, fingerprint
+from langchain_sandbox.agent.manifest import fingerprint
 from langchain_sandbox.agent.opencode import REPOSITORY, tool_environment
+from langchain_sandbox.agent.repository import look_at_refs
 from langchain_sandbox.link import Channel, FileStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from langchain_sandbox.agent.arrival import Arrival
     from langchain_sandbox.agent.wire import Outlet
 
 _CHUNK = 64 * 1024
@@ -191,6 +193,8 @@ class Departure:
     def _send_commits(self) -> str | None:
         """Send the commits that are new, and return why that is not possible."""
         try:
+            if self._arrival.refs is not None and look_at_refs() == self._arrival.refs:
+                return None  # without asking git
             since = ["--not", self._arrival.base] if self._arrival.base else []
             known = ["--not", *self._arrival.tips] if self._arrival.tips else since
             command = [*_GIT, "rev-list", "--count", "HEAD", "--branches", *known, "--"]

@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from langchain_sandbox.agent.arrival import Arrival, fingerprint, take_manifest
-from langchain_sandbox.agent.repository import restore_git
+from langchain_sandbox.agent.arrival import Arrival
+from langchain_sandbox.agent.manifest import fingerprint, take_manifest
+from langchain_sandbox.agent.repository import look_at_refs, point_head, restore_index
 from langchain_sandbox.agent.seed import lay_down
 from langchain_sandbox.link import FileStream
 
@@ -54,10 +55,12 @@ class FollowUp(Arrival):
                     self._note(path, _look_at(os.path.join(self.folder, path)))
                 self.seeded |= laid
             if git is not None:
-                self._store_pack(git)
-                restore_git(git, take_manifest(self.folder), prefix=self.prefix)
+                point_head(git["branch"])
+                listed = self._take_history(git)
+                restore_index(git, listed, take_manifest(self.folder), prefix=self.prefix)
                 self.nested, self.base = [str(path) for path in git["nested"]], git["head"]
                 self.tips = [*self.tips, *filter(None, [self.base])]
+            self.refs = look_at_refs()
         except (OSError, KeyError, TypeError, ValueError) as error:
             self._error = str(error)
         finally:

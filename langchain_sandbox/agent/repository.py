@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import time
+from contextlib import suppress
 from typing import Any
 
 from langchain_sandbox.agent import children
 from langchain_sandbox.agent.index import ASSUME_UNCHANGED, INTENT_TO_ADD, SKIP_WORKTREE, IndexEntry, build_index
+from langchain_sandbox.agent.manifest import fingerprint, take_manifest
 from langchain_sandbox.agent.opencode import REPOSITORY, tool_environment
 
 _TIMEOUT = 120.0
 _GITLINK = 0o160000
 _SLASH = ord("/")
+_CORE = {"repositoryformatversion": "0", "filemode": "true", "bare": "false", "logallrefupdates": "true"}
+_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n", "\t": r"\t", "\b": r"\b"})
+_NOTHING = "0" * 40
 _EMPTY_BLOB = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
 
 
@@ -24,36 +30,102 @@ def call(*arguments: str) -> bytes:
     return children.run(["git", *arguments], cwd=REPOSITORY, env=tool_environment(), timeout=_TIMEOUT)
 
 
-def restore_git(git: dict[str, Any], manifest: dict[str, tuple[int, ...]], *, prefix: str) -> None:
-    """Do what the host's description of a repository says; its objects are there already.
+def make_repository(branch: str) -> None:
+    """What `git init` makes, without a process: an empty repository with a branch to be born."""
+    for part in ("objects/pack", "objects/info", "refs/heads", "refs/tags", "hooks", "info"):
+        os.makedirs(f"{REPOSITORY}/.git/{part}", exist_ok=True)
+    point_head(branch)
+    _write("config", build_config({}))
+
+
+def point_head(branch: str | None) -> None:
+    """Have a branch checked out, as far as HEAD goes; nothing for none, where HEAD is a commit."""
+    if branch:
+        _write("HEAD", f"ref: refs/heads/{branch}\n")
+
+
+def build_config(settings: dict[str, str]) -> str:
+    """A repository's configuration as git reads it, with a user's settings in it. Pure.
+
+    Args:
+        settings: By names in two parts, such as `user.name`; values of any text.
+    """
+    sections: dict[str, dict[str, str]] = {"core": dict(_CORE)}
+    for key, value in settings.items():
+        section, _, name = key.partition(".")
+        sections.setdefault(section, {})[name] = value
+    lines = []
+    for section, values in sections.items():
+        lines.append(f"[{section}]\n")
+        lines += [f'\t{name} = "{value.translate(_ESCAPES)}"\n' for name, value in values.items()]
+    return "".join(lines)
+
+
+def read_head() -> bytes:
+    """What HEAD, a commit whose objects are there already, has: as `git ls-tree -r -z` says it.
+
+    Raises:
+        OSError: If it is not there as a whole.
+    """
+    return call("ls-tree", "-r", "-z", "--full-tree", "HEAD")
+
+
+def restore_head(git: dict[str, Any]) -> None:
+    """Check out the commit that the host names, as far as git's own files go.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    if git["shallow"]:
+        _write("shallow", "".join(f"{commit}\n" for commit in git["shallow"]))
+    if not git["head"]:
+        return
+    name = f"refs/heads/{git['branch']}" if git["branch"] else "HEAD"
+    _write(name, f"{git['head']}\n")
+    for log in {name, "HEAD"}:
+        _write(f"logs/{log}", f"{_NOTHING} {git['head']} sandbox <sandbox> {int(time.time())} +0000\n")
+
+
+def restore_index(git: dict[str, Any], listed: bytes, manifest: dict[str, tuple[int, ...]], *, prefix: str) -> None:
+    """Have git look as the host's description of a repository says.
 
     Args:
         git: The description.
+        listed: What HEAD has, by `read_head`; nothing before the first commit.
         manifest: How the files look that came in.
         prefix: Where they lie in the repository: empty, or such as `packages/a/`.
 
     Raises:
-        OSError: If git fails.
+        OSError: If it cannot be written.
     """
-    if git["shallow"]:
-        with open(f"{REPOSITORY}/.git/shallow", "w", encoding="ascii") as file:
-            file.writelines(f"{commit}\n" for commit in git["shallow"])
     if git["rules"]:
-        os.makedirs(f"{REPOSITORY}/.git/info", exist_ok=True)
-        with open(f"{REPOSITORY}/.git/info/exclude", "w", encoding="utf-8") as file:
-            file.write(git["rules"])
-    for key, value in git["settings"].items():
-        call("config", "--", key, value)
-    listed = b""
-    if git["head"]:
-        name = f"refs/heads/{git['branch']}" if git["branch"] else "HEAD"
-        call("update-ref", "--no-deref", name, git["head"])
-        listed = call("ls-tree", "-r", "-z", "--full-tree", "HEAD")
+        _write("info/exclude", git["rules"])
+    if git["settings"]:
+        _write("config", build_config(git["settings"]))
     seen = {os.fsencode(prefix + path): looks for path, looks in manifest.items()}
     entries = build_entries(listed, git, seen)
     status = os.lstat(REPOSITORY)
     with open(f"{REPOSITORY}/.git/index", "wb") as index:
         index.write(build_index(entries, device=status.st_dev, uid=status.st_uid, gid=status.st_gid))
+
+
+def look_at_refs() -> dict[str, tuple[int, ...]]:
+    """How the files look that say which commits there are: as long as none of them changes, there is no new one."""
+    looks = {}
+    for name in ("HEAD", "packed-refs", "config", "commondir"):
+        with suppress(OSError):
+            looks[name] = fingerprint(os.lstat(f"{REPOSITORY}/.git/{name}"))
+    with suppress(OSError):
+        looks |= take_manifest(f"{REPOSITORY}/.git/refs")
+    return looks
+
+
+def _write(name: str, text: str) -> None:
+    """Write one of git's own files."""
+    path = f"{REPOSITORY}/.git/{name}"
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        file.write(text)
 
 
 def build_entries(listed: bytes, git: dict[str, Any], seen: dict[bytes, tuple[int, ...]]) -> list[IndexEntry]:

@@ -12,9 +12,9 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from langchain_sandbox.agent import children
 from langchain_sandbox.agent.booted import Booted
-from langchain_sandbox.agent.opencode import REPOSITORY, OpenCodeError, tool_environment
+from langchain_sandbox.agent.opencode import REPOSITORY, OpenCodeError
+from langchain_sandbox.agent.repository import call, make_repository
 from langchain_sandbox.agent.task import Task
 from langchain_sandbox.link import Channel, LinkEvent
 
@@ -97,11 +97,8 @@ class Spare:
 def _make_repository(folder: str) -> None:
     """As little of a repository as OpenCode takes for one."""
     os.makedirs(folder)
-    for command in (
-        ["git", "init", "--quiet"],
-        ["git", "-c", "user.name=-", "-c", "user.email=-", "commit", "--quiet", "--allow-empty", "--message=-"],
-    ):
-        children.run(command, cwd=REPOSITORY, env=tool_environment())
+    make_repository("main")
+    call("-c", "user.name=-", "-c", "user.email=-", "commit", "--quiet", "--allow-empty", "--message=-")
 
 
 def _clear() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from langchain_sandbox.agent.arrival import Arrival, fingerprint
+from langchain_sandbox.agent.arrival import Arrival
+from langchain_sandbox.agent.manifest import fingerprint
 from langchain_sandbox.agent.opencode import REPOSITORY
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import tempfile
 import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from langchain_sandbox.engine.scratch import scratch_folder
 from langchain_sandbox.errors import SandboxConfigError
@@ -34,7 +34,20 @@ class GitStuckError(GitError):
     """A git command waits for what will never come, and would again."""
 
 
-def git(folder: Path, *arguments: str, stdin: bytes = b"", check: bool = True, objects: Path | None = None) -> bytes:
+class Elsewhere(NamedTuple):
+    """A place for the objects that git writes, temporary ones too.
+
+    It would put those of a pack into the repository, wherever the pack itself goes.
+    """
+
+    folder: Path
+    own: Path
+    """The repository's own, which are only read."""
+
+
+def git(
+    folder: Path, *arguments: str, stdin: bytes = b"", check: bool = True, objects: Elsewhere | None = None
+) -> bytes:
     """Run git in a folder of the user's, with the user's own settings, and return its standard output.
 
     Nothing that the repository configures to run is run: no monitor, no hook, no pager, no prompt.
@@ -44,8 +57,7 @@ def git(folder: Path, *arguments: str, stdin: bytes = b"", check: bool = True, o
         arguments: Git's.
         stdin: Its standard input.
         check: Whether it is an error when it fails.
-        objects: A folder that gets the objects which git writes, temporary ones too: it would put those of a pack
-            into the repository, wherever the pack itself goes.
+        objects: Where the objects go that git writes, if not into the repository.
 
     Raises:
         GitError: If it fails and `check` is true.
@@ -53,8 +65,8 @@ def git(folder: Path, *arguments: str, stdin: bytes = b"", check: bool = True, o
     """
     env = environment()
     if objects is not None:
-        own = quote_path(find_git_path(folder, "objects"))
-        env |= {"GIT_OBJECT_DIRECTORY": str(objects), "GIT_ALTERNATE_OBJECT_DIRECTORIES": own}
+        own = quote_path(objects.own)
+        env |= {"GIT_OBJECT_DIRECTORY": str(objects.folder), "GIT_ALTERNATE_OBJECT_DIRECTORIES": own}
     return _run(folder, arguments, env, stdin=stdin, check=check)
 
 
@@ -64,7 +76,7 @@ def find_git_path(folder: Path, name: str) -> Path:
     Raises:
         GitError: If git does not say.
     """
-    return folder.absolute() / os.fsdecode(git(folder, "rev-parse", "--git-path", name).rstrip(b"\n"))
+    return folder.absolute() / os.fsdecode(git(folder, "rev-parse", "--git-path", name).removesuffix(b"\n"))
 
 
 def quote_path(path: Path) -> str:
@@ -149,7 +161,9 @@ def _run(
     command = ["git", *_QUIET, *arguments]
     pipe = subprocess.PIPE
     try:
-        child = subprocess.Popen(command, cwd=folder, env=env, stdin=pipe, stdout=pipe, stderr=pipe)  # noqa: S603 - a fixed program with separate arguments
+        child = subprocess.Popen(  # noqa: S603 - a fixed program with separate arguments
+            command, cwd=folder, env=env, stdin=pipe if stdin else subprocess.DEVNULL, stdout=pipe, stderr=pipe
+        )
     except FileNotFoundError as error:
         raise SandboxConfigError(_NO_GIT) from error
     with child:
@@ -167,7 +181,7 @@ def _run(
 def _await(child: subprocess.Popen[bytes], folder: Path, name: str, stdin: bytes) -> tuple[bytes, bytes]:
     """What git says; it may wait for ever where a repository has a pipe in a file's place."""
     try:
-        return child.communicate(stdin, timeout=_PATIENCE)
+        return child.communicate(stdin or None, timeout=_PATIENCE)
     except subprocess.TimeoutExpired:
         pipe = find_pipe(folder)
         if pipe is not None:

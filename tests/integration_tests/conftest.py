@@ -108,5 +108,6 @@ def _is_left(folder: Path) -> bool:
         owner = (folder / ".owner").read_text()
     except OSError:
         return False
-    # The way to an engine behind ssh stays open for as long as the process lives, which is this one.
-    return (owner == current_owner() and not (folder / "engine.sock").exists()) or is_dead(owner)
+    # The way to an engine behind ssh stays open for as long as the process lives, which is this one; so do its packs.
+    stays = any((folder / name).exists() for name in ("engine.sock", "packs"))
+    return (owner == current_owner() and not stays) or is_dead(owner)

@@ -10,7 +10,7 @@ from runs import Run, git, run_on
 from trees import Tree, read, tell_changes
 
 from langchain_sandbox.workspace.applying.delivery import BundledCommits
-from langchain_sandbox.workspace.inbound.selection import Repository, find_repository
+from langchain_sandbox.workspace.inbound.repository import Repository, find_repository
 from langchain_sandbox.workspace.outbound.commits import Commits, read_commits
 
 RUN_ID = "0123456789ab"

@@ -10,7 +10,8 @@ import pytest
 from copies import Collector, stand_in
 from repositories import forget_settings, git
 
-from langchain_sandbox.agent.arrival import Arrival, ArrivalError, take_manifest
+from langchain_sandbox.agent.arrival import Arrival, ArrivalError
+from langchain_sandbox.agent.manifest import take_manifest
 from langchain_sandbox.link import Channel, Data, End, FileStream, LinkEvent, Reset
 
 GIT: dict[str, Any] = {
@@ -90,7 +91,7 @@ def test_a_folder_of_a_repository_is_put_down_in_its_place(place: Path) -> None:
             GIT | {"pack": "pack-1"},
             "came in part only",
         ),
-        ([*EMPTY], GIT | {"head": "1" * 40, "branch": "main"}, "git update-ref"),
+        ([*EMPTY], GIT | {"head": "1" * 40, "branch": "main"}, "git ls-tree"),
         ([*EMPTY], GIT | {"index": ["nonsense"]}, "not enough values"),
         ([*EMPTY], {"pack": ""}, "branch"),
     ],

@@ -11,7 +11,7 @@ from bundles import Inside, count_objects, make_user
 from runs import freeze, git
 
 from langchain_sandbox.workspace.git import GitError
-from langchain_sandbox.workspace.inbound.selection import Repository
+from langchain_sandbox.workspace.inbound.repository import Repository
 from langchain_sandbox.workspace.inbound.snapshot import EXECUTABLE, FILE
 from langchain_sandbox.workspace.outbound.commits import CommitsError, fetch_commits, read_commits
 

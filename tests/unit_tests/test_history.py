@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from repositories import commit, duplicate, forget_settings, git, init, write
 
 from langchain_sandbox.config import Limits
 from langchain_sandbox.workspace.git import GitError
-from langchain_sandbox.workspace.inbound.history import History, take_history
+from langchain_sandbox.workspace.inbound import packing
+from langchain_sandbox.workspace.inbound.history import History, Inquiry, take_history
 from langchain_sandbox.workspace.inbound.intake import take_intake
+from langchain_sandbox.workspace.inbound.pack_memory import PackMemory
 from langchain_sandbox.workspace.inbound.selection import select_files
 from langchain_sandbox.workspace_config import Workspace
 
@@ -462,7 +465,9 @@ def test_files_that_are_as_the_index_says_need_not_be_read(root: Path, inside: C
 
 
 def take(root: Path, *, depth: int = 200, room: int = 1_000_000) -> History | None:
-    return take_history(select_files(Workspace(root), Limits()), depth=depth, room=room)
+    selection = select_files(Workspace(root), Limits())
+    with ThreadPoolExecutor(1) as helper:
+        return take_history(selection, Inquiry.begin(selection, depth=depth, helpers=helper), room=room)
 
 
 def test_a_history_that_has_no_room_goes_in_in_part(tmp_path: Path) -> None:
@@ -485,12 +490,16 @@ def test_a_history_that_has_no_room_goes_in_in_part(tmp_path: Path) -> None:
 def test_an_error_leaves_nothing_behind(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "scratch").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
+    memory = PackMemory()
+    monkeypatch.setattr(packing, "_memory", memory)
     with pytest.raises(GitError):
         take(root, room=10)
+    commit(root, "not packed yet", a="new\n")
     blob = git(root, "rev-parse", "HEAD:a").strip()
     (root / ".git/objects" / blob[:2] / blob[2:]).unlink()
     with pytest.raises(GitError, match=blob):
         take(root)
+    memory.clear()
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
@@ -517,6 +526,7 @@ def test_a_tag_that_is_named_as_the_branch_changes_nothing(root: Path, inside: C
 
 
 def test_what_a_partial_clone_lacks_is_not_fetched_by_its_own_command(root: Path, tmp_path: Path) -> None:
+    commit(root, "not packed yet", a="new\n")
     blob = git(root, "rev-parse", "HEAD:a").strip()
     (root / ".git/objects" / blob[:2] / blob[2:]).unlink()
     for key, value in {

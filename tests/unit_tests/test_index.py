@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from repositories import commit, forget_settings, git, init
 
-from langchain_sandbox.agent.arrival import take_manifest
 from langchain_sandbox.agent.index import ASSUME_UNCHANGED, INTENT_TO_ADD, SKIP_WORKTREE, IndexEntry, build_index
+from langchain_sandbox.agent.manifest import take_manifest
 
 BLOB = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
 

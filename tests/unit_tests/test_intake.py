@@ -13,6 +13,7 @@ from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.workspace.inbound import intake as module
 from langchain_sandbox.workspace.inbound.history import History
 from langchain_sandbox.workspace.inbound.intake import Intake, take_intake
+from langchain_sandbox.workspace.inbound.pack_memory import PackMemory
 from langchain_sandbox.workspace.inbound.selection import Selection
 from langchain_sandbox.workspace.inbound.snapshot import Snapshot
 from langchain_sandbox.workspace_config import Workspace
@@ -25,6 +26,8 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "scratch"
     folder.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(folder))
+    # It is for the whole process, and has tests of its own.
+    monkeypatch.setattr(PackMemory, "keep", lambda *_: None)
     return folder
 
 

@@ -20,7 +20,8 @@ from langchain_sandbox.gateway.sse import Usage
 from langchain_sandbox.report import PATCH_INLINE_LIMIT, Report, build_fields, describe_settings
 from langchain_sandbox.workspace.inbound.history import History
 from langchain_sandbox.workspace.inbound.intake import Intake, take_intake
-from langchain_sandbox.workspace.inbound.selection import Repository, Selection
+from langchain_sandbox.workspace.inbound.repository import Repository
+from langchain_sandbox.workspace.inbound.selection import Selection
 from langchain_sandbox.workspace.inbound.snapshot import Snapshot
 from langchain_sandbox.workspace.outbound import commits, patch
 

@@ -11,6 +11,7 @@ from repositories import commit, forget_settings, git, init, write
 from langchain_sandbox.config import Limits
 from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.workspace.inbound import selection
+from langchain_sandbox.workspace.inbound.repository import Repository
 from langchain_sandbox.workspace.inbound.selection import Selection, select_files
 from langchain_sandbox.workspace_config import Workspace
 
@@ -341,10 +342,10 @@ def test_a_folder_of_a_repository_is_told_with_its_place(root: Path, tmp_path: P
     head = commit(root, **{"sub/deep/file": "", "top": ""})
     found = select(root / "sub/deep")
     assert (set(found.files), set(found.index)) == ({"file"}, {"file"})
-    assert found.repository == selection.Repository(root, "sub/deep/", head)
+    assert found.repository == Repository(root, "sub/deep/", head)
     (tmp_path / "link").symlink_to(root / "sub")
-    assert select(tmp_path / "link").repository == selection.Repository(root, "sub/", head)
-    assert select(root).repository == selection.Repository(root, "", head)
+    assert select(tmp_path / "link").repository == Repository(root, "sub/", head)
+    assert select(root).repository == Repository(root, "", head)
 
 
 def test_a_folder_that_the_repository_above_ignores_is_a_folder_like_any_other(root: Path) -> None:
@@ -360,7 +361,7 @@ def test_a_folder_that_the_repository_above_ignores_is_a_folder_like_any_other(r
 def test_a_repository_without_a_commit_has_no_head(root: Path) -> None:
     write(root, a="")
     found = select(root)
-    assert (set(found.files), found.repository) == ({"a"}, selection.Repository(root, "", None))
+    assert (set(found.files), found.repository) == ({"a"}, Repository(root, "", None))
 
 
 def test_a_linked_work_tree_and_a_submodule_are_repositories(root: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from langchain_sandbox.errors import SandboxApplyError
 from langchain_sandbox.workspace.applying.transaction import GitMove
 from langchain_sandbox.workspace.git import GitError, git
-from langchain_sandbox.workspace.inbound.selection import Repository, find_repository
+from langchain_sandbox.workspace.inbound.repository import Repository, find_repository
 from langchain_sandbox.workspace.outbound.commits import Commits, CommitsError, fetch_commits, read_commits
 from langchain_sandbox.workspace.outbound.risks import MEANINGS, REFUSED
 from langchain_sandbox.workspace.paths import parents

@@ -15,7 +15,7 @@ from langchain_sandbox.workspace.bound.baseline import Baseline, take_baseline
 from langchain_sandbox.workspace.bound.harvest import Harvest, Identity, harvest, identify
 from langchain_sandbox.workspace.bound.places import Finds, check_place
 from langchain_sandbox.workspace.git import git
-from langchain_sandbox.workspace.inbound.history import read_rules
+from langchain_sandbox.workspace.inbound.settings import read_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -1,39 +1,36 @@
 """What git needs to look inside as it does outside: the last commits, the index, and a few of the user's settings.
 
 Commits, trees and files travel as one pack; no hook, no remote, no credential, and of the configuration nothing but
-the words in `_SETTINGS`.
+what `settings` picks.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.engine.scratch import make_scratch
-from langchain_sandbox.workspace.git import GitError, GitStuckError, find_git_path, git
+from langchain_sandbox.workspace.git import GitError, GitStuckError, git
 from langchain_sandbox.workspace.inbound.listing import list_index
+from langchain_sandbox.workspace.inbound.packing import Boundary, find_boundary, pack
 from langchain_sandbox.workspace.inbound.selection import GITLINK
+from langchain_sandbox.workspace.inbound.settings import pick_settings, read_rules, read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from concurrent.futures import Executor, Future
 
-    from langchain_sandbox.workspace.inbound.selection import Repository, Selection
+    from langchain_sandbox.workspace.inbound.repository import Interior, Repository
+    from langchain_sandbox.workspace.inbound.selection import Selection
     from langchain_sandbox.workspace.inbound.snapshot import Snapshot
 
-_IDENTITY = ("user.name", "user.email")
-_SETTINGS = ("core.autocrlf", "core.eol", "core.filemode")
-_RULES = "core.excludesfile"
-_WORD = re.compile(r"[A-Za-z]{1,16}")
-
-_EMPTY_TREE = {"sha1": "4b825dc642cb6eb9a060e54bf8d69288fbee4904"}
+_EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 _EMPTY_BLOB = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
 _MAX_STAGED = 50_000
-_MAX_RULES = 64 * 1024
+_COMPARE = ("diff-index", "--cached", "--raw", "-z", "--no-renames", "--abbrev=40", "--ignore-submodules")
 
 
 @dataclass(slots=True)
@@ -104,49 +101,83 @@ class History:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def take_history(selection: Selection, *, depth: int, room: int) -> History | None:
+@dataclass(frozen=True, slots=True)
+class Inquiry:
+    """What is asked of git at once, so that it answers while others do something else.
+
+    Args:
+        interior: The repository's own files.
+        depth: How many commits to take.
+        settings: What the user has told git.
+        index: How the index differs from HEAD.
+        boundary: Where the history is cut; `None` before the first commit.
+    """
+
+    interior: Interior
+    depth: int
+    settings: Future[dict[str, str]]
+    index: Future[bytes]
+    boundary: Future[Boundary] | None
+
+    @classmethod
+    def begin(cls, selection: Selection, *, depth: int, helpers: Executor) -> Inquiry | None:
+        """Ask; `None` where there is nothing to ask about.
+
+        Args:
+            selection: Its folder and repository; its files are not needed yet.
+            depth: How many commits to take.
+            helpers: Threads that wait for git.
+        """
+        root, repository = selection.root, selection.repository
+        if repository is None or repository.interior is None or not depth:
+            return None
+        head, interior = repository.head, repository.interior
+        return cls(
+            interior=interior,
+            depth=depth,
+            settings=helpers.submit(read_settings, root),
+            index=helpers.submit(git, root, *_COMPARE, head or _EMPTY_TREE),
+            boundary=helpers.submit(find_boundary, root, interior, head, depth) if head else None,
+        )
+
+
+def take_history(selection: Selection, inquiry: Inquiry | None, *, room: int) -> History | None:
     """Pack the last commits of HEAD, and say how git looks; `None` where there is no repository.
 
     Args:
         selection: The files that go in.
-        depth: How many commits to take; less where they would not fit.
+        inquiry: What was asked of git. Less commits are taken than it says where they would not fit.
         room: Bytes that the pack may have.
 
     Raises:
         GitError: If git cannot read them.
     """
-    if selection.repository is None or not depth:
+    if selection.repository is None or inquiry is None:
         return None
-    root, repository = selection.root, selection.repository
+    root, repository, interior = selection.root, selection.repository, inquiry.interior
     if not _leads_back(repository):
         msg = "its .git leads to another repository, which knows nothing of this folder"
         raise GitError(msg)
-    if git(root, "rev-parse", "--show-object-format").strip() != b"sha1":
+    if interior.object_format != "sha1":
         msg = "its names are SHA-256, and only SHA-1 is supported"
         raise GitError(msg)
     if repository.head is None and git(root, "rev-parse", "--verify", "--quiet", "HEAD", check=False):
         msg = "the commit that HEAD names is not there"
         raise GitError(msg)
-    # Not its short form: that is longer where a tag has the same name.
-    ref = os.fsdecode(git(root, "symbolic-ref", "--quiet", "HEAD", check=False)).strip()
-    settings = _read_settings(root)
+    settings = inquiry.settings.result()
     history = History(
         folder=make_scratch(),
         pack="",
         head=repository.head,
-        branch=ref.removeprefix("refs/heads/") or None,
-        settings={
-            key: value
-            for key, value in settings.items()
-            if key in _IDENTITY or (key in _SETTINGS and _WORD.fullmatch(value))
-        },
+        branch=interior.ref.removeprefix("refs/heads/") or None,
+        settings=pick_settings(settings),
         deleted=[repository.prefix + path for path in selection.deleted],
         nested=list(selection.nested),
-        rules=read_rules(root, settings.get(_RULES)),
+        rules=read_rules(root, settings=settings, exclude=interior.exclude),
     )
     try:
-        objects = _read_index(history, root)
-        _fill_pack(history, root, objects, depth=depth, room=room)
+        objects = _read_index(history, root, inquiry.index.result())
+        _fill_pack(history, root, inquiry, objects, room=room)
     except BaseException:
         history.close()
         raise
@@ -171,45 +202,9 @@ def _leads_back(repository: Repository) -> bool:
     return (folder / back).resolve() == link.resolve()
 
 
-def _read_settings(root: Path) -> dict[str, str]:
-    names = "|".join(name.replace(".", r"\.") for name in (*_IDENTITY, *_SETTINGS, _RULES))
-    told = git(root, "config", "-z", "--show-scope", "--get-regexp", f"^({names})$", check=False)
-    parts = told.decode("utf-8", "replace").split("\0")
-    settings = {}
-    for scope, record in zip(parts[::2], parts[1::2], strict=False):
-        key, _, value = record.partition("\n")
-        # A file that the repository itself names could be any secret of the host's.
-        if value.strip() and (key != _RULES or scope in {"system", "global"}):
-            settings[key] = value.strip()
-    return settings
-
-
-def read_rules(root: Path, chosen: str | None = None) -> str:
-    """The ignore rules of the repository and of the user that are in no file of the tree.
-
-    Args:
-        root: A folder of the repository.
-        chosen: The user's own file, where it is not in its usual place.
-    """
-    base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    own = find_git_path(root, "info/exclude")
-    found = []
-    # The repository's own is no link: it, too, could lead to a secret.
-    for path, follow in ((chosen or f"{base}/git/ignore", 0), (str(own), os.O_NOFOLLOW)):
-        with suppress(OSError, ValueError, RuntimeError):
-            descriptor = os.open(Path(path).expanduser(), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | follow)
-            with open(descriptor, "rb") as file:  # noqa: PTH123 - of a descriptor
-                found.append(file.read(_MAX_RULES).decode("utf-8", "replace"))
-    return "\n".join(found)
-
-
-def _read_index(history: History, root: Path) -> list[str]:
-    """Note how the index differs from HEAD, and return the objects that it needs."""
-    base = history.head or _EMPTY_TREE["sha1"]
-    raw = os.fsdecode(
-        git(root, "diff-index", "--cached", "--raw", "-z", "--no-renames", "--abbrev=40", "--ignore-submodules", base)
-    )
-    fields = iter(raw.split("\0"))
+def _read_index(history: History, root: Path, raw: bytes) -> list[str]:
+    """Note how the index differs from HEAD, by what git says of that, and return the objects that it needs."""
+    fields = iter(os.fsdecode(raw).split("\0"))
     staged: dict[str, tuple[str, str]] = {}
     conflict = False
     for described in fields:
@@ -260,17 +255,17 @@ def _find_filtered(selection: Selection, differing: list[str]) -> list[str]:
     return sorted(path for path, listed in looks if path in filtered and listed.is_like(selection.files[path]))
 
 
-def _fill_pack(history: History, root: Path, objects: Sequence[str], *, depth: int, room: int) -> None:
+def _fill_pack(history: History, root: Path, inquiry: Inquiry, objects: Sequence[str], *, room: int) -> None:
     """Pack as many commits as there is room for."""
     if history.head is None and not objects:
         return
-    depths = sorted({depth, -(-depth // 10), 1}, reverse=True)
+    depths = sorted({inquiry.depth, -(-inquiry.depth // 10), 1}, reverse=True)
     why = "more have no room (Limits.workspace)"
     for tried in depths:
-        history.shallow = _find_shallow(root, history.head, tried) if history.head else []
-        lines = [*(f"--shallow {commit}" for commit in history.shallow), *filter(None, [history.head]), *objects]
+        boundary = _find_boundary(history, root, inquiry, tried)
+        history.shallow = list(boundary.commits) if boundary is not None else []
         try:
-            history.pack = _pack(root, history.folder, lines)
+            history.pack = pack(root, inquiry.interior, history.folder, boundary=boundary, objects=objects)
         except GitStuckError:
             raise
         except GitError as error:
@@ -280,32 +275,16 @@ def _fill_pack(history: History, root: Path, objects: Sequence[str], *, depth: i
             why = f"more cannot be read: {error}"
             continue
         if sum(path.stat().st_size for path in history.folder.glob(f"{history.pack}.*")) <= room:
-            if tried < depth:
-                history.warnings.append(f"{tried} of {depth} commits went in: {why}.")
+            if tried < inquiry.depth:
+                history.warnings.append(f"{tried} of {inquiry.depth} commits went in: {why}.")
             return
     msg = f"even its last commit has more than the {room} bytes that are left (Limits.workspace)"
     raise GitError(msg)
 
 
-def _find_shallow(root: Path, head: str, depth: int) -> list[str]:
-    """The commits whose parents stay behind."""
-    listed = git(root, "rev-list", "--parents", f"--max-count={depth}", head, "--").decode("ascii")
-    commits = {words[0]: words[1:] for words in map(str.split, listed.splitlines())}
-    shallow = [commit for commit, its_parents in commits.items() if any(p not in commits for p in its_parents)]
-    # A repository that is itself shallow shows its oldest commits without parents; they have to be named as well.
-    own = find_git_path(root, "shallow")
-    if own.exists():
-        shallow += [line for line in own.read_text(encoding="ascii").split() if line in commits]
-    return shallow
-
-
-def _pack(root: Path, folder: Path, lines: Sequence[str]) -> str:
-    """Pack what the lines name, for `git pack-objects --revs`, and return the pack's name."""
-    # What is compressed already stays so; looking for better differences would cost more than it saves.
-    words = ("pack.window=0", "core.compression=1", "core.fsync=none", "pack.writeReverseIndex=false")
-    settings = [word for setting in words for word in ("-c", setting)]
-    command = ("pack-objects", "--revs", "--quiet", "--delta-base-offset", f"{folder}/pack")
-    (folder / "objects" / "pack").mkdir(parents=True, exist_ok=True)
-    feed = "".join(f"{line}\n" for line in lines).encode("ascii")
-    name = git(root, *settings, *command, stdin=feed, objects=folder / "objects")
-    return f"pack-{name.decode('ascii').strip()}"
+def _find_boundary(history: History, root: Path, inquiry: Inquiry, depth: int) -> Boundary | None:
+    if history.head is None or inquiry.boundary is None:
+        return None
+    if depth == inquiry.depth:
+        return inquiry.boundary.result()
+    return find_boundary(root, inquiry.interior, history.head, depth)

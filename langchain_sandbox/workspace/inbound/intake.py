@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.workspace.git import GitError
-from langchain_sandbox.workspace.inbound.history import History, take_history
-from langchain_sandbox.workspace.inbound.selection import Selection, select_files
+from langchain_sandbox.workspace.inbound.history import History, Inquiry, take_history
+from langchain_sandbox.workspace.inbound.selection import Selection, begin_selection, fill_selection
 from langchain_sandbox.workspace.inbound.snapshot import Snapshot, fill_snapshot
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from langchain_sandbox.config import Limits
     from langchain_sandbox.workspace_config import Workspace
+
+_HELPERS = 3
 
 
 @dataclass(slots=True)
@@ -65,13 +67,15 @@ def take_intake(
     """
     if workspace is None:
         return Intake(fill_snapshot(None))
-    selection = select_files(workspace, limits)
-    if on_selected is not None:
-        on_selected(selection)
-    room = limits.size("workspace") - selection.size
-    # Git packs in a process of its own, so a second core has something to do while we read.
-    with ThreadPoolExecutor(1) as packer:
-        packing = packer.submit(take_history, selection, depth=workspace.history, room=room)
+    # Git has processes of its own, so a second core has something to do while we read.
+    with ThreadPoolExecutor(_HELPERS) as helpers:
+        selection = begin_selection(workspace)
+        inquiry = Inquiry.begin(selection, depth=workspace.history, helpers=helpers)
+        fill_selection(selection, workspace, limits)
+        if on_selected is not None:
+            on_selected(selection)
+        room = limits.size("workspace") - selection.size
+        packing = helpers.submit(take_history, selection, inquiry, room=room)
         try:
             intake = Intake(fill_snapshot(selection))
         except BaseException:

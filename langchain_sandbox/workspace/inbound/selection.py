@@ -6,16 +6,17 @@ import os
 import stat
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.untrusted import clean_name
 from langchain_sandbox.workspace.git import GitError, git
+from langchain_sandbox.workspace.inbound.repository import Repository, describe_broken, find_repository
 from langchain_sandbox.workspace.paths import STAGING, compile_patterns, is_masked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from langchain_sandbox.config import Limits
     from langchain_sandbox.workspace_config import Workspace
@@ -26,21 +27,6 @@ _OFFENDERS = 5
 _PAGE = 4096
 _SKIP_WORKTREE = "S"
 _DEPTH = 8  # of repositories inside repositories
-
-
-@dataclass(frozen=True, slots=True)
-class Repository:
-    """The git repository that a workspace is, or is a folder of.
-
-    Args:
-        top: Its root.
-        prefix: Where the workspace lies in it: empty for the root, else such as `packages/a/`.
-        head: The commit that is checked out; `None` before the first one.
-    """
-
-    top: Path
-    prefix: str
-    head: str | None
 
 
 @dataclass(slots=True)
@@ -86,21 +72,36 @@ def select_files(workspace: Workspace, limits: Limits | None) -> Selection:
     Raises:
         SandboxConfigError: If it is no folder, cannot be read, or is too big; the message names the biggest files.
     """
-    root = workspace.path
-    _require_folder(root)
-    selection = Selection(root, repository=find_repository(root))
-    try:
-        _fill(selection, workspace)
-    except GitError as error:
-        raise SandboxConfigError(_describe_broken(root, error)) from error
-    if limits is not None:
-        _check_limits(selection, limits)
+    selection = begin_selection(workspace)
+    fill_selection(selection, workspace, limits)
     return selection
 
 
+def begin_selection(workspace: Workspace) -> Selection:
+    """The first half of `select_files`: find the repository, and look at no file yet.
+
+    Raises:
+        SandboxConfigError: If it is no folder, or in a repository that cannot be read.
+    """
+    root = workspace.path
+    return Selection(root, repository=_find_own(root))
+
+
+def fill_selection(selection: Selection, workspace: Workspace, limits: Limits | None) -> None:
+    """The second half.
+
+    Raises:
+        SandboxConfigError: If it cannot be read, or is too big.
+    """
+    try:
+        _fill(selection, workspace)
+    except GitError as error:
+        raise SandboxConfigError(describe_broken(selection.root, error)) from error
+    if limits is not None:
+        _check_limits(selection, limits)
+
+
 def _fill(selection: Selection, workspace: Workspace) -> None:
-    if selection.repository is not None and not _counts(selection.repository, selection.root):
-        selection.repository = None
     picker = _Picker(selection, excluded=compile_patterns(workspace.exclude))
     if selection.repository is None:
         picker.take_folder("", depth=0)
@@ -117,61 +118,22 @@ def find_folder(root: Path) -> str:
     Raises:
         SandboxConfigError: As by `find_repository`, and if it is no folder.
     """
-    _require_folder(root)
-    try:
-        repository = find_repository(root)
-        return repository.prefix if repository is not None and _counts(repository, root) else ""
-    except GitError as error:
-        raise SandboxConfigError(_describe_broken(root, error)) from error
+    repository = _find_own(root)
+    return repository.prefix if repository is not None else ""
 
 
-def _require_folder(root: Path) -> None:
+def _find_own(root: Path) -> Repository | None:
+    """The repository that a folder belongs to: one that it ignores and has nothing in is one like any other."""
     if not root.is_dir():
         msg = f"The workspace {root} is not a folder."
         raise SandboxConfigError(msg)
-
-
-def find_repository(root: Path) -> Repository | None:
-    """The repository that a folder is, or is in.
-
-    Raises:
-        SandboxConfigError: If there is one and git cannot read it: then nobody can say what it ignores.
-    """
+    repository = find_repository(root)
     try:
-        top, prefix = git(root, "rev-parse", "--show-toplevel", "--show-prefix").split(b"\n")[:2]
+        if repository is None or not repository.prefix or git(root, "ls-files", "-z"):
+            return repository
+        return None if git(root, "check-ignore", "--", ".", check=False) else repository
     except GitError as error:
-        link = root / ".git"
-        if "not a git repository" not in str(error):
-            raise SandboxConfigError(_describe_broken(root, error)) from error
-        if link.is_symlink() or link.is_file():
-            msg = (
-                f"The workspace {root} has a .git that leads to another folder, as a worktree's and a submodule's do. "
-                "That is not there, so nobody can say what git ignores. Use the repository's main folder, or a clone."
-            )
-            raise SandboxConfigError(msg) from error
-        if link.is_dir() and any(link.iterdir()):
-            msg = (
-                f"The workspace {root} has a .git that git does not take for a repository, so nobody can say what it "
-                "ignores. Mend it (`git fsck` says what is wrong), or remove it to have everything go in."
-            )
-            raise SandboxConfigError(msg) from error
-        return None
-    try:
-        head = git(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}", check=False).decode("ascii").strip()
-    except GitError as error:
-        raise SandboxConfigError(_describe_broken(root, error)) from error
-    return Repository(Path(os.fsdecode(top)), os.fsdecode(prefix), head or None)
-
-
-def _describe_broken(root: Path, error: GitError) -> str:
-    return f"The workspace {root} is a repository that git cannot read: {error}."
-
-
-def _counts(repository: Repository, root: Path) -> bool:
-    """Whether a folder belongs to a repository: one that it ignores and has nothing in is one like any other."""
-    if not repository.prefix or git(root, "ls-files", "-z"):
-        return True
-    return not git(root, "check-ignore", "--", ".", check=False)
+        raise SandboxConfigError(describe_broken(root, error)) from error
 
 
 class _Picker:

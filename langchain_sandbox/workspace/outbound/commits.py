@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from langchain_sandbox.workspace.inbound.selection import Repository
+    from langchain_sandbox.workspace.inbound.repository import Repository
 
 _GITLINK = 0o160000
 _GONE = 0

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING
 
 from langchain_sandbox.untrusted import clean_name
 from langchain_sandbox.workspace.content import CHUNK, Content, Stored, is_text, measure, pieces, read_start
-from langchain_sandbox.workspace.git import scratch_git, scratch_pipe, scratch_repository
+from langchain_sandbox.workspace.git import scratch_pipe, scratch_repository
 from langchain_sandbox.workspace.outbound.risks import Risk, find_risks
 from langchain_sandbox.workspace.outbound.trees import Side, write_trees
 from langchain_sandbox.workspace.paths import parents
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from langchain_sandbox.workspace.outbound.changes import Change
 
 _DIFF = ("-c", "diff.renameLimit=2000", "-c", "core.compression=1", "diff-tree", "-r", "--no-ext-diff", "--no-textconv")
+_ALL = ("--raw", "--numstat", "-z", "-p", "--binary", "--full-index")
 _KINDS = {"A": "added", "M": "modified", "D": "deleted", "R": "renamed", "T": "modified"}
 
 _SPACE = 0x20
@@ -105,13 +106,14 @@ def build_patch(snapshot: Snapshot, changes: list[Change]) -> Patch:
         with scratch_repository() as scratch:
             sides = write_trees(scratch, before, after)
             _mark_binary(scratch, before, after)
-            diff = (*_DIFF, "-M" if _may_rename(before, after) else "--no-renames")
-            raw = scratch_git(scratch, *diff, "--raw", "--numstat", "-z", *sides)
-            scratch_pipe(scratch, *diff, "-p", "--binary", "--full-index", *sides, into=file)
+            renames = "-M" if _may_rename(before, after) else "--no-renames"
+            scratch_pipe(scratch, *_DIFF, renames, *_ALL, *sides, into=file)
+        raw = _read_records(file)
+        begin = len(raw) + 1 if raw else 0  # between the records and the patch is one NUL more
         if unsaid := _find_unsaid(raw):
             with file as told:
-                file = _say(told, unsaid)
-        content = Stored(file, 0, file.seek(0, os.SEEK_END))
+                file, begin = _say(told, begin, unsaid), 0
+        content = Stored(file, begin, file.seek(0, os.SEEK_END) - begin)
         return Patch(content, _parse_files(raw, before, after))
     except BaseException:
         file.close()
@@ -141,6 +143,20 @@ def _mark_binary(scratch: Path, *trees: Mapping[str, Side]) -> None:
     (scratch / "info" / "attributes").write_bytes(b"".join(lines))
 
 
+def _read_records(file: IO[bytes]) -> bytes:
+    """The records before the patch: `--raw` and `--numstat`, each field with a NUL behind it."""
+    file.seek(0)
+    fields: list[bytes] = []
+    rest = b""
+    while piece := file.read(CHUNK):
+        *more, rest = (rest + piece).split(b"\0")
+        for at, item in enumerate(more):
+            if not item:  # no field is empty
+                return b"".join(item + b"\0" for item in (*fields, *more[:at]))
+        fields += more
+    return b"".join(item + b"\0" for item in fields)
+
+
 def _find_unsaid(raw: bytes) -> list[bytes]:
     """The index lines that git leaves out, where a content stays and only its name or mode changes."""
     lines = []
@@ -155,12 +171,12 @@ def _find_unsaid(raw: bytes) -> list[bytes]:
     return lines
 
 
-def _say(told: IO[bytes], unsaid: list[bytes]) -> IO[bytes]:
+def _say(told: IO[bytes], begin: int, unsaid: list[bytes]) -> IO[bytes]:
     """The same patch with these lines in their places, so that whoever applies it knows which content is meant."""
     file = tempfile.TemporaryFile(prefix="langchain-sandbox-")  # noqa: SIM115 - the patch owns it
     try:
         missing = iter(unsaid)
-        told.seek(0)
+        told.seek(begin)
         waits, begins = False, True
         # No line of a content begins like these: those of a text begin with a sign, those of a binary hold no space.
         while line := told.readline(CHUNK):
