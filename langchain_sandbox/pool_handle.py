@@ -55,15 +55,15 @@ class PoolHandle:
 
     def close(self) -> None:
         """Take all spares away, and wait until they are gone. There will be no others."""
-        serving = self._end()
-        if serving is not None:
-            serving.result()
+        closing = self._end()
+        if closing is not None:
+            closing.result()
 
     async def aclose(self) -> None:
         """As `close`."""
-        serving = self._end()
-        if serving is not None:
-            await asyncio.wrap_future(serving)
+        closing = self._end()
+        if closing is not None:
+            await asyncio.wrap_future(closing)
 
     def _start(self) -> _Begun:
         portal = get_portal()
@@ -80,7 +80,19 @@ class PoolHandle:
             begun, self._begun = self._begun, None
         if begun is None or begun.process != os.getpid() or begun.serving.done():
             return None
-        return begun.portal.start_task_soon(begun.pool.aclose)
+        try:
+            return begun.portal.start_task_soon(begun.pool.aclose)
+        except RuntimeError:
+            return None  # the portal is closed, and took the containers with it
+
+
+def make_handle(settings: Pool | None) -> PoolHandle | None:
+    """A handle for a pool, if there is to be one.
+
+    Args:
+        settings: As for `PoolHandle`; `None` for no pool.
+    """
+    return None if settings is None else PoolHandle(settings)
 
 
 async def _find_loop() -> asyncio.AbstractEventLoop:

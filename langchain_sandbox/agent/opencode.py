@@ -11,6 +11,7 @@ import secrets
 import signal
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -224,11 +225,17 @@ class OpenCode:
 
     def stop(self) -> None:
         """Stop the server and whatever it runs in its own group, so that it takes no time of any core."""
-        os.killpg(self._process.pid, signal.SIGSTOP)
+        with suppress(ProcessLookupError):  # it has ended, as whoever waits for its end is told
+            os.killpg(self._process.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let it run again."""
-        os.killpg(self._process.pid, signal.SIGCONT)
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGCONT)
+
+    def wait_end(self) -> int | None:
+        """Wait until the server has ended, and return its exit code."""
+        return children.wait(self._process)
 
     def watch(self, on_event: Callable[[dict[str, Any]], None]) -> threading.Event:
         """Follow the server's events in a thread; the returned flag is set once the stream is open."""

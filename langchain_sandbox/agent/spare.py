@@ -38,7 +38,7 @@ class Spare:
         self._wire = wire
         self._folder = os.path.join(REPOSITORY, str(hello.get("folder") or "")).rstrip("/")
         self._booted = Booted(wire, hello["model"], folder=self._folder)
-        self._version = ""
+        self._assigned = False
         threading.Thread(target=self._warm, name="warm", daemon=True).start()
 
     def on_event(self, event: LinkEvent) -> None:
@@ -62,12 +62,13 @@ class Spare:
         Args:
             body: What the host says of the task; what it said first holds still.
         """
+        self._assigned = True
         return Task(self._wire, body, booted=self._booted)
 
     def _warm(self) -> None:
         opencode = self._booted.opencode
         try:
-            self._version = opencode.wait_ready()
+            opencode.wait_ready()
             _make_repository(self._folder)
             session = opencode.create_session(title=_TASK)
             opencode.prompt(session, parts=[{"type": "text", "text": _TASK}], agent="build")
@@ -79,6 +80,14 @@ class Spare:
             self._wire.send_message({"type": "failed", "code": "opencode_gone", "message": str(error)})
         else:
             self._wire.send_message({"type": "warm"})
+            self._stand_by()
+
+    def _stand_by(self) -> None:
+        """Say so if OpenCode ends before there is a task: nobody would come to wake it up."""
+        code = self._booted.opencode.wait_end()
+        if not self._assigned:
+            words = f"OpenCode ended with {code} while it waited for a task"
+            self._wire.send_message({"type": "failed", "code": "opencode_gone", "message": words})
 
     def _tell_health(self) -> None:
         try:
@@ -101,10 +110,9 @@ def _make_repository(folder: str) -> None:
 
 def _clear() -> None:
     """Remove what warming up has left; nothing of it is for the task to find."""
-    for folder in (REPOSITORY, "/tmp"):
-        for entry in os.scandir(folder):
-            with suppress(OSError):
-                shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
+    for entry in os.scandir(REPOSITORY):
+        with suppress(OSError):
+            shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
 
 
 def _measure_memory() -> int | None:

@@ -70,10 +70,13 @@ async def _serve(settings: ServerSettings, host: str, port: int, token: str) -> 
         sys.stderr.write(f"Serving MCP at http://{shown}:{listening.getsockname()[1]}{PATH}\n")
         sys.stderr.flush()
         try:
-            await _Uvicorn(config, runs=server.runs, requests=requests).serve(sockets=[listening])
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(server.warm)
+                await _Uvicorn(config, runs=server.runs, requests=requests).serve(sockets=[listening])
+                tasks.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True):
-                await server.runs.aclose()  # a client that had gone waits for nothing, and its run may be under way
+                await server.aclose()  # a client that had gone waits for nothing, and its run may be under way
 
 
 class _Uvicorn(uvicorn.Server):
