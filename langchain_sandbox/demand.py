@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from langchain_sandbox.pool_config import MIN_MEMORY
+
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
 
     from langchain_sandbox.pool_config import Pool
 
 K = TypeVar("K", bound="Hashable")
-
-_USUAL_MEMORY = 512 * 1024 * 1024  # what a spare is counted as before one has told
 
 
 class Demand(Generic[K]):
@@ -63,6 +63,6 @@ class Demand(Generic[K]):
         """
         counted = Counter(there)
         missing = Counter(self._latest) - counted
-        room = int(min(self._settings.size, self._settings.memory_limit / (memory or _USUAL_MEMORY)))
+        room = int(min(self._settings.size, self._settings.memory_limit / (memory or MIN_MEMORY)))
         wanted = [kind for kind in dict.fromkeys(reversed(self._latest)) for _ in range(missing[kind])]
         return wanted[: max(0, room - counted.total())]

@@ -43,6 +43,11 @@ class PoolHandle:
         self._begun: _Begun | None = None
         self._closed = False
 
+    @property
+    def closed(self) -> bool:
+        """Whether it will begin no pool any more."""
+        return self._closed
+
     def begin(self) -> SparePool | None:
         """The pool; `None` after `close`. A forked child gets one of its own."""
         with self._lock:
