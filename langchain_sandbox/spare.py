@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from langchain_sandbox.config import Limits
 
 _BOOT_LIMIT = 90.0
-_WAKE_LIMIT = 2.5
+_WAKE_LIMIT = 4.5
 _MAX_WORDS = 500
 
 

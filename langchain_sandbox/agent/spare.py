@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from langchain_sandbox.agent.wire import Outlet
 
 _TASK = "Warm up."
-_HEALTH_LIMIT = 2.0
+_HEALTH_LIMIT = 4.0
 _MEMORY = ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes")
 
 

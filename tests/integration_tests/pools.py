@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import docker
+import docker.errors
 from support import LABELLED, bash, outputs, say
 
 from langchain_sandbox.engine import labels
 from langchain_sandbox.engine.owner import current_owner
 
 if TYPE_CHECKING:
-    import docker
-
     from langchain_sandbox import Sandbox, SandboxResult
     from langchain_sandbox.testing import Turn
 
@@ -50,6 +51,16 @@ def processes(client: docker.DockerClient, container: str) -> list[tuple[int, st
 def opencode_of(client: docker.DockerClient, container: str) -> tuple[int, str]:
     """OpenCode's server in a container: its number on the host, and its state."""
     return next((pid, state) for pid, state, command in processes(client, container) if "opencode serve" in command)
+
+
+def asleep(client: docker.DockerClient) -> set[str]:
+    """Names of the spares of this process that wait for a task."""
+    found = set()
+    for name in spares(client):
+        with suppress(docker.errors.APIError, StopIteration):  # it is just made, or on its way out
+            if opencode_of(client, name)[1].startswith("T"):
+                found.add(name)
+    return found
 
 
 class Ran(NamedTuple):

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
 import os
 import signal
-import subprocess
-import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pools import obey, opencode_of, processes, run_in, spares
-from support import bash, containers, git, make_repository, say, wait_until
+from pools import asleep, obey, opencode_of, processes, run_in, spares
+from support import containers, git, make_repository, say, wait_until
 
-from langchain_sandbox import Limits, ModelEndpoint, Pool, Revision, Sandbox, SandboxUnavailableError
-from langchain_sandbox.engine.owner import current_owner
+from langchain_sandbox import Limits, Revision, Sandbox
 from langchain_sandbox.testing import ScriptedModel
 
 if TYPE_CHECKING:
@@ -48,12 +44,9 @@ def no_container_left(pooled: Sandbox) -> None:
 
 
 @pytest.fixture
-def plain(client: docker.DockerClient, model: ScriptedModel) -> Iterator[Any]:
-    """Makes sandboxes of a test's own; none of their containers is left."""
-    before = spares(client)
-    yield lambda **options: Sandbox(**{"model": model.endpoint, **options})
-    gc.collect()
-    wait_until(lambda: not set(containers(client)) - {f"/{name}" for name in before | spares(client)}, 10)
+def plain(model: ScriptedModel) -> Any:
+    """Makes sandboxes that boot containers of their own, or use a pool that is there."""
+    return lambda **options: Sandbox(**{"model": model.endpoint, "pool": 0, **options})
 
 
 def test_spares_sleep_until_they_are_needed(client: docker.DockerClient, pooled: Sandbox) -> None:
@@ -75,6 +68,12 @@ def _cpu(client: docker.DockerClient, names: set[str]) -> float:
     return sum(each["cpu_stats"]["cpu_usage"]["total_usage"] for each in told) / 1e9
 
 
+def wait_for_one(client: docker.DockerClient) -> set[str]:
+    """The spares that are ready, of which there is one at least."""
+    wait_until(lambda: asleep(client), 60)
+    return asleep(client)
+
+
 def test_any_repository_is_worked_on_in_a_spare_of_its_own(
     client: docker.DockerClient, pooled: Sandbox, tmp_path: Path
 ) -> None:
@@ -84,8 +83,7 @@ def test_any_repository_is_worked_on_in_a_spare_of_its_own(
     git(old, "commit", "--quiet", "--allow-empty", "-m", "second")
     used = []
     for workspace, listed in ((small, "a.txt"), (old, "b.txt"), (None, "")):
-        pooled.warm()
-        there = spares(client)
+        there = wait_for_one(client)
         task = "ls; git log --oneline | wc -l; git status --short; echo changed > new.txt"
         result, container, printed = run_in(pooled, task, workspace=workspace)
         assert result.ok
@@ -98,24 +96,22 @@ def test_any_repository_is_worked_on_in_a_spare_of_its_own(
         used.append(container)
         wait_until(lambda container=container: container not in spares(client), 10)
     assert len(set(used)) == len(used)
-    pooled.warm()
-    assert len(spares(client)) == SIZE
-    assert not spares(client) & set(used)
 
 
 AGENTS = "Speak like a clerk.\n"
-COMMAND = "---\ndescription: Looks.\noutput:\n  type: object\n  properties: {n: {type: integer}}\n---\nLook at $1: !`ls`\n"
+COMMAND = (
+    "---\ndescription: Looks.\noutput:\n  type: object\n  properties: {n: {type: integer}}\n---\nLook at $1: !`ls`\n"
+)
 
 
 def test_the_model_is_asked_the_same_as_in_a_container_of_ones_own(
-    pooled: Sandbox, plain: Any, repository: Path
+    client: docker.DockerClient, pooled: Sandbox, plain: Any, repository: Path
 ) -> None:
     (repository / "AGENTS.md").write_text(AGENTS)
     (repository / ".opencode/commands").mkdir(parents=True)
     (repository / ".opencode/commands/look.md").write_text(COMMAND)
     git(repository, "add", "--all")
     git(repository, "commit", "--quiet", "-m", "second")
-    pooled.warm()
 
     def answer(messages: list[dict[str, Any]]) -> Any:
         del messages
@@ -131,10 +127,10 @@ def test_the_model_is_asked_the_same_as_in_a_container_of_ones_own(
             "revision": {"revision": Revision(first, "Again.")},
         }
         for name, options in asked.items():
-            if name == "revision":
-                pooled.warm()
             requests = []
             for sandbox in (cold, warm):
+                if sandbox is warm:
+                    wait_for_one(client)
                 before = len(scripted.requests)
                 result = sandbox.run(**options, workspace=repository)
                 assert (result.timings.handed_over is not None) == (sandbox is warm), name
@@ -154,13 +150,6 @@ def test_a_burst_that_is_larger_than_the_pool_is_served_all_the_same(
     assert not {name for name in containers(client) if "spare" not in name}
 
 
-def test_what_a_spare_was_not_made_for_is_done_in_another_container(pooled: Sandbox, plain: Any) -> None:
-    pooled.warm()
-    result = plain(pool=pooled, limits=Limits(memory="1g")).run("true")
-    assert result.ok
-    assert result.timings.handed_over is None
-
-
 @pytest.mark.parametrize(
     ("task", "options", "status"),
     [
@@ -173,19 +162,23 @@ def test_what_a_spare_was_not_made_for_is_done_in_another_container(pooled: Sand
 def test_a_run_that_ends_badly_ends_as_in_a_container_of_its_own(
     client: docker.DockerClient, pooled: Sandbox, task: str, options: dict[str, Any], status: str
 ) -> None:
-    pooled.warm()
+    wait_for_one(client)
     with pooled.start(task, **options) as handle:
         for event in handle.events():
             if event.type == "started":
                 container = event.container
             elif event.type == "tool_started" and status == "cancelled":
-                wait_until(lambda: any("sleep 60" in process[2] for process in processes(client, container)), 5)
+                wait_until(partial(_sleeps, client, container), 5)
                 handle.cancel()
         result = handle.result()
     assert result.status == status
     assert result.timings.handed_over is not None
     assert [change.path for change in result.files] == ([] if status == "model_error" else ["half.txt"])
     wait_until(lambda: container not in spares(client), 10)
+
+
+def _sleeps(client: docker.DockerClient, container: str) -> bool:
+    return any("sleep 60" in command for _, _, command in processes(client, container))
 
 
 def test_a_spare_that_is_not_well_is_never_handed_out(client: docker.DockerClient, pooled: Sandbox) -> None:
@@ -206,135 +199,11 @@ def test_a_spare_that_is_not_well_is_never_handed_out(client: docker.DockerClien
     wait_until(lambda: silent not in spares(client), 10)
 
 
-def test_a_pool_keeps_to_its_memory_and_lets_go_of_what_nobody_needs(client: docker.DockerClient, plain: Any) -> None:
-    before = spares(client)
-    sandbox = plain(pool=Pool(size=4, idle=2.0, memory="800m"))
-    sandbox.warm()
-    assert 1 <= len(spares(client) - before) <= 2
-    wait_until(lambda: not spares(client) - before, 10)
-    time.sleep(1.0)
-    assert not spares(client) - before  # and none in its place
-    sandbox.close()
+# The last test with the shared pool: afterwards the pool is one of two kinds.
 
 
-def test_nothing_is_left_of_a_sandbox_that_is_closed_or_forgotten(client: docker.DockerClient, plain: Any) -> None:
-    before = spares(client)
-    forgotten = plain(pool=1)
-    forgotten.warm()
-    assert len(spares(client) - before) == 1
-    del forgotten
-    gc.collect()
-    wait_until(lambda: not spares(client) - before, 5)
-
-    async def close() -> None:
-        async with plain(pool=1) as sandbox:
-            await sandbox.awarm()
-            assert len(spares(client) - before) == 1
-            await sandbox.aclose()
-            assert not spares(client) - before
-            await sandbox.awarm()  # of no effect
-            assert not spares(client) - before
-
-    asyncio.run(close())
-
-
-def test_warming_up_can_be_given_up(client: docker.DockerClient, plain: Any) -> None:
-    before = spares(client)
-
-    async def give_up() -> None:
-        async with plain(pool=2) as sandbox:
-            first, second = (asyncio.ensure_future(sandbox.awarm()) for _ in range(2))
-            await asyncio.to_thread(wait_until, lambda: spares(client) - before, 10)
-            first.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await first
-            closing = asyncio.ensure_future(sandbox.aclose())
-            with pytest.raises(SandboxUnavailableError, match="closed"):
-                await second
-            await closing
-
-    asyncio.run(give_up())
-    assert not spares(client) - before
-
-
-@pytest.mark.parametrize(
-    ("options", "host", "words"),
-    [
-        ({}, "unix:///nowhere/docker.sock", "No container engine answers at"),
-        ({"image": "nobody/made-this:1"}, None, "langchain-sandbox build"),
-        ({"model": ModelEndpoint("http://127.0.0.1:9/v1", "m")}, None, "Nothing can be warmed up"),
-    ],
-    ids=["no engine", "no image", "no model"],
-)
-def test_a_pool_that_cannot_be_filled_says_why(
-    plain: Any, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], host: str | None, words: str
-) -> None:
-    if host is not None:
-        monkeypatch.setenv("DOCKER_HOST", host)
-    with plain(pool=1, **options) as sandbox, pytest.raises(SandboxUnavailableError, match=words):
-        sandbox.warm()
-
-
-VICTIM = """
-import os, time
-from langchain_sandbox import Sandbox
-from langchain_sandbox.engine.owner import current_owner
-sandbox = Sandbox(pool=1)
-sandbox.warm()
-if os.fork() == 0:
-    time.sleep(60)
-    os._exit(0)
-print(current_owner(), flush=True)
-time.sleep(60)
-"""
-
-
-def test_spares_die_with_their_process_even_asleep(client: docker.DockerClient, model: ScriptedModel) -> None:
-    """A child of `fork` that lives on does not keep them."""
-    environment = os.environ | {"SANDBOX_MODEL_BASE_URL": model.endpoint.base_url}
-    victim = subprocess.Popen(
-        [sys.executable, "-c", VICTIM], stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True
-    )
-    try:
-        assert victim.stdout is not None
-        owner = victim.stdout.readline().strip()
-        assert owner != current_owner()
-        assert len(spares(client, owner)) == 1
-        victim.kill()
-        wait_until(lambda: not spares(client, owner), 3)
-    finally:
-        os.killpg(victim.pid, signal.SIGKILL)
-        victim.communicate()
-
-
-def test_a_container_in_which_opencode_does_not_come_up_is_told_of(
-    client: docker.DockerClient, plain: Any
-) -> None:
-    before = spares(client)
-    with plain(pool=1) as sandbox:
-        warming = asyncio.new_event_loop()
-        try:
-            told = warming.run_until_complete(_kill_while_booting(client, sandbox, before))
-        finally:
-            warming.close()
-    assert "OpenCode ended with" in told
-
-
-async def _kill_while_booting(client: docker.DockerClient, sandbox: Sandbox, before: set[str]) -> str:
-    warming = asyncio.ensure_future(sandbox.awarm())
-
-    def kill() -> bool:
-        for name in spares(client) - before:
-            try:
-                os.kill(opencode_of(client, name)[0], signal.SIGKILL)
-            except (StopIteration, ProcessLookupError, OSError):
-                continue
-            except Exception:  # noqa: BLE001 - the engine's, while the container does not run yet
-                continue
-            return True
-        return False
-
-    await asyncio.to_thread(wait_until, kill, 10)
-    with pytest.raises(SandboxUnavailableError) as raised:
-        await warming
-    return str(raised.value)
+def test_what_a_spare_was_not_made_for_is_done_in_another_container(pooled: Sandbox, plain: Any) -> None:
+    pooled.warm()
+    result = plain(pool=pooled, limits=Limits(memory="1g")).run("true")
+    assert result.ok
+    assert result.timings.handed_over is None
