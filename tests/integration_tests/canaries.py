@@ -50,7 +50,7 @@ watch = libc.inotify_init()
 libc.inotify_add_watch(watch, b"/run/ws/repo", 0xfff)
 time.sleep(600)
 '''
-subprocess.Popen([sys.executable, "-c", keeper, canary], start_new_session=True)
+subprocess.Popen([sys.executable, "-c", keeper, canary], start_new_session=True, stdin=-3, stdout=-3, stderr=-3)
 print(json.dumps(done))
 """
 )

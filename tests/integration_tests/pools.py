@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import docker
@@ -55,12 +54,15 @@ def opencode_of(client: docker.DockerClient, container: str) -> tuple[int, str]:
 
 def asleep(client: docker.DockerClient) -> set[str]:
     """Names of the spares of this process that wait for a task."""
-    found = set()
-    for name in spares(client):
-        with suppress(docker.errors.APIError, StopIteration):  # it is just made, or on its way out
-            if opencode_of(client, name)[1].startswith("T"):
-                found.add(name)
-    return found
+    return {name for name in spares(client) if is_asleep(client, name)}
+
+
+def is_asleep(client: docker.DockerClient, container: str) -> bool:
+    """Whether OpenCode is stopped in a container."""
+    try:
+        return opencode_of(client, container)[1].startswith("T")
+    except (docker.errors.APIError, StopIteration):
+        return False  # it is just made, or on its way out
 
 
 class Ran(NamedTuple):

@@ -50,7 +50,7 @@ def story(client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory)
     other = make_repository(folder / "other", {"a.txt": "a\n"})
     with ScriptedModel(obey) as model, Sandbox(model=model.endpoint, pool=2) as sandbox:
         sandbox.warm()
-        first = run_in(sandbox, f"{PLANT}\n# {CANARY}", workspace=secret)
+        first = run_in(sandbox, f"{PLANT}\n{SEEK}\n# {CANARY}", workspace=secret)
         before = len(model.requests)
         second = run_in(sandbox, SEEK, workspace=other)
         asked = [request.body for request in model.requests[before:]]
@@ -71,9 +71,17 @@ def test_the_story_is_what_it_should_be(story: Story) -> None:
     assert story.second.result.timings.handed_over is not None
     assert story.twin.result.timings.handed_over is None
     assert story.first.container != story.second.container
-    planted = json.loads(story.first.printed[0])
+    planted, found = map(json.loads, story.first.printed[0].splitlines())
     for place in ("canary.txt", "/tmp/canary", "/dev/shm/canary", "/run/home/.bashrc", "/run/home/.gitconfig", CANARY):
         assert place in planted
+    # What looks for canaries finds them, where they are.
+    assert {place for place in planted if place.startswith("/")} - set(found["found"]) == set()
+    assert any(place.startswith("process") for place in found["found"])
+    assert any(place.endswith("opencode.db-wal") for place in found["found"])
+    assert CANARY in found["titles"]
+    assert CANARY in found["git"]
+    assert {8123, 40001} <= set(found["listening"])
+    assert found["ipc"] > story.usual["ipc"]
     assert CANARY in story.first.result.patch
 
 
