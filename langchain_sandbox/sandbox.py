@@ -57,7 +57,9 @@ _WARM_UP = "Warm up."
 
 
 class Sandbox(Applier):
-    """Runs coding tasks in ephemeral, hardened containers. Makes nothing until the first run; holds no container.
+    """Runs coding tasks in ephemeral, hardened containers. Makes nothing until the first run.
+
+    It holds no container but its pool's, if it has one; `close`, or the end of a `with` block, takes those away.
 
     Every option that is not given is read from the environment, so `Sandbox()` works where `SANDBOX_*` is set.
 

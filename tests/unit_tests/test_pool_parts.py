@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import pickle
+import signal
 from typing import Any
 
 import pytest
 
 from langchain_sandbox import ModelEndpoint, Pool, Sandbox, SandboxConfigError
 from langchain_sandbox.gateway.warm_up import build_answer
+from langchain_sandbox.pool_handle import PoolHandle
 
 MODEL = ModelEndpoint("http://127.0.0.1:9/v1", "m")
 
@@ -67,6 +70,18 @@ def test_a_copy_has_the_settings_and_a_pool_of_its_own() -> None:
     for other in (copy.copy(sandbox), copy.deepcopy(sandbox), pickle.loads(pickle.dumps(sandbox))):
         assert other.pool == Pool(3, idle=9)
         assert other._pool not in {None, sandbox._pool}
+
+
+def test_a_forked_child_can_let_go_although_the_parent_was_busy_with_it() -> None:
+    handle = PoolHandle(Pool())
+    with handle._own():
+        child = os.fork()
+        if child == 0:
+            signal.alarm(10)
+            handle.close()
+            os._exit(0 if handle.begin() is None else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert not handle.closed
 
 
 def test_a_pool_that_is_borrowed_is_left_open() -> None:
