@@ -68,9 +68,10 @@ def _cpu(client: docker.DockerClient, names: set[str]) -> float:
     return sum(each["cpu_stats"]["cpu_usage"]["total_usage"] for each in told) / 1e9
 
 
-def wait_for_one(client: docker.DockerClient) -> set[str]:
+def wait_for_one(client: docker.DockerClient, pooled: Sandbox) -> set[str]:
     """The spares that are ready, of which there is one at least."""
-    wait_until(lambda: asleep(client), 60)
+    if not asleep(client):
+        pooled.warm()
     return asleep(client)
 
 
@@ -83,7 +84,7 @@ def test_any_repository_is_worked_on_in_a_spare_of_its_own(
     git(old, "commit", "--quiet", "--allow-empty", "-m", "second")
     used = []
     for workspace, listed in ((small, "a.txt"), (old, "b.txt"), (None, "")):
-        there = wait_for_one(client)
+        there = wait_for_one(client, pooled)
         task = "ls; git log --oneline 2> /dev/null | wc -l; git status --short; echo changed > new.txt"
         result, container, printed = run_in(pooled, task, workspace=workspace)
         assert result.ok
@@ -130,7 +131,7 @@ def test_the_model_is_asked_the_same_as_in_a_container_of_ones_own(
             requests = []
             for sandbox in (cold, warm):
                 if sandbox is warm:
-                    wait_for_one(client)
+                    wait_for_one(client, pooled)
                 before = len(scripted.requests)
                 result = sandbox.run(**options, workspace=repository)
                 assert (result.timings.handed_over is not None) == (sandbox is warm), name
@@ -162,7 +163,7 @@ def test_a_burst_that_is_larger_than_the_pool_is_served_all_the_same(
 def test_a_run_that_ends_badly_ends_as_in_a_container_of_its_own(
     client: docker.DockerClient, pooled: Sandbox, task: str, options: dict[str, Any], status: str
 ) -> None:
-    wait_for_one(client)
+    wait_for_one(client, pooled)
     with pooled.start(task, **options) as handle:
         for event in handle.events():
             if event.type == "started":
@@ -178,7 +179,7 @@ def test_a_run_that_ends_badly_ends_as_in_a_container_of_its_own(
 
 
 def _sleeps(client: docker.DockerClient, container: str) -> bool:
-    return any("sleep 60" in command for _, _, command in processes(client, container))
+    return any(command.startswith("sleep 60") for _, _, command in processes(client, container))
 
 
 def test_a_spare_that_is_not_well_is_never_handed_out(client: docker.DockerClient, pooled: Sandbox) -> None:
