@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import anyio
@@ -13,15 +15,28 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+@dataclass(slots=True, eq=False)
+class _Turn:
+    """Somebody who waits for a place."""
+
+    who: object
+    come: anyio.Event = field(default_factory=anyio.Event)
+
+
 class Places:
     """Bounds how many containers boot at once. For one event loop.
+
+    Tasks come before those who boot ahead of need, and find a place free that those never take.
 
     Args:
         count: How many.
     """
 
     def __init__(self, count: int) -> None:
-        self._limiter = anyio.CapacityLimiter(count)
+        self._count = count
+        self._taken: set[object] = set()
+        self._waiting: deque[_Turn] = deque()
+        self._ahead: deque[_Turn] = deque()
         self._tasks = 0
         self._quiet = anyio.Event()
         self._quiet.set()
@@ -37,20 +52,25 @@ class Places:
             SandboxUnavailableError: If there was none for so long.
         """
         with anyio.move_on_after(timeout) as clock:
-            await self._limiter.acquire_on_behalf_of(who)
+            await self._wait(who, self._waiting)
         if clock.cancelled_caught:
             msg = (
-                f"{self._limiter.total_tokens:g} sandboxes are booting already, and none was done within "
-                f"{timeout:g} s (queue_timeout)."
+                f"{self._count} sandboxes are booting already, and none was done within {timeout:g} s (queue_timeout)."
             )
             raise SandboxUnavailableError(msg)
 
+    async def take_ahead(self, who: object) -> None:
+        """Wait for a place to boot what no task waits for; one place is always left to a task.
+
+        Args:
+            who: Gives it back with `give`.
+        """
+        await self._wait(who, self._ahead)
+
     def give(self, who: object) -> None:
         """Give a place back; nothing if it was given back before."""
-        try:
-            self._limiter.release_on_behalf_of(who)
-        except RuntimeError:
-            return
+        self._taken.discard(who)
+        self._call_next()
 
     @contextmanager
     def task(self) -> Iterator[None]:
@@ -74,3 +94,28 @@ class Places:
         with anyio.move_on_after(patience):
             while self._tasks:
                 await self._quiet.wait()
+
+    async def _wait(self, who: object, queue: deque[_Turn]) -> None:
+        turn = _Turn(who)
+        queue.append(turn)
+        self._call_next()
+        try:
+            await turn.come.wait()
+        except BaseException:
+            if turn in queue:
+                queue.remove(turn)
+            else:
+                self.give(who)  # it came at the same moment
+            raise
+
+    def _call_next(self) -> None:
+        """Let in whoever may come in now."""
+        while self._waiting and len(self._taken) < self._count:
+            self._let_in(self._waiting.popleft())
+        # Behind a task that waits there is nothing free; otherwise the last place is for the next task.
+        while self._ahead and len(self._taken) < max(1, self._count - 1):
+            self._let_in(self._ahead.popleft())
+
+    def _let_in(self, turn: _Turn) -> None:
+        self._taken.add(turn.who)
+        turn.come.set()

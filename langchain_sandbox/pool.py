@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import anyio
 
+from langchain_sandbox.demand import Demand
 from langchain_sandbox.errors import SandboxError, SandboxUnavailableError
 from langchain_sandbox.spare import Spare, SpareKind
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 _PATIENCE = 3.0  # for tasks that are under way to end, before a boot takes time of a core from them
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 60.0
-_USUAL_MEMORY = 512 * 1024 * 1024  # what a spare is counted as before one has told
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +63,7 @@ class _Waiting:
 
     want: Want
     spare: Spare
+    since: float = field(default_factory=time.monotonic)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     """Ends the watch over it."""
     roused: bool = False
@@ -73,9 +73,6 @@ class _Waiting:
 class SparePool:
     """Lives on the portal's loop for as long as `serve` runs.
 
-    What the latest tasks were of is what spares are kept for: as many tasks are remembered as there may be spares, and
-    one spare is kept for each.
-
     Args:
         settings: How many, and for how long.
         places: Where it asks before it boots one.
@@ -84,15 +81,15 @@ class SparePool:
     def __init__(self, settings: Pool, *, places: Places) -> None:
         self._settings = settings
         self._places = places
-        self._wanted: deque[Want] = deque(maxlen=settings.size)
+        self._demand: Demand[Want] = Demand(settings)
         self._waiting: list[_Waiting] = []
         self._booting: list[Want] = []
         self._changed = anyio.Event()
         self._news = anyio.Event()
         self._pause = _FIRST_PAUSE
         self._resting_until = 0.0
-        self._hurry = False
-        self._failure: SandboxError | None = None
+        self._hurrying = 0
+        self._failures: dict[Want, SandboxError] = {}
         self._scope = anyio.CancelScope()
         self._tasks: TaskGroup | None = None
         self._over = anyio.Event()
@@ -102,13 +99,15 @@ class SparePool:
         try:
             with self._scope:
                 await self._keep()
+        except Exception:
+            logger.exception("The pool is broken; until it is begun again, tasks boot containers of their own.")
         finally:
             self._tasks = None
+            left, self._waiting = self._waiting, []  # nobody may take one that is on its way out
             with anyio.CancelScope(shield=True):
                 async with anyio.create_task_group() as leaving:
-                    for waiting in self._waiting:
+                    for waiting in left:
                         leaving.start_soon(waiting.spare.aclose)
-            self._waiting.clear()
             self._over.set()
             self._tell()
 
@@ -118,8 +117,9 @@ class SparePool:
                 with anyio.move_on_after(self._next_moment()):
                     await self._changed.wait()
                 self._changed = anyio.Event()
-                self._dismiss()
+                await self._dismiss()
                 self._refill(self._tasks)
+                self._tell()
 
     async def aclose(self) -> None:
         """Take all spares away; returns when they are gone, and those too that tasks have used."""
@@ -160,15 +160,19 @@ class SparePool:
         Args:
             want: What the task needs.
         """
-        self._wanted.append(want)
+        self._demand.note(want)
         self._changed.set()
         while (waiting := self._find(want)) is not None:
-            self._waiting.remove(waiting)
-            waiting.scope.cancel()
-            if await waiting.spare.wake():
+            self._let_go(waiting)
+            well = False
+            try:
+                well = await waiting.spare.wake()
+            finally:
+                if not well:  # nor is it anybody's if the task is cancelled meanwhile
+                    await self._leave(waiting.spare)
+            if well:
                 return waiting.spare
             logger.info("%s did not wake up", waiting.spare.container.name)
-            self._leave(waiting.spare)
         return None
 
     async def warm(self, want: Want) -> None:
@@ -178,19 +182,18 @@ class SparePool:
             want: What for.
 
         Raises:
-            SandboxUnavailableError: If a spare cannot be booted.
+            SandboxUnavailableError: If a spare cannot be booted, or the pool is closed.
         """
-        self._wanted.extend([want] * self._settings.size)
-        self._failure = None
+        self._demand.fill(want)
+        self._failures.pop(want, None)
         self._resting_until = 0.0
-        self._hurry = True
+        self._hurrying += 1
         self._changed.set()
-        while self._tasks is not None and self._failure is None and self._lacks(want):
-            self._news = anyio.Event()
-            await self._news.wait()
-        self._hurry = False
-        if self._failure is not None:
-            raise self._failure
+        try:
+            while self._lacks(want):
+                await self._news.wait()
+        finally:
+            self._hurrying -= 1
 
     def count(self, want: Want) -> int:
         """How many spares are ready for such a task."""
@@ -208,58 +211,67 @@ class SparePool:
             await _remove(container)
 
     def _lacks(self, want: Want) -> bool:
-        there = self.count(want)
-        return there < self._wanted.count(want) and (want in self._booting or self._has_room())
+        """Whether a spare is still to be waited for."""
+        if self._over.is_set():
+            msg = "The pool was closed before it was full."
+            raise SandboxUnavailableError(msg)
+        failure = self._failures.get(want)
+        if failure is not None:
+            raise failure
+        if self.count(want) >= self._demand.count(want):
+            return False
+        return bool(self._booting or self._find_missing() or self._demand.find_surplus(self._kinds()))
+
+    def _kinds(self) -> list[Want]:
+        return [waiting.want for waiting in self._waiting]
 
     def _find(self, want: Want) -> _Waiting | None:
         """One that is awake already, else the youngest: the older ones go by themselves if nobody needs them."""
         found = [waiting for waiting in reversed(self._waiting) if waiting.want == want]
         return next((waiting for waiting in found if waiting.roused), found[0] if found else None)
 
+    def _find_missing(self) -> list[Want]:
+        told = [waiting.spare.memory for waiting in self._waiting if waiting.spare.memory]
+        return self._demand.find_missing([*self._kinds(), *self._booting], memory=max(told, default=None))
+
     def _next_moment(self) -> float:
         """Seconds until something is to be done, if nothing happens before."""
-        moments = [waiting.spare.born + self._settings.idle for waiting in self._waiting]
+        moments = [waiting.since + self._settings.idle for waiting in self._waiting]
         now = time.monotonic()
         if self._resting_until > now:
             moments.append(self._resting_until)
         return max(0.0, min(moments, default=math.inf) - now)
 
-    def _dismiss(self) -> None:
+    async def _dismiss(self) -> None:
         """Let go of those that have waited too long, and of those that nobody wants any more."""
         oldest = time.monotonic() - self._settings.idle
-        for waiting in list(self._waiting):
-            expired = waiting.spare.born <= oldest
-            if expired and waiting.want in self._wanted:
-                self._wanted.remove(waiting.want)  # nobody came for it, so nobody needs another
-            if expired or self.count(waiting.want) > self._wanted.count(waiting.want):
-                self._waiting.remove(waiting)
-                waiting.scope.cancel()
-                self._leave(waiting.spare)
+        for waiting in [each for each in self._waiting if each.since <= oldest]:
+            self._demand.drop(waiting.want)  # nobody came for it, so nobody needs another
+            self._let_go(waiting)
+            await self._leave(waiting.spare)
+        for want in self._demand.find_surplus(self._kinds()):
+            waiting = next(each for each in self._waiting if each.want == want)
+            self._let_go(waiting)
+            await self._leave(waiting.spare)
 
     def _refill(self, tasks: TaskGroup) -> None:
         if time.monotonic() < self._resting_until:
             return
-        for want in dict.fromkeys(reversed(self._wanted)):
-            while self.count(want) + self._booting.count(want) < self._wanted.count(want) and self._has_room():
-                self._booting.append(want)
-                tasks.start_soon(self._boot, want)
-
-    def _has_room(self) -> bool:
-        """Whether one more spare fits the memory that all of them may take."""
-        told = [waiting.spare.memory for waiting in self._waiting if waiting.spare.memory]
-        each = max(told, default=_USUAL_MEMORY)
-        return (len(self._waiting) + len(self._booting) + 1) * each <= self._settings.memory_limit
+        for want in self._find_missing():
+            self._booting.append(want)
+            tasks.start_soon(self._boot, want)
 
     async def _boot(self, want: Want) -> None:
         place = object()
         try:
-            if not self._hurry:
+            if not self._hurrying:
                 await self._places.quiet(patience=_PATIENCE)
-            await self._places.take(place, timeout=None)
-            spare = await Spare.boot(want.engine, want.kind)
-        except SandboxUnavailableError as error:
+            await self._places.take_ahead(place)
+            waiting = _Waiting(want, await Spare.boot(want.engine, want.kind))
+            self._waiting.append(waiting)
+        except SandboxError as error:
             logger.warning("%s", error)
-            self._failure = error
+            self._failures[want] = error
             self._rest()
             return
         finally:
@@ -267,9 +279,6 @@ class SparePool:
             self._booting.remove(want)
             self._changed.set()
         self._pause = _FIRST_PAUSE
-        waiting = _Waiting(want, spare)
-        self._waiting.append(waiting)
-        self._tell()
         await self._watch(waiting)
 
     async def _watch(self, waiting: _Waiting) -> None:
@@ -278,8 +287,8 @@ class SparePool:
             await waiting.spare.lost()
         if waiting in self._waiting:
             logger.info("%s is lost", waiting.spare.container.name)
-            self._waiting.remove(waiting)
-            self._leave(waiting.spare)
+            self._let_go(waiting)
+            await self._leave(waiting.spare)
             self._rest()
 
     def _rest(self) -> None:
@@ -287,14 +296,22 @@ class SparePool:
         self._resting_until = time.monotonic() + self._pause
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
         self._changed.set()
-        self._tell()
 
-    def _leave(self, spare: Spare) -> None:
+    def _let_go(self, waiting: _Waiting) -> None:
+        self._waiting.remove(waiting)
+        waiting.scope.cancel()
+
+    async def _leave(self, spare: Spare) -> None:
+        """Take it away; in the background, while there is one."""
         if self._tasks is not None:
             self._tasks.start_soon(spare.aclose)
+        else:
+            await spare.aclose()
 
     def _tell(self) -> None:
+        """Have those who wait for spares look again."""
         self._news.set()
+        self._news = anyio.Event()
 
 
 async def _remove(container: LiveContainer) -> None:

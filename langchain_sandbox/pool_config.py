@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 MAX_SIZE = 64
 """Spares that a pool may have; each takes some 350 MiB and seconds of a core to boot."""
+MIN_MEMORY = 512 * 1024 * 1024
+"""Bytes that a spare is counted as before one has told what it takes."""
 _SIZES = ("memory",)
 _NAMES = ("size", "idle", "memory")
 
@@ -26,8 +28,8 @@ class Pool:
     Args:
         size: How many are kept ready. With none left, a task boots a container of its own, as without a pool.
         idle: Seconds that one waits at most. Then it is taken away, and there is another one after the next task.
-        memory: Bytes that all of them together may take, or text such as `"2g"`; `None` for no more than `size`
-            allows.
+        memory: Bytes that all of them together may take, or text such as `"2g"`, from 512 MiB on; `None` for no more
+            than `size` allows.
 
     Raises:
         SandboxConfigError: If a value cannot work.
@@ -53,8 +55,8 @@ class Pool:
             raise SandboxConfigError(msg)
         if self.memory is not None:
             size = parse_bytes("Pool.memory", self.memory)
-            if size <= 0:
-                msg = f"Pool.memory is a positive size, not {self.memory!r}."
+            if size < MIN_MEMORY:
+                msg = f"Pool.memory must hold one spare at least, which is counted as 512m; it is {self.memory!r}."
                 raise SandboxConfigError(msg)
             object.__setattr__(self, "memory", size)
 

@@ -27,7 +27,6 @@ class _Begun:
     portal: BlockingPortal
     pool: SparePool
     serving: Future[None]
-    process: int
 
 
 class PoolHandle:
@@ -39,31 +38,43 @@ class PoolHandle:
 
     def __init__(self, settings: Pool) -> None:
         self.settings = settings
+        self._process = os.getpid()
         self._lock = threading.Lock()
         self._begun: _Begun | None = None
         self._closed = False
 
+    @property
+    def closed(self) -> bool:
+        """Whether it will begin no pool any more."""
+        return self._closed
+
     def begin(self) -> SparePool | None:
         """The pool; `None` after `close`. A forked child gets one of its own."""
-        with self._lock:
+        with self._own():
             if self._closed:
                 return None
             begun = self._begun
-            if begun is None or begun.process != os.getpid() or begun.serving.done():
+            if begun is None or begun.serving.done():
                 begun = self._begun = self._start()
             return begun.pool
 
     def close(self) -> None:
         """Take all spares away, and wait until they are gone. There will be no others."""
-        serving = self._end()
-        if serving is not None:
-            serving.result()
+        closing = self._end()
+        if closing is not None:
+            closing.result()
 
     async def aclose(self) -> None:
         """As `close`."""
-        serving = self._end()
-        if serving is not None:
-            await asyncio.wrap_future(serving)
+        closing = self._end()
+        if closing is not None:
+            await asyncio.wrap_future(closing)
+
+    def _own(self) -> threading.Lock:
+        """This process's lock. After a fork the pool is the parent's, and so is a lock that one of its threads held."""
+        if self._process != os.getpid():
+            self._process, self._lock, self._begun = os.getpid(), threading.Lock(), None
+        return self._lock
 
     def _start(self) -> _Begun:
         portal = get_portal()
@@ -72,15 +83,27 @@ class PoolHandle:
         loop = portal.call(_find_loop)
         # At the end of the process the portal itself sees to it.
         weakref.finalize(self, _let_go, loop, pool).atexit = False
-        return _Begun(portal, pool, serving, os.getpid())
+        return _Begun(portal, pool, serving)
 
     def _end(self) -> Future[None] | None:
-        with self._lock:
+        with self._own():
             self._closed = True
             begun, self._begun = self._begun, None
-        if begun is None or begun.process != os.getpid() or begun.serving.done():
+        if begun is None or begun.serving.done():
             return None
-        return begun.portal.start_task_soon(begun.pool.aclose)
+        try:
+            return begun.portal.start_task_soon(begun.pool.aclose)
+        except RuntimeError:
+            return None  # the portal is closed, and took the containers with it
+
+
+def make_handle(settings: Pool | None) -> PoolHandle | None:
+    """A handle for a pool, if there is to be one.
+
+    Args:
+        settings: As for `PoolHandle`; `None` for no pool.
+    """
+    return None if settings is None else PoolHandle(settings)
 
 
 async def _find_loop() -> asyncio.AbstractEventLoop:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +27,7 @@ from langchain_sandbox.pool import build_want
 from langchain_sandbox.preparation import Loading, Means, find_means
 from langchain_sandbox.report import Report, build_fields, describe_settings
 from langchain_sandbox.result import SandboxResult
+from langchain_sandbox.single_error import single_error
 from langchain_sandbox.workspace.applying.apply_result import apply_result
 from langchain_sandbox.workspace.carriage import Carriage, Yield
 from langchain_sandbox.workspace.git import GitError
@@ -36,8 +36,6 @@ from langchain_sandbox.workspace.outbound.receiver import ChangesReceiver
 from langchain_sandbox.workspace_config import ApplyPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from langchain_sandbox.config import ChangesPolicy
     from langchain_sandbox.event_log import EventLog
     from langchain_sandbox.places import Places
@@ -212,7 +210,7 @@ class Run:
             # Beside a boot there is time for it; who boots spares has done it for the task that is quick.
             garbage = None if container.booted else asyncio.create_task(collect_garbage(self._engine))
             try:
-                with _single_error():
+                with single_error():
                     await self._dialogue.hold(await self._assign(changes, container), container=container)
             finally:
                 self._give_place()
@@ -341,15 +339,3 @@ class Run:
         event = events.build_event(kind, run_id=self._request.run_id, at=self._report.clock(), **fields)
         self._log.put(event)
         self._keeper.put(event.model_dump(mode="json"))
-
-
-@contextmanager
-def _single_error() -> Iterator[None]:
-    """Raise the one error in a task group's exception group as itself."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-            error = error.exceptions[0]
-        raise error from None

@@ -7,7 +7,7 @@ import copy
 import os
 import warnings
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 from langchain_sandbox.applier import Applier
 from langchain_sandbox.batch import arun_side_by_side, run_side_by_side
@@ -20,7 +20,7 @@ from langchain_sandbox.hook import Hook
 from langchain_sandbox.installation import MEND, describe_clash
 from langchain_sandbox.models import check_model, find_model
 from langchain_sandbox.pool_config import Pool
-from langchain_sandbox.pool_handle import PoolHandle
+from langchain_sandbox.pool_handle import PoolHandle, make_handle
 from langchain_sandbox.portal import get_portal
 from langchain_sandbox.request import (
     RunOptions,
@@ -59,7 +59,9 @@ _WARM_UP = "Warm up."
 
 
 class Sandbox(Applier):
-    """Runs coding tasks in ephemeral, hardened containers. Makes nothing until the first run; holds no container.
+    """Runs coding tasks in ephemeral, hardened containers. Makes nothing until the first run.
+
+    It holds no container but its pool's, if it has one; `close`, or the end of a `with` block, takes those away.
 
     Every option that is not given is read from the environment, so `Sandbox()` works where `SANDBOX_*` is set.
 
@@ -82,8 +84,9 @@ class Sandbox(Applier):
         trace: What LangChain's tracers are told of runs that tools and nodes begin: `"metadata"` that there were calls
             of the model and of tools, how long and how they ended; `"full"` also what was said in them; `"off"`
             nothing. `SANDBOX_TRACE`, else `"metadata"`.
-        pool: Containers that are booted ahead, so that a task need not wait for that: a `Pool`, or how many.
-            `SANDBOX_POOL_SIZE`, `_IDLE` and `_MEMORY`, else none.
+        pool: Containers that are booted ahead, so that a task need not wait for that: a `Pool`, or how many; 0 for
+            none. Or another sandbox, whose pool is used and which alone closes it. `SANDBOX_POOL_SIZE`, `_IDLE` and
+            `_MEMORY`, else none.
         on_event: Called with each event of every run, by whoever waits for the run or reads its events, in their
             thread and context. It must not block for long; what it raises is logged and ends nothing. A coroutine
             function works with the asynchronous methods only. A sandbox that is pickled has it pickled, too.
@@ -113,7 +116,7 @@ class Sandbox(Applier):
         allow_remote_model: bool | None = None,
         retention: Retention | None = None,
         trace: TraceLevel | None = None,
-        pool: Pool | int | None = None,
+        pool: Pool | Sandbox | int | None = None,
         on_event: OnEvent | None = None,
     ) -> None:
         environ = os.environ
@@ -132,8 +135,14 @@ class Sandbox(Applier):
         self.queue_timeout = None if queue_timeout is None else check_timeout("queue_timeout", queue_timeout)
         self.retention = retention or Retention.from_env()
         self.trace = check_trace(trace or environ.get("SANDBOX_TRACE") or "metadata")
-        self.pool = Pool.of(pool, environ)
-        self._pool = PoolHandle(self.pool) if self.pool is not None else None
+        lender = pool if isinstance(pool, Sandbox) else None
+        self.pool: Pool | None = (
+            lender.pool if lender is not None else Pool.of(cast("Pool | int | None", pool), environ)
+        )
+        self._pool: PoolHandle | None = make_handle(self.pool)
+        if lender is not None:
+            self._pool = lender._pool  # noqa: SLF001 - our own
+        self._borrows = lender is not None
         if on_event is not None and not callable(on_event):
             msg = f"on_event is a function that takes an event, not {on_event!r:.100}."
             raise SandboxConfigError(msg)
@@ -312,12 +321,12 @@ class Sandbox(Applier):
 
         Runs that are under way go on, and later ones boot containers of their own.
         """
-        if self._pool is not None:
+        if self._pool is not None and not self._borrows:
             self._pool.close()
 
     async def aclose(self) -> None:
         """As `close`."""
-        if self._pool is not None:
+        if self._pool is not None and not self._borrows:
             await self._pool.aclose()
 
     def __enter__(self) -> Self:
@@ -338,7 +347,8 @@ class Sandbox(Applier):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._pool = PoolHandle(self.pool) if self.pool is not None else None
+        self._pool = make_handle(self.pool)
+        self._borrows = False
 
     def batch(
         self, requests: Sequence[str | Mapping[str, Any]], *, max_concurrency: int | None = None

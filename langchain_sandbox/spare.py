@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -21,13 +20,14 @@ from langchain_sandbox.gateway.relay import Gateway
 from langchain_sandbox.gateway.warm_up import WarmUp
 from langchain_sandbox.link import PROTOCOL_VERSION, Channel, Data, LinkEvent, Message
 from langchain_sandbox.live_container import LiveContainer
+from langchain_sandbox.single_error import single_error
 from langchain_sandbox.untrusted import clean_text
 
 if TYPE_CHECKING:
     from langchain_sandbox.config import Limits
 
 _BOOT_LIMIT = 90.0
-_WAKE_LIMIT = 2.5
+_WAKE_LIMIT = 4.5
 _MAX_WORDS = 500
 
 
@@ -61,7 +61,6 @@ class Spare:
     def __init__(self, container: LiveContainer, kind: SpareKind) -> None:
         self.container = container
         self.kind = kind
-        self.born = time.monotonic()
         self.memory: int | None = None
         """Bytes that it takes, as its kernel says; `None` if it does not say."""
         self._heard: dict[str, anyio.Event] = {}
@@ -90,7 +89,7 @@ class Spare:
         )
         spare = cls(await LiveContainer.make(engine, spec), kind)
         try:
-            with anyio.fail_after(_BOOT_LIMIT):
+            with anyio.fail_after(_BOOT_LIMIT), single_error():
                 await spare._warm(engine)
         except BaseException as error:
             await spare.aclose()

@@ -36,6 +36,7 @@ _FACES = {
     "open_webui",
     "open_webui_tool",
     "output",
+    "pool_faces",
     "readme",
     "recipes",
     "report_page",

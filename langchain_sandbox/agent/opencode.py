@@ -222,6 +222,10 @@ class OpenCode:
         """Have a session forgotten."""
         self.call("DELETE", f"/session/{quote(session)}", timeout=30.0)
 
+    def wait_end(self) -> int | None:
+        """Wait until the server has ended, and return its exit code."""
+        return children.wait(self._process)
+
     def watch(self, on_event: Callable[[dict[str, Any]], None]) -> threading.Event:
         """Follow the server's events in a thread, in place of whoever did; the returned flag is set once it begins."""
         opened = self._follower = threading.Event()

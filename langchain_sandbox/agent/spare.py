@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from langchain_sandbox.agent.wire import Outlet
 
 _TASK = "Warm up."
-_HEALTH_LIMIT = 2.0
+_HEALTH_LIMIT = 4.0
 _MEMORY = ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes")
 
 
@@ -40,7 +40,9 @@ class Spare:
         self._wire = wire
         self._folder = os.path.join(REPOSITORY, str(hello.get("folder") or "")).rstrip("/")
         self._booted = Booted(wire, hello["model"], folder=self._folder)
+        self._assigned = False
         self._start(self._warm, "warm")
+        threading.Thread(target=self._stand_by, name="stand_by", daemon=True).start()
 
     def on_event(self, event: LinkEvent) -> None:
         """Take what the host says in the model's place."""
@@ -63,6 +65,7 @@ class Spare:
         Args:
             body: What the host says of the task; what it said first holds still.
         """
+        self._assigned = True
         return Task(self._wire, body, booted=self._booted)
 
     def _start(self, work: Callable[[], None], word: str) -> None:
@@ -78,6 +81,13 @@ class Spare:
             self._wire.send_message({"type": "failed", "code": "opencode_gone", "message": str(error)})
         else:
             self._wire.send_message({"type": word})
+
+    def _stand_by(self) -> None:
+        """Say so if OpenCode ends before there is a task: nobody would come to wake it up."""
+        code = self._booted.opencode.wait_end()
+        if not self._assigned:
+            words = f"OpenCode ended with {code} while it waited for a task"
+            self._wire.send_message({"type": "failed", "code": "opencode_gone", "message": words})
 
     def _warm(self) -> None:
         self._booted.wait_ready()
@@ -103,10 +113,9 @@ def _make_repository(folder: str) -> None:
 
 def _clear() -> None:
     """Remove what warming up has left; nothing of it is for the task to find."""
-    for folder in (REPOSITORY, "/tmp"):
-        for entry in os.scandir(folder):
-            with suppress(OSError):
-                shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
+    for entry in os.scandir(REPOSITORY):
+        with suppress(OSError):
+            shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
 
 
 def _measure_memory() -> int | None:

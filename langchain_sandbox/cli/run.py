@@ -200,6 +200,7 @@ def _make_sandbox(options: argparse.Namespace) -> Sandbox:
         image=options.image,
         timeout=options.timeout,
         changes="apply" if options.apply else "review" if options.review else None,
+        pool=0,  # whatever the environment says: there will be no second task
     )
 
 

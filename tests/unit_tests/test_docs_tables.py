@@ -11,6 +11,7 @@ from pages import DOCS, ROOT, read_between
 
 from langchain_sandbox.config import Limits
 from langchain_sandbox.doctor.examination import CHECKS
+from langchain_sandbox.pool_config import Pool
 from langchain_sandbox.result import Status
 from langchain_sandbox.workspace_config import Retention
 
@@ -21,7 +22,7 @@ SETTINGS = DOCS / "limits-and-settings.md"
 # Between processes of this package; nobody sets them.
 INTERNAL = {"SANDBOX_GATE", "SANDBOX_REPOSITORY"}
 # What variables of a kind begin with.
-PREFIXES = {"SANDBOX_LIMIT": Limits, "SANDBOX_KEEP": Retention}
+PREFIXES = {"SANDBOX_LIMIT": Limits, "SANDBOX_KEEP": Retention, "SANDBOX_POOL": Pool}
 STEMS = {*PREFIXES, "SANDBOX_MODEL"}
 
 

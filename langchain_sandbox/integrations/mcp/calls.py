@@ -118,7 +118,7 @@ class Calls:
             return build_complaint(f"{APPLY_RUN} takes one argument: run_id, the 12 digits of a run of this server.")
         result = self._runs.find(run_id)
         self._reviews.check(result, forms=peer.has_forms)
-        sandbox = self._settings.make_sandbox(self._settings.fallback)
+        sandbox = self._settings.make_sandbox(self._settings.fallback)  # applies only, and so begins no pool
         result, how = await apply_changes(result, sandbox, policy=ApplyPolicy())
         self._runs.keep(result)
         answer = build_answer(result, how=how, links=peer.reads_links)

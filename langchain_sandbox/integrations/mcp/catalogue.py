@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from langchain_sandbox.integrations.mcp.settings import ServerSettings
+    from langchain_sandbox.sandbox import Sandbox
     from langchain_sandbox.workspace_config import Workspace
 
 APPLY_RUN = "apply_run"
@@ -29,10 +30,12 @@ class Catalogue:
 
     Args:
         settings: What the server was started with.
+        lender: Whose pool of containers all of them use.
     """
 
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(self, settings: ServerSettings, *, lender: Sandbox) -> None:
         self._settings = settings
+        self._lender = lender
         self._known: dict[Path, dict[str, RunTool]] = {}
 
     async def read(self, workspace: Workspace) -> dict[str, RunTool]:
@@ -57,7 +60,7 @@ class Catalogue:
     def _read(self, workspace: Workspace) -> dict[str, RunTool]:
         toolkit = SandboxToolkit.from_repo(
             workspace.path,
-            sandbox=self._settings.make_sandbox(workspace),
+            sandbox=self._settings.make_sandbox(workspace, pool=self._lender),
             include=self._settings.include,
             exclude=self._settings.exclude,
         )

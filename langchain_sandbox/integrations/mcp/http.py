@@ -69,11 +69,13 @@ async def _serve(settings: ServerSettings, host: str, port: int, token: str) -> 
         shown = f"[{host}]" if ":" in host else host
         sys.stderr.write(f"Serving MCP at http://{shown}:{listening.getsockname()[1]}{PATH}\n")
         sys.stderr.flush()
+        warming = asyncio.create_task(server.warm())
         try:
             await _Uvicorn(config, runs=server.runs, requests=requests).serve(sockets=[listening])
         finally:
+            warming.cancel()
             with anyio.CancelScope(shield=True):
-                await server.runs.aclose()  # a client that had gone waits for nothing, and its run may be under way
+                await server.aclose()  # a client that had gone waits for nothing, and its run may be under way
 
 
 class _Uvicorn(uvicorn.Server):

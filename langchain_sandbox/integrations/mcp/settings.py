@@ -41,8 +41,12 @@ class ServerSettings:
     include: Sequence[str] | None = field(default=None)
     exclude: Sequence[str] | None = field(default=None)
 
-    def make_sandbox(self, workspace: Workspace) -> Sandbox:
+    def make_sandbox(self, workspace: Workspace, *, pool: Sandbox | None = None) -> Sandbox:
         """What runs the tasks on a folder. Without a model it can be asked what it would run, and run nothing.
+
+        Args:
+            workspace: The folder.
+            pool: Whose pool it uses; its own by default, if the environment says that it has one.
 
         Raises:
             SandboxConfigError: If an option cannot work.
@@ -53,4 +57,5 @@ class ServerSettings:
             image=self.image,
             timeout=self.timeout,  # type: ignore[arg-type]
             changes=self.changes,
+            pool=pool,
         )

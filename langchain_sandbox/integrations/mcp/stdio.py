@@ -36,17 +36,21 @@ async def _serve(settings: ServerSettings) -> None:
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_end_on_signal, server)
+            tasks.start_soon(server.warm)
             async with stdio_server() as (incoming, outgoing):
                 await server.protocol.run(incoming, outgoing, server.protocol.create_initialization_options())
             tasks.cancel_scope.cancel()
     except* BrokenPipeError:
         pass  # the host has gone in the middle of an answer
+    finally:
+        with anyio.CancelScope(shield=True):
+            await server.aclose()
 
 
 async def _end_on_signal(server: SandboxServer) -> None:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for _ in signals:
-            await server.runs.aclose()
+            await server.aclose()
             await anyio.sleep(LAST_WORDS)
             sys.stderr.flush()
             # A thread waits for the next line on standard input, and nothing but that line would wake it.

@@ -1,0 +1,95 @@
+"""Who may boot now: tasks before those who boot ahead of need, and nobody waits for a place that is free."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from langchain_sandbox.errors import SandboxUnavailableError
+from langchain_sandbox.places import Places
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_no_more_than_there_are_places() -> None:
+    places = Places(2)
+    first, second, third = (asyncio.ensure_future(places.take(who, timeout=None)) for who in "abc")
+    await settle()
+    assert first.done()
+    assert second.done()
+    assert not third.done()
+    places.give("a")
+    places.give("a")  # given back already
+    await settle()
+    assert third.done()
+
+
+async def test_the_last_place_is_left_to_a_task() -> None:
+    places = Places(2)
+    ahead = [asyncio.ensure_future(places.take_ahead(who)) for who in "ab"]
+    await settle()
+    assert [each.done() for each in ahead] == [True, False]
+    await places.take("task", timeout=0.001)
+    places.give("a")
+    await settle()
+    assert not ahead[1].done()
+    places.give("task")
+    await settle()
+    assert ahead[1].done()
+
+
+async def test_a_task_that_waits_comes_first() -> None:
+    places = Places(1)
+    await places.take("a", timeout=None)
+    ahead = asyncio.ensure_future(places.take_ahead("b"))
+    await settle()
+    task = asyncio.ensure_future(places.take("c", timeout=None))
+    await settle()
+    places.give("a")
+    await settle()
+    assert task.done()
+    assert not ahead.done()
+    places.give("c")
+    await settle()
+    assert ahead.done()  # also where there is one place in all
+
+
+async def test_a_wait_has_an_end_that_says_which_limit_it_was() -> None:
+    places = Places(1)
+    await places.take("a", timeout=None)
+    with pytest.raises(SandboxUnavailableError, match=r"1 sandboxes are booting already.*queue_timeout"):
+        await places.take("b", timeout=0.01)
+    places.give("a")
+    await places.take("c", timeout=0.01)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_who_gives_up_leaves_no_place_taken(*, at_once: bool) -> None:
+    places = Places(1)
+    await places.take("a", timeout=None)
+    waiting = asyncio.ensure_future(places.take("b", timeout=None))
+    await settle()
+    if at_once:
+        places.give("a")  # its turn has come, and it does not know yet
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    places.give("a")
+    await places.take("c", timeout=0.01)
+
+
+async def test_it_is_quiet_when_no_task_is_under_way() -> None:
+    places = Places(1)
+    await places.quiet(patience=60)
+    with places.task():
+        waiting = asyncio.ensure_future(places.quiet(patience=60))
+        with places.task():
+            await settle()
+        await settle()
+        assert not waiting.done()
+        await places.quiet(patience=0.01)
+    await waiting
