@@ -50,7 +50,7 @@ docs: $(READY) ## build the documentation's site, in build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	@echo "Open build/site/index.html"
 
-bench: $(READY) ## measure start-up, throughput and clean-up
+bench: $(READY) ## measure it beside other ways to do the same, in ten minutes; ARGS=--help
 	@$(WITH_IMAGE) $(BIN)/python tests/benchmarks/run.py $(ARGS)
 
 engine-stop: ## stop the engine that `make setup` started

@@ -5,6 +5,7 @@ It outlives a task where another one follows: its conversation goes on then.
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.agent import children
@@ -12,7 +13,6 @@ from langchain_sandbox.agent.endpoint import Endpoint
 from langchain_sandbox.agent.opencode import OpenCode, OpenCodeError
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable
 
     from langchain_sandbox.agent.wire import Outlet
@@ -39,6 +39,7 @@ class Booted:
         self._version = ""
         self._hear: Callable[[dict[str, Any]], None] | None = None
         self._stream: threading.Event | None = None
+        self._lock = threading.Lock()
 
     def wait_ready(self) -> str:
         """Wait until OpenCode answers, and return its version; at once if it did before.
@@ -56,13 +57,14 @@ class Booted:
             OSError: If OpenCode does not answer.
             OpenCodeError: If it does not do what its interface promises.
         """
-        stream = self._stream or self.opencode.watch(self._on_event)
-        if not self.session:
-            self.session = self.opencode.create_session(title=_TITLE)
-        if not stream.wait(_STREAM_LIMIT):
-            msg = "OpenCode's event stream did not open"
-            raise OpenCodeError(msg, code="opencode_api")
-        self._stream = stream
+        with self._lock:
+            stream = self._stream or self.opencode.watch(self._on_event)
+            if not self.session:
+                self.session = self.opencode.create_session(title=_TITLE)
+            if not stream.wait(_STREAM_LIMIT):
+                msg = "OpenCode's event stream did not open"
+                raise OpenCodeError(msg, code="opencode_api")
+            self._stream = stream
 
     def listen(self, hear: Callable[[dict[str, Any]], None]) -> None:
         """Have somebody told of OpenCode's events from now on, in a thread."""
