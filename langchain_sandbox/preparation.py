@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from langchain_sandbox.workspace.inbound.selection import Selection
 
 
-_INSTRUCTIONS = "AGENTS.md"
+INSTRUCTIONS = "AGENTS.md"
+"""The file that OpenCode reads before anything else."""
 _MAX_INSTRUCTIONS = 128 * 1024
 
 
@@ -202,13 +203,13 @@ def read_instructions(selection: Selection) -> str | None:
     Args:
         selection: What goes in.
     """
-    status = selection.files.get(_INSTRUCTIONS)
+    status = selection.files.get(INSTRUCTIONS)
     if status is None:
         return ""
     if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_INSTRUCTIONS:
         return None
     try:
-        descriptor = os.open(selection.root / _INSTRUCTIONS, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(selection.root / INSTRUCTIONS, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as file:  # noqa: PTH123 - of a descriptor
             return file.read(_MAX_INSTRUCTIONS).decode("utf-8")
     except (OSError, UnicodeDecodeError):

@@ -220,4 +220,4 @@ async def _find_loop() -> asyncio.AbstractEventLoop:
 def _let_go(loop: asyncio.AbstractEventLoop, stay: Stay) -> None:
     """Nobody holds the session any more. Called wherever garbage is collected: it must wait for nothing."""
     with suppress(RuntimeError):  # the loop is closed, and took the container with it
-        loop.call_soon_threadsafe(stay.close_soon)
+        loop.call_soon_threadsafe(stay.leave)

@@ -9,9 +9,9 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.agent.arrival import Arrival, fingerprint, take_manifest
-from langchain_sandbox.agent.repository import restore_git
-from langchain_sandbox.agent.seed import lay_down
-from langchain_sandbox.link import FileStream
+from langchain_sandbox.agent.repository import call, restore_git
+from langchain_sandbox.agent.seed import lay_down, make_way
+from langchain_sandbox.link import FileStream, LinkEvent, Message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,12 +49,14 @@ class FollowUp(Arrival):
         try:
             self.tips = self._await_tips()
             if self._has_seed:
-                laid = lay_down(self.folder, self._streams[FileStream.SEED].get, acknowledge=self._wire.acknowledge)
+                laid = lay_down(self.folder, self._take, acknowledge=self._wire.acknowledge)
                 for path in laid:
                     self._note(path, _look_at(os.path.join(self.folder, path)))
                 self.seeded |= laid
             if git is not None:
                 self._store_pack(git)
+                if git["branch"]:
+                    call("symbolic-ref", "HEAD", f"refs/heads/{git['branch']}")
                 restore_git(git, take_manifest(self.folder), prefix=self.prefix)
                 self.nested, self.base = [str(path) for path in git["nested"]], git["head"]
                 self.tips = [*self.tips, *filter(None, [self.base])]
@@ -62,6 +64,16 @@ class FollowUp(Arrival):
             self._error = str(error)
         finally:
             self._done.set()
+
+    def _take(self) -> LinkEvent:
+        """The next of what the host has to say of its files, with room made for it: whatever the agent did counts less.
+
+        The host knows of most that is in the way, and says so; it does not know of what git ignores.
+        """
+        event = self._streams[FileStream.SEED].get()
+        if isinstance(event, Message) and event.body["kind"] != "deleted":
+            make_way(self.folder, str(event.body["path"]))
+        return event
 
 
 def _look_at(path: str) -> tuple[int, ...] | None:
