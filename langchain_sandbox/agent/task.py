@@ -175,6 +175,8 @@ class Task(Work):
         self._booted.listen(self._forward)
         self._booted.attend()
         self._wire.send_message({"type": "working"})
+        # It may have been opened before there was somebody to tell.
+        self._forward({"type": "session.created", "properties": {"sessionID": self._booted.session}})
         text, session = str(task["text"]), self._booted.session
         parts = expand(text, folder=self.arrival.folder) if task.get("expand") else [{"type": "text", "text": text}]
         if task.get("note"):
