@@ -55,7 +55,7 @@ class SessionRun(Run):
         """As `Run.execute`, once the session's tasks before it are over.
 
         Raises:
-            SandboxError: If the session is over; the message says why.
+            SessionOverError: If the session is over; the message says why.
             SandboxConfigError: As by `Run.execute`.
             SandboxUnavailableError: As by `Run.execute`.
         """

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import anyio
 import anyio.to_thread
 
-from langchain_sandbox.errors import SandboxError
+from langchain_sandbox.errors import SessionOverError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -50,6 +50,12 @@ class Stay:
         self._scope = anyio.CancelScope()
         self._ended = anyio.Event()
 
+    @property
+    def over(self) -> bool:
+        """Whether there can be no more tasks."""
+        gone = self.container is not None and self.container.over
+        return gone or self._over is not None
+
     async def serve(self) -> None:
         """Let go of all of it when nobody has come for too long, at `aclose`, or when the process ends."""
         try:
@@ -82,7 +88,7 @@ class Stay:
             cancelled: Set when it is cancelled: then it need not wait for its turn, and has nothing to do with us.
 
         Raises:
-            SandboxError: If there can be no more tasks; the message says why.
+            SessionOverError: If there can be no more tasks; the message says why.
         """
         self._tasks += 1
         self._changed.set()
@@ -155,7 +161,7 @@ class Stay:
             self.lose("its container is gone")
         if self._over is not None:
             msg = f"The session is over: {self._over}. Begin another one; what its tasks brought is in their results."
-            raise SandboxError(msg)
+            raise SessionOverError(msg)
 
 
 def _let_go(event: LinkEvent) -> None:

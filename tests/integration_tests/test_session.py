@@ -98,7 +98,9 @@ def test_a_conversation_goes_on_and_each_task_counts_for_itself(
     assert [commit.subject for commit in first.commits] == ["one"]
     assert first.evidence.cleanup_pending
 
-    with session.start("$ cat one.txt; cat /proc/[0-9]*/comm | grep -c sleep; echo two > two.txt; git log --format=%s") as handle:
+    with session.start(
+        "$ cat one.txt; cat /proc/[0-9]*/comm | grep -c sleep; echo two > two.txt; git log --format=%s"
+    ) as handle:
         events = list(handle.events())
         second = handle.result()
     assert outputs(events) == ["one\n1\none\nfirst\n"]
