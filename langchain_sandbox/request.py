@@ -15,6 +15,7 @@ from langchain_sandbox.output import Output
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
     from pathlib import Path
 
     from langchain_sandbox.config import Limits, ModelEndpoint

@@ -310,12 +310,13 @@ def test_sessions_share_nothing_and_begin_with_spares(
             sandbox.session(workspace=Workspace(repository, exclude=["data"])) as rest,
             sandbox.session() as nothing,
         ):
-            assert folder.run("$ cat notes.txt; echo a > own; pwd; echo hidden > /tmp/hidden").text.endswith("data")
+            assert rest.run("$ ls data; echo hidden > /tmp/hidden; echo b > own").text.count("No such file") == 1
             assert spare in containers(client)
-            assert rest.run("$ ls /tmp/hidden data; echo b > own").text.count("No such file") == 2
+            told = folder.run("$ cat notes.txt; ls /tmp/hidden; pwd; echo a > own; echo seen > /tmp/seen").text
+            assert (told.count("No such file"), told.endswith("/data")) == (1, True)
             (repository / "data/notes.txt").write_text("changed\n")
-            later = folder.run("$ cat notes.txt own /tmp/hidden && rm own")
-            assert later.text == "It said: changed\na\nhidden"
+            later = folder.run("$ cat notes.txt own /tmp/seen && rm own")
+            assert later.text == "It said: changed\na\nseen"
             assert kinds(later) == {"own": "deleted"}
             assert nothing.run("$ echo c > own").ok
             assert nothing.run("$ ls").text == "It said: own"
