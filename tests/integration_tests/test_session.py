@@ -93,7 +93,7 @@ def test_a_conversation_goes_on_and_each_task_counts_for_itself(
     first = session.run(
         "$ echo one > one.txt && git add -A && git commit -qm one; (sleep 500 > /dev/null 2>&1 &); echo begun"
     )
-    (name,) = containers(client)
+    (name,) = containers(client, dead=False)
     assert kinds(first) == {"one.txt": "added"}
     assert [commit.subject for commit in first.commits] == ["one"]
     assert first.evidence.cleanup_pending
@@ -115,7 +115,7 @@ def test_a_conversation_goes_on_and_each_task_counts_for_itself(
 
     third = session.run("Nothing.")
     assert (kinds(third), third.commits, third.warnings) == ({}, [], [])
-    assert containers(client) == [name]
+    assert containers(client, dead=False) == [name]
     assert (repository / "one.txt").exists() is False
     session.apply(first)
     assert git(repository, "log", "-1", "--format=%s") == "one"
@@ -166,13 +166,13 @@ def test_apply_between_tasks_commands_and_typed_output(
         asked = session.run(command="look", arguments="fresh")
         assert kinds(asked) == {"fresh": "added"}
         assert "count" in asked.text
-        assert len(containers(client)) == 1
-    assert containers(client) == []
+        assert len(containers(client, dead=False)) == 1
+    assert containers(client, dead=False) == []
 
 
 def test_what_waits_takes_no_time_and_goes_on_afterwards(session: Session, client: docker.DockerClient) -> None:
     session.run("$ (while :; do echo . >> /tmp/ticks; done) > /dev/null 2>&1 & echo begun")
-    container = client.containers.get(containers(client)[0].removeprefix("/"))
+    container = client.containers.get(containers(client, dead=False)[0].removeprefix("/"))
     states = [row[1] for row in container.top(ps_args="-o pid,stat")["Processes"][1:]]
     assert len(states) >= 2
     assert {state[0] for state in states} == {"T"}
@@ -201,7 +201,7 @@ def test_a_task_that_ends_badly_ends_the_session(
                 handle.cancel()
         ended = handle.result()
     assert ended.status == status, ended.ending
-    assert containers(client) == []
+    assert containers(client, dead=False) == []
     with pytest.raises(SandboxError, match="The session is over: its last task did not end well"):
         session.run("More.")
     session.close()
@@ -211,8 +211,8 @@ def test_a_task_that_ends_badly_ends_the_session(
 
 def test_a_container_that_was_taken_away_ends_the_session(session: Session, client: docker.DockerClient) -> None:
     assert session.run("Hello.").ok
-    client.api.remove_container(containers(client)[0], force=True)
-    wait_until(lambda: not containers(client), 5)
+    client.api.remove_container(containers(client, dead=False)[0], force=True)
+    wait_until(lambda: not containers(client, dead=False), 5)
     with pytest.raises(SandboxError, match="The session is over: its container is gone"):
         session.run("More.")
 
@@ -221,7 +221,7 @@ def test_it_ends_when_nobody_comes_and_not_before(sandbox: Sandbox, client: dock
     session = sandbox.session(idle=1.5)
     assert session.run("$ sleep 2").ok
     assert session.run("$ sleep 2").ok
-    wait_until(lambda: not containers(client), 10)
+    wait_until(lambda: not containers(client, dead=False), 10)
     with pytest.raises(SandboxError, match=r"The session is over: no task came for 1\.5 s"):
         session.run("More.")
 
@@ -231,7 +231,7 @@ def test_closing_ends_the_task_that_is_under_way(sandbox: Sandbox, client: docke
         handle = session.start("$ sleep 100")
         next(event for event in handle.events() if event.type == "tool_started")
         waiting = session.start("Next.")
-    assert containers(client) == []
+    assert containers(client, dead=False) == []
     assert handle.result().status == "cancelled"
     with pytest.raises(SandboxError, match="The session is over: it was closed"):
         waiting.result()
@@ -242,7 +242,7 @@ def test_a_session_that_nobody_holds_ends_after_its_tasks(sandbox: Sandbox, clie
     del session
     gc.collect()
     assert [handle.result().status for handle in handles] == ["completed", "completed"]
-    wait_until(lambda: not containers(client), 10)
+    wait_until(lambda: not containers(client, dead=False), 10)
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_tasks_wait_for_each_other_whoever_gives_them(session: Session, client: 
     with ThreadPoolExecutor(3) as pool:
         results = list(pool.map(lambda number: session.run(f"$ echo {number} >> log; wc -l < log"), range(3)))
     assert sorted(result.text.split()[-1] for result in results) == ["1", "2", "3"]
-    assert len(containers(client)) == 1
+    assert len(containers(client, dead=False)) == 1
 
     async def elsewhere() -> list[str]:
         first = await session.astart("$ sleep 1")
@@ -284,7 +284,7 @@ def test_tasks_wait_for_each_other_whoever_gives_them(session: Session, client: 
 
     assert asyncio.run(elsewhere()) == ["completed", "cancelled", "3\n"]
     asyncio.run(session.aclose())
-    assert containers(client) == []
+    assert containers(client, dead=False) == []
 
 
 def test_typed_answers_in_one_conversation(repository: Path) -> None:
@@ -304,14 +304,14 @@ def test_sessions_share_nothing_and_begin_with_spares(
     git(repository, "config", "user.name", "Ada")
     with Sandbox(model=model.endpoint, pool=1) as sandbox:
         sandbox.warm()
-        (spare,) = containers(client)
+        (spare,) = containers(client, dead=False)
         with (
             sandbox.session(workspace=repository / "data") as folder,
             sandbox.session(workspace=Workspace(repository, exclude=["data"])) as rest,
             sandbox.session() as nothing,
         ):
             assert rest.run("$ ls data; echo hidden > /tmp/hidden; echo b > own").text.count("No such file") == 1
-            assert spare in containers(client)
+            assert spare in containers(client, dead=False)
             told = folder.run("$ cat notes.txt; ls /tmp/hidden; pwd; echo a > own; echo seen > /tmp/seen").text
             assert (told.count("No such file"), told.endswith("/data")) == (1, True)
             (repository / "data/notes.txt").write_text("changed\n")
@@ -321,7 +321,7 @@ def test_sessions_share_nothing_and_begin_with_spares(
             assert nothing.run("$ echo c > own").ok
             assert nothing.run("$ ls").text == "It said: own"
             assert not any("hidden" in words(message) for message in model.requests[-1].messages)
-    assert containers(client) == []
+    assert containers(client, dead=False) == []
 
 
 def test_a_mounted_folder_is_refused(sandbox: Sandbox, repository: Path) -> None:

@@ -72,7 +72,7 @@ def test_a_threads_tasks_are_one_conversation_and_no_step_runs_twice(
         again = ask(graph, "a", "$ echo 2 >> /tmp/log; wc -l < /tmp/log")
         assert (again.text, again.warnings) == ("It said: 2", [])
         assert ask(graph, "b", "$ wc -l < /tmp/log").text.count("No such file") == 1
-        assert len(containers(client)) == 2
+        assert len(containers(client, dead=False)) == 2
         broken = ask(graph, "a", "fail")
         assert not broken.ok
         anew = ask(graph, "a", "$ cat /tmp/log")
@@ -80,7 +80,7 @@ def test_a_threads_tasks_are_one_conversation_and_no_step_runs_twice(
         assert any(warning.startswith(ANEW) for warning in anew.warnings)
     finally:
         node.sandbox.close()
-    assert containers(client) == []
+    assert containers(client, dead=False) == []
 
 
 def test_a_toolkits_tools_share_it_and_it_ends_when_nobody_comes(
@@ -95,11 +95,11 @@ def test_a_toolkits_tools_share_it_and_it_ends_when_nobody_comes(
         return message.artifact
 
     call("$ echo 1 > /tmp/log", thread("a"))
-    (name,) = containers(client)
+    (name,) = containers(client, dead=False)
     assert call("$ cat /tmp/log", thread("a"))["text"] == "It said: 1"
     alone = call("$ cat /tmp/log", {})
     assert "No such file" in alone["text"]
-    wait_until(lambda: name not in containers(client), 10)
+    wait_until(lambda: name not in containers(client, dead=False), 10)
     anew = call("$ cat /tmp/log", thread("a"))
     assert any(warning.startswith(ANEW) for warning in anew["warnings"])
 
@@ -119,7 +119,7 @@ def test_a_review_goes_on_from_what_was_accepted_only(
     assert (accepted.applied, (repository / "one").read_text()) == (True, "1\n")
     rejected = run("$ cat /tmp/log; echo 2 > two", {"type": "reject"})
     assert rejected.text == "It said: 1"
-    wait_until(lambda: not containers(client), 10)
+    wait_until(lambda: not containers(client, dead=False), 10)
     revised = run("$ ls; echo 3 > three", {"type": "changes", "comment": "$ echo 4 > four"}, {"type": "accept"})
     assert revised.settings.revises is not None
     assert {path.name for path in repository.iterdir()} >= {"one", "three"}
@@ -132,4 +132,4 @@ def test_a_message_in_a_graph_without_threads_is_a_run_of_its_own(
     node = SandboxNode(sandbox=sandbox, session_ttl=300)
     update = node.invoke({"messages": [HumanMessage("Hello.")]})
     assert update["sandbox_results"][0]["status"] == "completed"
-    assert containers(client) == []
+    assert containers(client, dead=False) == []
