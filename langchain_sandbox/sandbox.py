@@ -135,7 +135,6 @@ class Sandbox(Applier):
         self.trace = check_trace(trace or environ.get("SANDBOX_TRACE") or "metadata")
         self.pool = Pool.of(pool, environ)
         self._pool = PoolHandle(self.pool) if self.pool is not None else None
-        self.threads = ThreadSessions(self._begin_session)
         if on_event is not None and not callable(on_event):
             msg = f"on_event is a function that takes an event, not {on_event!r:.100}."
             raise SandboxConfigError(msg)
@@ -277,6 +276,12 @@ class Sandbox(Applier):
             raise SandboxConfigError(msg)
         return Session(self._start, workspace=chosen, limits=self.limits, idle=check_timeout("idle", idle))
 
+    @property
+    def threads(self) -> ThreadSessions:
+        """The sessions of graphs' threads, for tools and nodes that have `session_ttl`."""
+        # Made by whoever comes first; that is one step of the interpreter's.
+        return self.__dict__.setdefault("_threads", ThreadSessions(self._begin_session))  # type: ignore[no-any-return]
+
     def warm(self, *, workspace: Workspace | str | os.PathLike[str] | None = None) -> None:
         """Boot the pool's containers, and wait until they are ready; nothing where there is no pool.
 
@@ -340,12 +345,11 @@ class Sandbox(Applier):
 
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled and copied: the options, and none of the containers."""
-        return {name: value for name, value in self.__dict__.items() if name not in {"_pool", "threads"}}
+        return {name: value for name, value in self.__dict__.items() if name not in {"_pool", "_threads"}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._pool = PoolHandle(self.pool) if self.pool is not None else None
-        self.threads = ThreadSessions(self._begin_session)
 
     def batch(
         self, requests: Sequence[str | Mapping[str, Any]], *, max_concurrency: int | None = None
