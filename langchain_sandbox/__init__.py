@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         SandboxConfigError,
         SandboxError,
         SandboxUnavailableError,
+        SessionOverError,
     )
     from langchain_sandbox.events import SandboxEvent
     from langchain_sandbox.executions import CommandResult
@@ -81,6 +82,7 @@ __all__ = [
     "SandboxToolkit",
     "SandboxUnavailableError",
     "Session",
+    "SessionOverError",
     "Shell",
     "Workspace",
     "__version__",
@@ -121,6 +123,7 @@ _HOMES = {
     "SandboxToolkit": "tools",
     "SandboxUnavailableError": "errors",
     "Session": "session",
+    "SessionOverError": "errors",
     "Shell": "shell",
     "Workspace": "workspace_config",
     "add_results": "graph",

@@ -138,7 +138,9 @@ class Dialogue:
     def parked(self) -> bool:
         """Whether the container has done its task, and stands by for another one."""
         claim = self._report.claim
-        return self._assignment.stays and claim is not None and claim.get("stays") is True and not self._interrupted
+        if claim is None or self._interrupted or self._report.timed_out is not None or self._report.failure is not None:
+            return False
+        return self._assignment.stays and claim.get("stays") is True
 
     def acknowledge(self, data: Data) -> None:
         """Say that received bytes have been consumed."""

@@ -4,6 +4,7 @@ A run that was tried is always *returned* as a `SandboxResult`, however it ended
 being tried is raised::
 
     SandboxError (langchain_core.tools.ToolException)
+    ├── SessionOverError                            a session can take no more tasks; another one can be begun
     ├── SandboxConfigError (ValueError)             what the caller gave cannot work; trying again will not help
     │   ├── CommandError                            a command's file cannot be used
     │   └── SandboxApplyError                       a result does not fit the tree that it should change
@@ -23,6 +24,10 @@ except ImportError:  # inside the container, where the pure parts of the package
 
 class SandboxError(ToolException):
     """Base of everything that this package raises on purpose."""
+
+
+class SessionOverError(SandboxError):
+    """A session is over and this task was not begun: the message says why. Another session can be."""
 
 
 class SandboxConfigError(SandboxError, ValueError):

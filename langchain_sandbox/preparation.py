@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from langchain_sandbox.workspace.inbound.selection import Selection
 
 
-_INSTRUCTIONS = "AGENTS.md"
+INSTRUCTIONS = "AGENTS.md"
+"""The file that OpenCode reads before anything else."""
 _MAX_INSTRUCTIONS = 128 * 1024
 
 
@@ -139,14 +140,12 @@ class Loading:
         return selection.folder if selection is not None else ""
 
     async def instructions(self) -> str | None:
-        """What AGENTS.md says that the container does not know, empty for nothing; `None` if it cannot be told yet."""
+        """What AGENTS.md says, empty for none; `None` if that cannot be told before all is read."""
         selection = await self._wait_selected()
         if selection is None:
             return ""
         if self._request.revision is not None or self._request.prompt.command is not None:
             return None  # what was changed before, or what a command names, may be needed at once
-        if self._following is not None and self._following.begun:
-            return "" if self._following.has_seen(selection, _INSTRUCTIONS) else None
         return await anyio.to_thread.run_sync(read_instructions, selection)
 
     async def aclose(self) -> None:
@@ -204,13 +203,13 @@ def read_instructions(selection: Selection) -> str | None:
     Args:
         selection: What goes in.
     """
-    status = selection.files.get(_INSTRUCTIONS)
+    status = selection.files.get(INSTRUCTIONS)
     if status is None:
         return ""
     if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_INSTRUCTIONS:
         return None
     try:
-        descriptor = os.open(selection.root / _INSTRUCTIONS, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(selection.root / INSTRUCTIONS, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as file:  # noqa: PTH123 - of a descriptor
             return file.read(_MAX_INSTRUCTIONS).decode("utf-8")
     except (OSError, UnicodeDecodeError):

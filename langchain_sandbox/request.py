@@ -15,6 +15,7 @@ from langchain_sandbox.output import Output
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
     from pathlib import Path
 
     from langchain_sandbox.config import Limits, ModelEndpoint
@@ -42,6 +43,7 @@ class RunOptions(TypedDict, total=False):
         changes: As for the sandbox, for this run.
         record: Collects what is said to the model and by it, for whoever traces the run.
         revision: An earlier run that this one goes on from, and what is asked of it now.
+        warnings: What the result is to say besides.
     """
 
     command: str | Command | None
@@ -52,6 +54,7 @@ class RunOptions(TypedDict, total=False):
     changes: ChangesPolicy | None
     record: Contents | None
     revision: Revision | None
+    warnings: Sequence[str]
 
 
 class SessionOptions(TypedDict, total=False):
@@ -64,6 +67,7 @@ class SessionOptions(TypedDict, total=False):
         timeout: As for a run.
         changes: As for a run.
         record: As for a run.
+        warnings: What the result is to say besides.
     """
 
     command: str | Command | None
@@ -72,6 +76,7 @@ class SessionOptions(TypedDict, total=False):
     timeout: float | None
     changes: ChangesPolicy | None
     record: Contents | None
+    warnings: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,14 +16,17 @@ import logging
 import time
 from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from langgraph.runtime import get_runtime
 
-from langchain_sandbox.errors import SandboxUnavailableError
+from langchain_sandbox.errors import SandboxUnavailableError, SessionOverError
+from langchain_sandbox.handle import begin
 from langchain_sandbox.output import Output
 from langchain_sandbox.request import MAX_COMMAND_TIMEOUT, check_timeout
 from langchain_sandbox.run_store import DirectoryRunStore
+from langchain_sandbox.thread_sessions import find_thread
 from langchain_sandbox.workspace_config import Workspace
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
     from langchain_sandbox.events import SandboxEvent
     from langchain_sandbox.gateway.contents import Contents
+    from langchain_sandbox.handle import RunHandle
     from langchain_sandbox.result import SandboxResult
     from langchain_sandbox.run_store import Claim, RunStore
     from langchain_sandbox.sandbox import Sandbox
@@ -43,6 +47,11 @@ DEFAULT_STORE = DirectoryRunStore()
 
 _NO_RESULT = {"cancelled", "model_unreachable", "engine_error", "protocol_error", "stalled", "crashed"}
 """Endings that say nothing of the task: whoever takes the step again has it tried again."""
+
+_ANEW = (
+    "The thread's session was over, so this task began a new one: the agent remembers nothing of the tasks before, and "
+    "has of their changes only what is in the workspace."
+)
 
 _GRACE = 60.0
 _LOOK = 0.2
@@ -58,6 +67,7 @@ def run_once(
     emit: Callable[[SandboxEvent], object],
     call_id: str | None = None,
     contents: Contents | None = None,
+    session_ttl: float | None = None,
 ) -> SandboxResult:
     """Run, or give the result of the run that the same step of the graph has had already.
 
@@ -71,6 +81,7 @@ def run_once(
         emit: Called with each event. A result that was kept has none.
         call_id: The tool call, where one step answers several.
         contents: Collects what is said to the model and by it; by default nobody does.
+        session_ttl: Seconds that the session of the graph's thread waits for its next task; `None` for no session.
 
     Returns:
         The result; its `structured` is plain JSON if it was kept.
@@ -89,11 +100,11 @@ def run_once(
         kept = turn.find_result()
         if kept is not None:
             return kept
-        with sandbox.start(**request, record=contents) as handle:
-            turn.begin(handle.run_id)
-            for event in handle.events():
-                emit(event)
-            result = handle.result()
+        options = {**request, "record": contents}
+        try:
+            result = _run(sandbox, options, session_ttl, turn, emit)
+        except SessionOverError:  # it ended after we looked; nothing was begun, and the next one is new
+            result = _run(sandbox, options, session_ttl, turn, emit)
         turn.finish(result)
         return result
 
@@ -106,6 +117,7 @@ async def arun_once(
     emit: Callable[[SandboxEvent], Awaitable[object]],
     call_id: str | None = None,
     contents: Contents | None = None,
+    session_ttl: float | None = None,
 ) -> SandboxResult:
     """As `run_once`. Cancelling it ends the run and removes its container before anybody else has the step."""
     key = await asyncio.to_thread(_find_key, sandbox, request, store, call_id)
@@ -117,13 +129,56 @@ async def arun_once(
         kept = await asyncio.to_thread(turn.find_result)
         if kept is not None:
             return kept
-        async with await sandbox.astart(**request, record=contents) as handle:
-            await asyncio.to_thread(turn.begin, handle.run_id)
-            async for event in handle.aevents():
-                await emit(event)
-            result = await handle.aresult()
+        options = {**request, "record": contents}
+        try:
+            result = await _arun(sandbox, options, session_ttl, turn, emit)
+        except SessionOverError:
+            result = await _arun(sandbox, options, session_ttl, turn, emit)
         await asyncio.to_thread(turn.finish, result)
         return result
+
+
+def _run(
+    sandbox: Sandbox,
+    options: dict[str, Any],
+    session_ttl: float | None,
+    turn: _Turn,
+    emit: Callable[[SandboxEvent], object],
+) -> SandboxResult:
+    with _start(sandbox, options, session_ttl) as handle:
+        turn.begin(handle.run_id)
+        for event in handle.events():
+            emit(event)
+        return handle.result()
+
+
+async def _arun(
+    sandbox: Sandbox,
+    options: dict[str, Any],
+    session_ttl: float | None,
+    turn: _Turn,
+    emit: Callable[[SandboxEvent], Awaitable[object]],
+) -> SandboxResult:
+    async with await begin(partial(_start, sandbox, options, session_ttl)) as handle:
+        await asyncio.to_thread(turn.begin, handle.run_id)
+        async for event in handle.aevents():
+            await emit(event)
+        return await handle.aresult()
+
+
+def _start(sandbox: Sandbox, options: dict[str, Any], session_ttl: float | None) -> RunHandle:
+    """Begin the run, in the session of the graph's thread if that is wanted and there is a thread.
+
+    A revision is a run of its own: what it gives back takes the place of the earlier result as a whole.
+    """
+    thread = find_thread() if session_ttl is not None else None
+    if session_ttl is None or thread is None or options.get("revision") is not None:
+        return sandbox.start(**options)
+    options = dict(options)
+    chosen = options.pop("workspace", None)
+    workspace = sandbox.workspace if chosen is None else Workspace.of(chosen)
+    session, again = sandbox.threads.get(thread, workspace, ttl=session_ttl)
+    return session.start(**options, warnings=[_ANEW] if again else [])
 
 
 class _Patience:

@@ -36,6 +36,7 @@ from langchain_sandbox.request import (
 from langchain_sandbox.revision import build_revised_prompt
 from langchain_sandbox.session import DEFAULT_IDLE, Session
 from langchain_sandbox.shared import get_shared
+from langchain_sandbox.thread_sessions import ThreadSessions
 from langchain_sandbox.watching import await_for, wait_for
 from langchain_sandbox.workspace_config import Retention, Workspace
 
@@ -276,11 +277,19 @@ class Sandbox(Applier):
                 result = session.run("Do it.")
             ```
         """
-        chosen = self.workspace if workspace is None else _check_workspace(workspace)
+        return self._begin_session(self.workspace if workspace is None else _check_workspace(workspace), idle)
+
+    def _begin_session(self, chosen: Workspace | None, idle: float) -> Session:
         if chosen is not None and chosen.mode == "bind":
             msg = 'A session works on a copy; use Workspace(mode="copy") with it, or run each task by itself.'
             raise SandboxConfigError(msg)
         return Session(self._start, workspace=chosen, limits=self.limits, idle=check_timeout("idle", idle))
+
+    @property
+    def threads(self) -> ThreadSessions:
+        """The sessions of graphs' threads, for tools and nodes that have `session_ttl`."""
+        # Made by whoever comes first; that is one step of the interpreter's.
+        return self.__dict__.setdefault("_threads", ThreadSessions(self._begin_session))  # type: ignore[no-any-return]
 
     def warm(self, *, workspace: Workspace | str | os.PathLike[str] | None = None) -> None:
         """Boot the pool's containers, and wait until they are ready; nothing where there is no pool.
@@ -317,15 +326,17 @@ class Sandbox(Applier):
             await asyncio.wrap_future(warming)
 
     def close(self) -> None:
-        """Take the pool's containers away, and wait until they are gone; nothing where there is no pool.
+        """Take the pool's containers away, and those of graphs' threads (`session_ttl`), and wait until they are gone.
 
-        Runs that are under way go on, and later ones boot containers of their own.
+        Runs that are under way go on, but for threads', and later ones boot containers of their own.
         """
+        self.threads.close()
         if self._pool is not None and not self._borrows:
             self._pool.close()
 
     async def aclose(self) -> None:
         """As `close`."""
+        await self.threads.aclose()
         if self._pool is not None and not self._borrows:
             await self._pool.aclose()
 
@@ -343,7 +354,7 @@ class Sandbox(Applier):
 
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled and copied: the options, and none of the containers."""
-        return {name: value for name, value in self.__dict__.items() if name != "_pool"}
+        return {name: value for name, value in self.__dict__.items() if name not in {"_pool", "_threads"}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -430,6 +441,7 @@ class Sandbox(Applier):
         changes: ChangesPolicy | None = None,
         record: Contents | None = None,
         revision: Revision | None = None,
+        warnings: Sequence[str] = (),
     ) -> RunRequest:
         chosen = self.workspace if workspace is None else _check_workspace(workspace)
         root = chosen.path if chosen is not None else None
@@ -458,7 +470,7 @@ class Sandbox(Applier):
             changes=policy,
             retention=self.retention,
             revision=revision,
-            warnings=tuple(warned),
+            warnings=(*warned, *warnings),
             record=record,
         )
 

@@ -40,6 +40,7 @@ DEFAULT_IDLE = 900.0
 @dataclass(frozen=True, slots=True)
 class _Begun:
     portal: BlockingPortal
+    loop: asyncio.AbstractEventLoop
     stay: Stay
     serving: Future[None]
     process: int
@@ -101,7 +102,7 @@ class Session(Applier):
         Raises:
             SandboxConfigError: If what is asked for cannot work.
             SandboxUnavailableError: If the engine or the image is not there.
-            SandboxError: If the session is over; the message says why.
+            SessionOverError: If the session is over; the message says why.
         """
         options: SessionOptions = {
             "command": command,
@@ -126,7 +127,7 @@ class Session(Applier):
         Raises:
             SandboxConfigError: If what is asked for cannot work.
             SandboxUnavailableError: If the engine or the image is not there.
-            SandboxError: If the session is over; the message says why.
+            SessionOverError: If the session is over; the message says why.
         """
         with self.start(task, **options) as handle:
             yield from handle.events()
@@ -138,6 +139,11 @@ class Session(Applier):
             async for event in handle.aevents():
                 yield event
             await handle.aresult()
+
+    @property
+    def over(self) -> bool:
+        """Whether there can be no more tasks: it was closed, its container is gone, or nobody came for too long."""
+        return self._closed or (self._begun is not None and self._begun.stay.over)
 
     def start(self, task: str | None = None, **options: Unpack[SessionOptions]) -> RunHandle:
         """Begin a task and return at once; the handle waits, watches and cancels.
@@ -166,6 +172,14 @@ class Session(Applier):
         closing = self._end()
         if closing is not None:
             await asyncio.wrap_future(closing)
+
+    def leave(self) -> None:
+        """Have it end by itself as soon as no task is under way; it takes no others from now on. Waits for nothing."""
+        with self._lock:
+            self._closed = True
+            begun = self._begun
+        if begun is not None and begun.process == os.getpid():
+            _let_go(begun.loop, begun.stay)
 
     def __enter__(self) -> Self:
         return self
@@ -202,7 +216,7 @@ class Session(Applier):
         loop = portal.call(_find_loop)
         # At the end of the process the portal itself sees to it.
         weakref.finalize(self, _let_go, loop, stay).atexit = False
-        return _Begun(portal, stay, serving, os.getpid())
+        return _Begun(portal, loop, stay, serving, os.getpid())
 
     def _end(self) -> Future[None] | None:
         with self._lock:
@@ -220,4 +234,4 @@ async def _find_loop() -> asyncio.AbstractEventLoop:
 def _let_go(loop: asyncio.AbstractEventLoop, stay: Stay) -> None:
     """Nobody holds the session any more. Called wherever garbage is collected: it must wait for nothing."""
     with suppress(RuntimeError):  # the loop is closed, and took the container with it
-        loop.call_soon_threadsafe(stay.close_soon)
+        loop.call_soon_threadsafe(stay.leave)

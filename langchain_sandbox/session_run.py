@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from langchain_sandbox.engine.base import ContainerEnd
-from langchain_sandbox.preparation import Loading
+from langchain_sandbox.preparation import INSTRUCTIONS, Loading
 from langchain_sandbox.run import Run
 from langchain_sandbox.workspace.following import FollowedCopy
 
@@ -49,54 +48,66 @@ class SessionRun(Run):
         super().__init__(request, engine=engine, places=places, log=log, pool=pool)
         self._stay = stay
         self._stays = False
+        self._follows = False
+        self._changes: ChangesReceiver | None = None
 
     async def execute(self) -> SandboxResult:
         """As `Run.execute`, once the session's tasks before it are over.
 
         Raises:
-            SandboxError: If the session is over; the message says why.
+            SessionOverError: If the session is over; the message says why.
             SandboxConfigError: As by `Run.execute`.
             SandboxUnavailableError: As by `Run.execute`.
         """
-        has_turn = await self._take_turn()
-        try:
-            async with self._stay.task(self):
+        async with self._stay.task(self, cancelled=self._cancelled):
+            try:
                 result = await super().execute()
-                if self._stays and isinstance(self._carriage, FollowedCopy):
-                    self._stay.following.settle(self._carriage)
-                return result
-        finally:
-            if has_turn:
-                self._stay.turn.release()
+                self._remember()
+            except BaseException:
+                if self._stays:
+                    self._stay.lose("what its last task had changed was lost")
+                raise
+            return result
 
-    async def _take_turn(self) -> bool:
-        """Wait for the tasks before this one; whoever cancels need not, and gets a result that says so."""
-        taking = asyncio.ensure_future(self._stay.turn.acquire())
-        leaving = asyncio.ensure_future(self._cancelled.wait())
-        try:
-            await asyncio.wait({taking, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            leaving.cancel()
-            if not taking.done():
-                taking.cancel()
-        return taking.done() and not taking.cancelled()
+    def _remember(self) -> None:
+        """Note what the container has of the workspace, if that is known."""
+        if not self._stays:
+            return
+        claim = self._report.claim
+        if isinstance(self._carriage, FollowedCopy) and claim is not None and not claim.get("error"):
+            self._stay.following.settle(self._carriage)
+        else:
+            self._stay.lose("what its last task had changed was lost")
 
     def _load(self) -> Loading:
         return Loading(self._request, self._engine, cancelled=self._cancelled, following=self._stay.following)
 
     async def _open(self) -> LiveContainer:
-        container = self._stay.take()
-        if container is None:
+        if self._stay.container is None:
             return await super()._open()
+        await self._loading.folder()  # a workspace that cannot go in is no reason to lose the container
+        container = self._stay.take()
+        self._follows = True
         self._report.mark("handed_over")
         return container
 
     async def _assign(self, changes: ChangesReceiver, container: LiveContainer) -> Assignment:
         assignment = await super()._assign(changes, container)
-        return replace(assignment, stays=True)
+        self._changes = changes
+        instructions = self._find_instructions if self._follows else assignment.instructions
+        return replace(assignment, stays=True, instructions=instructions)
+
+    async def _find_instructions(self) -> str | None:
+        """As the base's; nothing where they are in place, and `None` where that takes all that goes in."""
+        told = await self._loading.instructions()
+        if told is None or not self._stay.following.has(INSTRUCTIONS, told.encode()):
+            return None
+        return ""
 
     async def _leave(self, container: LiveContainer) -> None:
         if self._dialogue.parked and not container.over:
+            if self._changes is not None:
+                self._changes.acknowledge_rest()
             self._stays = True
             self._stay.keep(container)
             self._report.end = ContainerEnd(oom=container.oom)

@@ -6,16 +6,17 @@ import asyncio
 import math
 import time
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import anyio
 import anyio.to_thread
 
-from langchain_sandbox.errors import SandboxError
+from langchain_sandbox.errors import SessionOverError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from langchain_sandbox.link import LinkEvent
     from langchain_sandbox.live_container import LiveContainer
     from langchain_sandbox.workspace.following import Following
 
@@ -37,11 +38,11 @@ class Stay:
 
     def __init__(self, following: Following, *, idle: float) -> None:
         self.following = following
-        self.turn = asyncio.Lock()
-        """Held by the task that is under way."""
         self.container: LiveContainer | None = None
-        """Booted and asleep; `None` before the first task, and while there is none to be had."""
+        """Booted and asleep; `None` before the first task, and while one is under way."""
         self._idle = idle
+        self._turn = asyncio.Lock()
+        self._tasks = 0  # under way and waiting
         self._used = time.monotonic()
         self._over: str | None = None
         self._task: Cancellable | None = None
@@ -49,46 +50,61 @@ class Stay:
         self._scope = anyio.CancelScope()
         self._ended = anyio.Event()
 
+    @property
+    def over(self) -> bool:
+        """Whether there can be no more tasks."""
+        gone = self.container is not None and self.container.over
+        return gone or self._over is not None
+
     async def serve(self) -> None:
         """Let go of all of it when nobody has come for too long, at `aclose`, or when the process ends."""
         try:
             with self._scope:
                 await self._wait_for_nobody()
         finally:
+            if self._task is not None and self._over is None:  # else the task is what ends it, and is about to end
+                self._task.cancel()
             self._over = self._over or "it was closed"
             with anyio.CancelScope(shield=True):
-                if self._task is not None:
-                    self._task.cancel()
-                async with self.turn:
+                async with self._turn:
                     if self.container is not None:
                         await self.container.take_away(parted=False)
                     await anyio.to_thread.run_sync(self.following.close)
             self._ended.set()
 
     async def _wait_for_nobody(self) -> None:
-        while (left := math.inf if self.turn.locked() else self._used + self._idle - time.monotonic()) > 0:
+        while (left := math.inf if self._tasks else self._used + self._idle - time.monotonic()) > 0:
             with anyio.move_on_after(left):
                 await self._changed.wait()
             self._changed = anyio.Event()
         self._over = f"no task came for {self._idle:g} s"
 
     @asynccontextmanager
-    async def task(self, task: Cancellable) -> AsyncIterator[None]:
-        """While one task is under way; others wait for it.
+    async def task(self, task: Cancellable, *, cancelled: anyio.Event) -> AsyncIterator[None]:
+        """While one task is under way, after those before it.
 
         Args:
             task: Cancelled if the session is closed meanwhile.
+            cancelled: Set when it is cancelled: then it need not wait for its turn, and has nothing to do with us.
 
         Raises:
-            SandboxError: If there can be no more tasks; the message says why.
+            SessionOverError: If there can be no more tasks; the message says why.
         """
+        self._tasks += 1
         self._changed.set()
-        self._task = task
         try:
-            self._require()
-            yield
+            if not await self._take_turn(cancelled):
+                yield
+                return
+            try:
+                self._require()
+                self._task = task
+                yield
+            finally:
+                self._task = None
+                self._turn.release()
         finally:
-            self._task = None
+            self._tasks -= 1
             self._used = time.monotonic()
             self._changed.set()
 
@@ -101,14 +117,21 @@ class Stay:
         """As `aclose`, without waiting for it."""
         self._scope.cancel()
 
-    def take(self) -> LiveContainer | None:
-        """The container, for one task; `None` before the first one."""
+    def leave(self) -> None:
+        """Have it end as soon as no task is under way: nobody can give it another one."""
+        self._idle = 0.0
+        self._changed.set()
+
+    def take(self) -> LiveContainer:
+        """The container, for one task."""
         container, self.container = self.container, None
+        assert container is not None, "it is there"  # noqa: S101 - a mistake of ours, not of a caller
         return container
 
     def keep(self, container: LiveContainer) -> None:
         """Have a container for the next task."""
         container.booted = True
+        container.listen(_let_go)
         self.container = container
 
     def lose(self, reason: str) -> None:
@@ -116,9 +139,30 @@ class Stay:
         self._over = self._over or reason
         self._scope.cancel()
 
+    async def _take_turn(self, cancelled: anyio.Event) -> bool:
+        taking, leaving = asyncio.ensure_future(self._turn.acquire()), asyncio.ensure_future(cancelled.wait())
+        try:
+            await asyncio.wait({taking, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        except BaseException:
+            taking.add_done_callback(self._give_back)  # it may have it already
+            raise
+        finally:
+            leaving.cancel()
+            if not taking.done():
+                taking.cancel()
+        return taking.done()
+
+    def _give_back(self, taking: asyncio.Future[Literal[True]]) -> None:
+        if not taking.cancelled():
+            self._turn.release()
+
     def _require(self) -> None:
         if self.container is not None and self.container.over:
             self.lose("its container is gone")
         if self._over is not None:
             msg = f"The session is over: {self._over}. Begin another one; what its tasks brought is in their results."
-            raise SandboxError(msg)
+            raise SessionOverError(msg)
+
+
+def _let_go(event: LinkEvent) -> None:
+    """A container that is asleep has nothing to say."""

@@ -44,6 +44,8 @@ _FACES = {
     "review",
     "review_once",
     "revision",
+    "session",
+    "session_threads",
     "wheel",
 }
 
@@ -51,7 +53,11 @@ _FACES = {
 _SLOW = {"bound_harvest", "cli_completion", "delivery", "docs_site", "history", "package", "transaction"}
 
 # Tests in those files that kill the owner of a container, which counts as everybody's then, or collect garbage.
-_ENGINE = {"test_gc_says_what_it_removed", "test_a_host_that_is_killed_takes_the_containers_with_it"}
+_ENGINE = {
+    "test_gc_says_what_it_removed",
+    "test_a_host_that_is_killed_takes_the_containers_with_it",
+    "test_nothing_is_left_of_a_process_that_ends",
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

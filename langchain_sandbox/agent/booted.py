@@ -78,6 +78,10 @@ class Booted:
         children.freeze_all()
         self._stream = None
 
+    def wake(self) -> None:
+        """Let OpenCode run again, and nothing else."""
+        self.opencode.wake()
+
     def resume(self) -> None:
         """Let everything run again."""
         children.thaw_all()

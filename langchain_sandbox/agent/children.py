@@ -15,12 +15,14 @@ from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 _CHUNK = 64 * 1024
 _EXPENDABLE = "500"
 _EXPOSING = 100  # times that it is tried; a program that nobody may read stays closed
 _KILL_LIMIT = 2.0
+_FREEZE_LIMIT = 0.5
+_RUNNING = {b"R", b"W"}  # the kernel's letters for on a core or waiting for one, and for being woken up
 _EXITING = 0x4  # PF_EXITING, of the kernel's: on its way out, and never to run a program again
 _LAST_WORDS = 1.0  # after the timeout, for the pipe of what was killed to come to its end
 
@@ -230,9 +232,19 @@ def kill_all() -> None:
 
 
 def freeze_all() -> None:
-    """Stop every process in the container but this one, until `thaw_all`."""
+    """Stop every process in the container but this one, until `thaw_all`; when this returns, they stand still."""
     with suppress(ProcessLookupError):
-        os.kill(-1, signal.SIGSTOP)
+        os.kill(-1, signal.SIGSTOP)  # also what is being forked at this moment: the kernel has both get it
+    deadline = time.monotonic() + _FREEZE_LIMIT
+    while any(map(_runs, _list_processes())) and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
+def thaw(child: subprocess.Popen[bytes]) -> None:
+    """Let one process go on, if it has not ended."""
+    with _changed, suppress(ProcessLookupError):
+        if child.pid not in _exits:
+            os.kill(child.pid, signal.SIGCONT)
 
 
 def thaw_all() -> None:
@@ -247,16 +259,20 @@ def _list_processes() -> list[str]:
 
 def _acts(pid: str) -> bool:
     """Whether a thread of a process may still do something of its own."""
-    try:
+    return any(not int(fields[6]) & _EXITING for fields in _look_at_threads(pid))
+
+
+def _runs(pid: str) -> bool:
+    """Whether a thread of a process that was stopped has not stopped yet."""
+    return any(fields[0] in _RUNNING for fields in _look_at_threads(pid))
+
+
+def _look_at_threads(pid: str) -> Iterator[list[bytes]]:
+    """What the kernel says of each thread of a process, until it is gone: the state, and six fields later the flags."""
+    with suppress(OSError):
         for thread in os.listdir(f"/proc/{pid}/task"):
             with open(f"/proc/{pid}/task/{thread}/stat", "rb") as file:
-                # Behind the name, which may hold anything: the state, and six fields later the flags.
-                fields = file.read().rpartition(b")")[2].split()
-            if not int(fields[6]) & _EXITING:
-                return True
-    except OSError:
-        return False  # it is gone
-    return False
+                yield file.read().rpartition(b")")[2].split()  # behind the name, which may hold anything
 
 
 def _reap() -> None:

@@ -64,6 +64,11 @@ class Departure:
         """Send now and then what has changed until then, until `finish`."""
         threading.Thread(target=self._look_now_and_then, name="departure", daemon=True).start()
 
+    def stop(self) -> None:
+        """Look no more now and then; when this returns, no look is under way."""
+        with self._lock:
+            self._over = True
+
     def finish(self) -> dict[str, Any]:
         """Send what is left, and return the summary for the host. Nothing may change any more."""
         with self._lock:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from langchain_sandbox.agent.arrival import Arrival
 from langchain_sandbox.agent.manifest import fingerprint, take_manifest
 from langchain_sandbox.agent.repository import look_at_refs, point_head, restore_index
-from langchain_sandbox.agent.seed import lay_down
-from langchain_sandbox.link import FileStream
+from langchain_sandbox.agent.seed import lay_down, make_way
+from langchain_sandbox.link import FileStream, LinkEvent, Message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,7 @@ class FollowUp(Arrival):
         try:
             self.tips = self._await_tips()
             if self._has_seed:
-                laid = lay_down(self.folder, self._streams[FileStream.SEED].get, acknowledge=self._wire.acknowledge)
+                laid = lay_down(self.folder, self._take, acknowledge=self._wire.acknowledge)
                 for path in laid:
                     self._note(path, _look_at(os.path.join(self.folder, path)))
                 self.seeded |= laid
@@ -65,6 +65,16 @@ class FollowUp(Arrival):
             self._error = str(error)
         finally:
             self._done.set()
+
+    def _take(self) -> LinkEvent:
+        """The next of what the host has to say of its files, with room made for it: whatever the agent did counts less.
+
+        The host knows of most that is in the way, and says so; it does not know of what git ignores.
+        """
+        event = self._streams[FileStream.SEED].get()
+        if isinstance(event, Message) and event.body["kind"] != "deleted":
+            make_way(self.folder, str(event.body["path"]))
+        return event
 
 
 def _look_at(path: str) -> tuple[int, ...] | None:

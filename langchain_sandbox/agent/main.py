@@ -88,9 +88,13 @@ class Agent:
         """Have the container end some time after the moment when the host ends the run."""
         if self._deadline is not None:
             self._deadline.cancel()
-        self._deadline = threading.Timer(float(body["deadline"]) + _DEADLINE_GRACE, os._exit, (EXIT_DEADLINE,))
+        self._deadline = threading.Timer(float(body["deadline"]) + _DEADLINE_GRACE, self._expire)
         self._deadline.daemon = True
         self._deadline.start()
+
+    def _expire(self) -> None:
+        if self._work is None or not self._work.resting:
+            os._exit(EXIT_DEADLINE)
 
 
 def _make_work(wire: Wire, hello: dict[str, Any]) -> Spare | Work:

@@ -161,6 +161,10 @@ class OpenCode:
                 stderr=log,
             )
 
+    def wake(self) -> None:
+        """Let it go on, where everything was stopped."""
+        children.thaw(self._process)
+
     def wait_ready(self) -> str:
         """Wait until the server answers and return its version.
 

@@ -7,6 +7,7 @@ once more is what would make a mistake of the host's worse.
 from __future__ import annotations
 
 import os
+import shutil
 from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.link import Data, End, LinkEvent, Message
@@ -68,6 +69,26 @@ def _change(
             file.write(event.payload)
             acknowledge(event)
     return event
+
+
+def make_way(folder: str, path: str) -> None:
+    """Take away what stands where a file is to be made: a folder in its place, a file or link in a folder's place.
+
+    Args:
+        folder: The workspace.
+        path: In there; nothing is done for one that no change may be of.
+    """
+    parts = path.split("/")
+    if not _NO_NAMES.isdisjoint(part.lower() for part in parts):
+        return
+    for count in range(1, len(parts)):
+        above = "/".join([folder, *parts[:count]])
+        if os.path.lexists(above) and (os.path.islink(above) or not os.path.isdir(above)):
+            os.unlink(above)
+            return
+    full = os.path.join(folder, path)
+    if os.path.isdir(full) and not os.path.islink(full):
+        shutil.rmtree(full)
 
 
 def _require_plain(folder: str, path: str) -> None:

@@ -36,6 +36,9 @@ class Spare:
         hello: What the host said first.
     """
 
+    resting = True
+    """As of any work: it waits for as long as the host likes."""
+
     def __init__(self, wire: Outlet, hello: dict[str, Any]) -> None:
         self._wire = wire
         self._folder = os.path.join(REPOSITORY, str(hello.get("folder") or "")).rstrip("/")

@@ -129,7 +129,9 @@ class Task(Work):
         result["full"] = find_full_filesystems()
         if result["error"]:
             result["log"] = _tail(LOG)
-        self._stays = result["stays"] = self._stays and not self._aborted and result["error"] is None
+        self._stays = self._stays and result["error"] is None
+        if self._stays and self._departure is not None:
+            self._departure.stop()  # a look of its that was stopped half way would never end
         self._hand_in(result)
         if self._stays and self._departure is not None:
             self._tips = self._departure.list_tips()  # now, when nobody waits for it
@@ -148,10 +150,10 @@ class Task(Work):
         The model's first answer waits for the rest, and no tool runs before that.
 
         Args:
-            instructions: What the workspace's AGENTS.md says; empty where there is none.
+            instructions: What the workspace's AGENTS.md says; empty where there is none, or it is in place.
         """
         self.endpoint.hold()
-        self._booted.resume()
+        self._booted.wake()
         if instructions:
             os.makedirs(self.arrival.folder, exist_ok=True)
             with open(f"{self.arrival.folder}/AGENTS.md", "w", encoding="utf-8", newline="") as file:
@@ -166,12 +168,15 @@ class Task(Work):
         else:
             if self._departure is not None:
                 self._departure.start()
+            self._booted.resume()
         self.endpoint.release()
 
     def _work(self, task: dict[str, Any]) -> dict[str, Any]:
         self._booted.listen(self._forward)
         self._booted.attend()
         self._wire.send_message({"type": "working"})
+        # It may have been opened before there was somebody to tell.
+        self._forward({"type": "session.created", "properties": {"sessionID": self._booted.session}})
         text, session = str(task["text"]), self._booted.session
         parts = expand(text, folder=self.arrival.folder) if task.get("expand") else [{"type": "text", "text": text}]
         if task.get("note"):
@@ -192,11 +197,18 @@ class Task(Work):
         self._rested.wait()
         return self._tips
 
-    def _still(self) -> None:
+    @property
+    def resting(self) -> bool:
+        """As for any work."""
+        return self._stays and self._rested.is_set()
+
+    def _still(self) -> dict[str, Any]:
+        self._stays = self._stays and not self._aborted
         if self._stays:
             self._booted.park()
         else:
             super()._still()
+        return {"stays": self._stays}
 
     def _show_answer(self, info: dict[str, Any]) -> str | None:
         """Have the host look at a typed answer, and return what it wants the model to be told."""

@@ -37,6 +37,11 @@ class Work:
         self._turn = threading.Lock()
         self._departure = None if mounted else Departure(wire, self.arrival, limit=int(hello["changes_limit"]))
 
+    @property
+    def resting(self) -> bool:
+        """Whether it is done, and stands by for other work for as long as the host likes."""
+        return False
+
     def on_event(self, event: LinkEvent) -> None:
         """Take what the host says on any channel but CONTROL; never blocks."""
         if event.channel is Channel.FILES:
@@ -64,15 +69,16 @@ class Work:
         """Send what has changed, and then the result."""
         with self._turn:
             self._handing_in = True
-            self._still()
+            result.update(self._still())
         if self._departure is not None and self.arrival.complete:
             result["changes"] = self._departure.finish()
         # Behind the files, which must arrive before it.
         self._wire.send_message(result, channel=Channel.FILES, stream=FileStream.RESULT)
 
-    def _still(self) -> None:
-        """See to it that nothing changes the files while they are read."""
+    def _still(self) -> dict[str, Any]:
+        """See to it that nothing changes the files while they are read, and return what the host should know of it."""
         children.kill_all()
+        return {}
 
 
 def find_full_filesystems() -> list[str]:

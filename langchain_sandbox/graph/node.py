@@ -13,6 +13,7 @@ from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.graph.request import build_request
 from langchain_sandbox.output import Output
 from langchain_sandbox.progress import Progress
+from langchain_sandbox.request import check_timeout
 from langchain_sandbox.runs_once import DEFAULT_STORE, arun_once, run_once
 from langchain_sandbox.sandbox import Sandbox
 from langchain_sandbox.tools.content import APPLY, describe_result
@@ -54,6 +55,8 @@ class SandboxNode(Runnable[Any, dict[str, Any]]):
         workspaces: Folders that a `SandboxTask` may pick from by their names; it cannot have any other than these and
             the sandbox's own.
         store: Where results are kept for steps that are taken again; `None` to run each time.
+        session_ttl: With it, the tasks of one thread (`thread_id`) go into one session, which ends when no task came
+            for that many seconds; see `Sandbox.session`. By default each task has a container of its own.
         name: The name of the node and of its messages.
 
     Raises:
@@ -80,6 +83,7 @@ class SandboxNode(Runnable[Any, dict[str, Any]]):
         timeout: float | None = None,
         workspaces: Mapping[str, Workspace | str | os.PathLike[str]] | None = None,
         store: RunStore | None = DEFAULT_STORE,
+        session_ttl: float | None = None,
         name: str = "sandbox",
     ) -> None:
         if arguments is not None and command is None:
@@ -95,6 +99,7 @@ class SandboxNode(Runnable[Any, dict[str, Any]]):
         self.arguments = arguments
         self.workspaces = workspaces
         self.store = store
+        self.session_ttl = None if session_ttl is None else check_timeout("session_ttl", session_ttl)
         self.name = name
         options = {"output": output, "changes": changes, "timeout": timeout}
         self._options = {key: value for key, value in options.items() if value is not None}
@@ -138,6 +143,7 @@ class SandboxNode(Runnable[Any, dict[str, Any]]):
                 store=self.store,
                 emit=progress.emit,
                 contents=progress.contents,
+                session_ttl=self.session_ttl,
             )
         return self._build_update(result)
 
@@ -149,6 +155,7 @@ class SandboxNode(Runnable[Any, dict[str, Any]]):
                 store=self.store,
                 emit=progress.aemit,
                 contents=progress.contents,
+                session_ttl=self.session_ttl,
             )
         return self._build_update(result)
 

@@ -21,6 +21,7 @@ from langchain_sandbox.graph.question import build_review, find_risks, is_open
 from langchain_sandbox.graph.state import SandboxState
 from langchain_sandbox.result import Review, SandboxResult
 from langchain_sandbox.revision import Revision
+from langchain_sandbox.thread_sessions import find_thread
 from langchain_sandbox.tools.content import APPLY
 
 if TYPE_CHECKING:
@@ -102,6 +103,8 @@ class ReviewSteps:
                 again = again or NOT_TAKEN
         question = build_review(result, risky=self._policy.risky, again=again)
         decision = interrupt(question, response_schema=DECISION_SCHEMA)
+        if decision["type"] != "accept":
+            self._end_session()
         if decision["type"] == "reject":
             return Command(goto="__end__", update=self._build_update(_decide(result, decision)))
         told: dict[str, Any] = {"sandbox_decision": decision}
@@ -132,6 +135,12 @@ class ReviewSteps:
             warnings.append(f"The branch could not simply move forward: the commits are on {report.branch}.")
         decided = _decide(result, decision).model_copy(update={"applied": True, "warnings": warnings})
         return Command(goto="__end__", update=self._build_update(decided))
+
+    def _end_session(self) -> None:
+        """The thread's container has the changes that nobody wants, so the next task is not to go on from there."""
+        thread = find_thread()
+        if thread is not None:
+            self._sandbox.threads.end(thread)
 
     def _build_update(self, result: SandboxResult) -> dict[str, Any]:
         return build_update(result, name=self._name)

@@ -36,6 +36,7 @@ def create_sandbox_graph(  # noqa: PLR0913 - each is a choice that somebody has 
     timeout: float | None = None,
     workspaces: Mapping[str, Workspace | str | os.PathLike[str]] | None = None,
     store: RunStore | None = DEFAULT_STORE,
+    session_ttl: float | None = None,
     review: bool = False,
     policy: ApplyPolicy | None = None,
     checkpointer: BaseCheckpointSaver[Any] | None = None,
@@ -61,6 +62,8 @@ def create_sandbox_graph(  # noqa: PLR0913 - each is a choice that somebody has 
         timeout: Seconds that a run may take.
         workspaces: Folders that a `SandboxTask` may pick from by their names.
         store: Where results are kept for steps that are taken again.
+        session_ttl: Seconds that the thread's session waits for its next task. With a review, it ends when changes are
+            rejected, or others asked for: its container would go on from them.
         review: Whether a person decides about the changes. It needs a checkpointer, the graph's or its parent's.
         policy: How accepted changes are applied.
         checkpointer: Where a graph that is no part of another one keeps its threads; a LangGraph server brings its own.
@@ -98,6 +101,7 @@ def create_sandbox_graph(  # noqa: PLR0913 - each is a choice that somebody has 
         timeout=timeout,
         workspaces=workspaces,
         store=store,
+        session_ttl=session_ttl,
         name=name,
     )
     graph = StateGraph(SandboxState, input_schema=SandboxInput, output_schema=SandboxOutput)

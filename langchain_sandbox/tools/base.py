@@ -13,6 +13,7 @@ from langchain_sandbox.config import ChangesPolicy  # noqa: TC001 - pydantic rea
 from langchain_sandbox.errors import SandboxError
 from langchain_sandbox.output import Output
 from langchain_sandbox.progress import Progress
+from langchain_sandbox.request import check_timeout
 from langchain_sandbox.runs_once import DEFAULT_STORE, arun_once, run_once
 from langchain_sandbox.sandbox import Sandbox
 from langchain_sandbox.tools.content import describe_refusal, describe_result
@@ -45,6 +46,8 @@ class RunTool(BaseTool):
         store: Where results are kept, so that a graph's step which is taken again, by a retry or a resume, gets the
             result that the same call has had, without another run; `None` to run each time. A plain
             `invoke({...})`, which is no model's call, always runs.
+        session_ttl: With it, the tasks of one thread of a graph (`thread_id`) go into one session, which ends when no
+            task came for that many seconds; see `Sandbox.session`. By default each task has a container of its own.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -54,9 +57,12 @@ class RunTool(BaseTool):
     output: Any = None
     changes: ChangesPolicy | None = None
     store: Any = DEFAULT_STORE
+    session_ttl: float | None = None
 
     def __init__(self, **fields: Any) -> None:  # noqa: ANN401 - the subclasses' fields
         super().__init__(**fields)
+        if self.session_ttl is not None:
+            check_timeout("session_ttl", self.session_ttl)
         if self.output is not None:
             Output.of(self.output)  # what cannot be described is refused now, not in the first call
         self._describe_arguments()
@@ -125,6 +131,7 @@ class RunTool(BaseTool):
                     emit=progress.emit,
                     call_id=tool_call_id,
                     contents=progress.contents,
+                    session_ttl=self.session_ttl,
                 )
         except SandboxError as error:
             return self._refuse(error, tool_call_id)
@@ -146,6 +153,7 @@ class RunTool(BaseTool):
                     emit=progress.aemit,
                     call_id=tool_call_id,
                     contents=progress.contents,
+                    session_ttl=self.session_ttl,
                 )
         except SandboxError as error:
             return self._refuse(error, tool_call_id)

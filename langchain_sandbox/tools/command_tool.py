@@ -32,6 +32,7 @@ class CommandTool(RunTool):
         sandbox: What runs it; made from the environment by default.
         output: As for `SandboxTool`; the command's own by default.
         changes: As for `Sandbox.run`; by default the sandbox's, or less if the command says so.
+        session_ttl: As for `SandboxTool`.
 
     Example:
         ```python

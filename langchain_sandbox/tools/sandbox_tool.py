@@ -70,6 +70,8 @@ class SandboxTool(RunTool):
             what a task gets for which the model names none.
         output: What the typed answer must look like: a pydantic model, any type, or a JSON Schema.
         changes: As for `Sandbox.run`, for every run of the tool.
+        session_ttl: With it, the tasks of one thread of a graph (`thread_id`) go into one session, which ends when no
+            task came for that many seconds; see `Sandbox.session`. By default each task has a container of its own.
 
     Raises:
         SandboxConfigError: If `max_timeout` is no positive number.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -56,6 +57,7 @@ class SandboxToolkit(BaseToolkit):
         sandbox: Sandbox | None = None,
         include: Sequence[str] | None = None,
         exclude: Sequence[str] | None = None,
+        session_ttl: float | None = None,
     ) -> Self:
         """Read a repository's commands, and those that come with the package, and make the tools.
 
@@ -65,6 +67,7 @@ class SandboxToolkit(BaseToolkit):
             include: Which tools to make, as patterns such as `"team/*"` of the commands' or the tools' names; all of
                 them by default.
             exclude: Which of those to leave out.
+            session_ttl: As for `SandboxTool`: then all of these tools share the session of a thread.
 
         Raises:
             SandboxConfigError: If a pattern fits nothing; the message lists what there is.
@@ -72,8 +75,12 @@ class SandboxToolkit(BaseToolkit):
         commands, errors = _load(path)
         chosen = _choose({FREE: FREE, **_names(commands)}, include=include, exclude=exclude)
         sandbox = sandbox or Sandbox(workspace=path)
-        tools: list[BaseTool] = [SandboxTool(sandbox=sandbox)] if FREE in chosen else []
-        tools += [CommandTool(command=each, sandbox=sandbox) for name, each in commands.items() if name in chosen]
+        tools: list[BaseTool] = [SandboxTool(sandbox=sandbox, session_ttl=session_ttl)] if FREE in chosen else []
+        tools += [
+            CommandTool(command=each, sandbox=sandbox, session_ttl=session_ttl)
+            for name, each in commands.items()
+            if name in chosen
+        ]
         return cls(tools=tools, errors=errors)
 
     @classmethod
@@ -84,9 +91,11 @@ class SandboxToolkit(BaseToolkit):
         sandbox: Sandbox | None = None,
         include: Sequence[str] | None = None,
         exclude: Sequence[str] | None = None,
+        session_ttl: float | None = None,
     ) -> Self:
         """As `from_repo`, without blocking the event loop, for a graph that is made in one."""
-        return await asyncio.to_thread(cls.from_repo, path, sandbox=sandbox, include=include, exclude=exclude)
+        make = partial(cls.from_repo, path, sandbox=sandbox, include=include, exclude=exclude, session_ttl=session_ttl)
+        return await asyncio.to_thread(make)
 
     def get_tools(self) -> list[BaseTool]:
         """The tools, the one for free tasks first."""

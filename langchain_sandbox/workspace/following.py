@@ -19,6 +19,7 @@ from langchain_sandbox.workspace.content import Content, Stored, blob_name, meas
 from langchain_sandbox.workspace.inbound.intake import Intake, take_intake
 from langchain_sandbox.workspace.inbound.snapshot import SYMLINK, Entry, Snapshot
 from langchain_sandbox.workspace.outbound.changes import Change
+from langchain_sandbox.workspace.paths import parents
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from langchain_sandbox.workspace_config import Workspace
 
 _SHOWN = 5
-_STATE = ("head", "branch", "shallow", "settings", "index", "intended", "rules")
+_STATE = ("head", "branch", "shallow", "settings", "index", "intended", "nested", "rules")
 
 _Look = tuple[int, str]
 """Git's mode, and git's name for the content."""
@@ -73,7 +74,6 @@ class Following:
         self._workspace = workspace
         self._limits = limits
         self._known: _Known | None = None
-        self._selection: Selection | None = None
         self._spool = tempfile.TemporaryFile(prefix="langchain-sandbox-")  # noqa: SIM115 - closed in `close`
 
     def load(self, on_selected: Callable[[Selection], None] | None = None) -> FollowedCopy:
@@ -92,28 +92,26 @@ class Following:
             intake.close()
             raise
 
+    def has(self, path: str, content: bytes) -> bool:
+        """Whether the container has a file as it is outside; for no content, also whether neither side has it.
+
+        Args:
+            path: The file's.
+            content: What it says outside.
+        """
+        known = self._known
+        if known is None or path in known.inside:
+            return False
+        look = known.outside.get(path)
+        return not content if look is None else look[1] == blob_name(content)
+
     def settle(self, copy: FollowedCopy) -> None:
         """Remember what the container has, after a task that ended well.
 
         Args:
             copy: What went in for it.
         """
-        self._known, self._selection = copy.after, copy.intake.snapshot.selection
-
-    @property
-    def begun(self) -> bool:
-        """Whether the container has the workspace."""
-        return self._known is not None
-
-    def has_seen(self, selection: Selection, path: str) -> bool:
-        """Whether a path looks as it did when the container was brought up to date last.
-
-        Args:
-            selection: What goes in now.
-            path: Relative to the workspace.
-        """
-        before = self._selection.files.get(path) if self._selection is not None else None
-        return _look_at(selection.files.get(path)) == _look_at(before)
+        self._known = copy.after
 
     def close(self) -> None:
         """Let the contents go."""
@@ -131,6 +129,7 @@ class FollowedCopy(Copy):
 
     def __init__(self, intake: Intake, known: _Known | None, *, spool: IO[bytes]) -> None:
         self._spool = spool
+        self._git_before: dict[str, Any] | None = None
         outside = {path: (entry.mode, entry.blob) for path, entry in intake.snapshot.entries.items()}
         history = intake.history
         git = history.describe() if history is not None else None
@@ -142,8 +141,12 @@ class FollowedCopy(Copy):
         self.after.inside = {
             path: inside for path, inside in known.inside.items() if known.outside.get(path) == outside.get(path)
         }
-        changes = list(_find_changes(known, outside, intake.snapshot))
-        both = [change.path for change in changes if change.path in known.inside]
+        changes = _find_changes(known, outside, intake.snapshot)
+        obstacles = _find_obstacles(changes, self.after.inside)
+        for path in obstacles:
+            del self.after.inside[path]
+        changes = [*(Change(path, None) for path in obstacles), *changes]
+        both = sorted(change.path for change in changes if change.path in known.inside)
         moved = _has_moved(known, git)
         if not moved:
             self.after.head = known.head
@@ -152,6 +155,7 @@ class FollowedCopy(Copy):
         if moved and history is not None:
             # What is not as the index says is to be told by what is inside.
             history.compare(self.intake.snapshot)
+            history.deleted += self._list_deleted(intake)
             self.git = history.describe()
 
     def collect(self, receiver: ChangesReceiver) -> Yield:
@@ -159,12 +163,26 @@ class FollowedCopy(Copy):
         harvest = super().collect(receiver)
         for change in harvest.changes:
             look = None if change.mode is None else (change.mode, blob_name(change.content))
-            self.after.inside[change.path] = _Inside(look, self._keep(change))
+            if look == self.after.outside.get(change.path):
+                self.after.inside.pop(change.path, None)
+            else:
+                self.after.inside[change.path] = _Inside(look, self._keep(change))
+        if harvest.bundle is not None:
+            # Unless somebody reads these commits, nobody knows what is checked out inside: it is set anew then.
+            self._git_before, self.after.git = self.after.git, None
         return harvest
 
     def note_head(self, head: str) -> None:
         """Remember which commit the container ends with."""
-        self.after.head = head
+        self.after.head, self.after.git = head, self._git_before
+
+    def _list_deleted(self, intake: Intake) -> list[str]:
+        """What git is to miss since the agent has deleted it."""
+        selection = intake.snapshot.selection
+        if selection is None or selection.repository is None:
+            return []
+        gone = (path for path, inside in self.after.inside.items() if inside.look is None and path in selection.index)
+        return [selection.repository.prefix + path for path in gone]
 
     def _keep(self, change: Change) -> Content:
         if isinstance(change.content, bytes):
@@ -174,12 +192,6 @@ class FollowedCopy(Copy):
             self._spool.write(piece)
         self._spool.flush()
         return Stored(self._spool, offset, measure(change.content))
-
-
-def _look_at(status: os.stat_result | None) -> tuple[int, ...] | None:
-    if status is None:
-        return None
-    return (status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
 def _find_changes(known: _Known, outside: dict[str, _Look], snapshot: Snapshot) -> list[Change]:
@@ -194,6 +206,14 @@ def _find_changes(known: _Known, outside: dict[str, _Look], snapshot: Snapshot) 
             entry = snapshot.entries.get(path)
             changes.append(Change(path, None) if entry is None else Change(path, entry.mode, snapshot.read(entry)))
     return sorted(changes, key=lambda change: (change.mode is not None, change.path))
+
+
+def _find_obstacles(changes: list[Change], inside: dict[str, _Inside]) -> list[str]:
+    """The agent's files and links where the host has folders now, and those in folders where the host has a file."""
+    coming = {change.path for change in changes if change.mode is not None}
+    above = {folder for path in coming for folder in parents(path)}
+    there = (path for path, state in inside.items() if state.look is not None)
+    return sorted(path for path in there if path in above or not coming.isdisjoint(parents(path)))
 
 
 def _has_moved(known: _Known, git: dict[str, Any] | None) -> bool:

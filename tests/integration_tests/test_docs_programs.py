@@ -170,3 +170,23 @@ def test_a_chat_model_as_the_page_shows_it(tmp_path: Path, monkeypatch: pytest.M
         after = "print(result.status, result.text, result.receipt.model, result.usage.prompt_tokens > 0)"
         printed = run_page(program, tmp_path, "", after=after)
     assert printed == "completed It passes now. gpt-5 True\n"
+
+
+def test_a_sessions_tasks_remember_each_other(tmp_path: Path) -> None:
+    (program,) = find_blocks("sessions.md", "session")
+    script = [write("plan.txt", "a plan\n"), say("So."), write("a.txt", "A\n"), say(), write("b.txt", "b\n"), say()]
+    with ScriptedModel(script) as model:
+        said = run_page(program, tmp_path, model.endpoint.base_url, after="print(plan.files, tested.applied)")
+        assert "How would you split" in str(model.requests[-1].messages)
+    assert said.split() == ["[]", "True"]
+    repository = tmp_path / "path" / "to" / "repository"
+    assert [(repository / name).read_text() for name in ("a.txt", "b.txt")] == ["A\n", "b\n"]
+    assert not (repository / "plan.txt").exists()
+
+
+def test_a_threads_tasks_remember_each_other(tmp_path: Path) -> None:
+    (program,) = find_blocks("sessions.md", "thread")
+    with ScriptedModel([say("So."), say("Done.")]) as model:
+        said = run_page(program, tmp_path, model.endpoint.base_url, after="print(len(state['sandbox_results']))")
+        assert "How would you split" in str(model.requests[-1].messages)
+    assert said.split() == ["2"]

@@ -57,6 +57,12 @@ class ChangesReceiver:
                 if isinstance(event, Data):
                     self._acknowledge(event)
 
+    def acknowledge_rest(self) -> None:
+        """Say of what `serve` did not come to that it is consumed: the link is to be used by others after this."""
+        for event in self._waiting:
+            if isinstance(event, Data):
+                self._acknowledge(event)
+
     def settle(self, snapshot: Snapshot) -> list[Change]:
         """The changes that are real and allowed, in order of their paths; the others are in `skipped`."""
         self._changes.take(self._waiting)  # what `serve` did not come to
