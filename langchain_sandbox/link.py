@@ -188,6 +188,12 @@ class Link:
         """Whether `data_to_send` has something to give now."""
         return bool(self._urgent) or any(self._ready(channel) for channel in Channel)
 
+    @property
+    def hurries(self) -> bool:
+        """Whether something is to be sent that should not wait for more: anything but a few events."""
+        others = any(self._ready(channel) for channel in Channel if channel is not Channel.EVENTS)
+        return others or bool(self._urgent) or self._queued[Channel.EVENTS] >= MAX_PAYLOAD
+
     def data_to_send(self, limit: int = MAX_PAYLOAD) -> bytes:
         """Take the next whole frames: about `limit` bytes, most urgent first, as far as credit goes."""
         out: list[bytes] = []

@@ -158,8 +158,7 @@ class Run:
         if self._means.failure is not None or self._report.cancelled:
             self._report.failure = self._means.failure
             return await self._finish(await self._await_workspace(), Yield([], Patch()))
-        receive = partial(ChangesReceiver, self._request.limits, acknowledge=self._dialogue.acknowledge)
-        changes = await anyio.to_thread.run_sync(receive)
+        changes = ChangesReceiver(self._request.limits, acknowledge=self._dialogue.acknowledge)
         try:
             try:
                 await self._work(changes)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.agent import children
 from langchain_sandbox.agent.endpoint import Endpoint
-from langchain_sandbox.agent.opencode import OpenCode, OpenCodeError
+from langchain_sandbox.agent.opencode import Feed, OpenCode, OpenCodeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ class Booted:
         """OpenCode's name for the conversation."""
         self._version = ""
         self._hear: Callable[[dict[str, Any]], None] | None = None
-        self._stream: threading.Event | None = None
+        self._feed: Feed | None = None
         self._lock = threading.Lock()
 
     def wait_ready(self) -> str:
@@ -58,13 +58,13 @@ class Booted:
             OpenCodeError: If it does not do what its interface promises.
         """
         with self._lock:
-            stream = self._stream or self.opencode.watch(self._on_event)
+            feed = self._feed if self._feed is not None and self._feed.flows else self.opencode.watch(self._on_event)
             if not self.session:
                 self.session = self.opencode.create_session(title=_TITLE)
-            if not stream.wait(_STREAM_LIMIT):
+            if not feed.settled.wait(_STREAM_LIMIT) or not feed.flows:
                 msg = "OpenCode's event stream did not open"
                 raise OpenCodeError(msg, code="opencode_api")
-            self._stream = stream
+            self._feed = feed
 
     def listen(self, hear: Callable[[dict[str, Any]], None]) -> None:
         """Have somebody told of OpenCode's events from now on, in a thread."""
@@ -76,7 +76,7 @@ class Booted:
         OpenCode's clocks go on meanwhile: the stream of events may not survive it, and is opened anew.
         """
         children.freeze_all()
-        self._stream = None
+        self._feed = None
 
     def wake(self) -> None:
         """Let OpenCode run again, and nothing else."""

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 PORT = 4000
 _MAX_BODY = 32 * 1024 * 1024
-_CHUNK = 64 * 1024
 _MAX_LINE = 64 * 1024
 _MAX_HEADERS = 100
 
@@ -64,20 +63,16 @@ class Endpoint:
         elif isinstance(event, Data):
             self._wire.acknowledge(event)  # the client is gone, the window must not shrink for it
 
-    def open(self, *, method: str, target: str, headers: dict[str, str]) -> tuple[int, queue.SimpleQueue[LinkEvent]]:
-        """Begin a relayed request."""
+    def ask(
+        self, body: bytes, *, method: str, target: str, headers: dict[str, str]
+    ) -> tuple[int, queue.SimpleQueue[LinkEvent]]:
+        """Relay a request; its answer comes in pieces."""
         stream = next(self._ids)
         answers: queue.SimpleQueue[LinkEvent] = queue.SimpleQueue()
         self._answers[stream] = answers
         request = {"type": "request", "method": method, "target": target, "headers": headers}
-        self._wire.send_message(request, channel=Channel.MODEL, stream=stream)
+        self._wire.send_whole(request, body, channel=Channel.MODEL, stream=stream)
         return stream, answers
-
-    def send_body(self, stream: int, body: bytes) -> None:
-        """Send the whole body of a relayed request."""
-        for start in range(0, len(body), _CHUNK):
-            self._wire.send_data(body[start : start + _CHUNK], channel=Channel.MODEL, stream=stream)
-        self._wire.send_end(channel=Channel.MODEL, stream=stream)
 
     def consumed(self, data: Data) -> None:
         """Say that a piece of an answer reached OpenCode."""
@@ -114,10 +109,13 @@ class _Handler(socketserver.StreamRequestHandler):
         if "transfer-encoding" in headers or not length.isdecimal() or int(length) > _MAX_BODY:
             self._refuse("413 Content Too Large")
             return
-        stream, answers = self.endpoint.open(method=method, target=target, headers=headers)
+        try:
+            body = self.rfile.read(int(length))
+        except OSError:
+            return
+        stream, answers = self.endpoint.ask(body, method=method, target=target, headers=headers)
         reason: str | None = "the client went away"
         try:
-            self.endpoint.send_body(stream, self.rfile.read(int(length)))
             self._answer(answers)
             reason = None
         except OSError:

@@ -128,6 +128,14 @@ def tool_environment() -> dict[str, str]:
     }
 
 
+class Feed:
+    """The stream of a server's events: once `settled` is set, `flows` says whether they come."""
+
+    def __init__(self) -> None:
+        self.settled = threading.Event()
+        self.flows = False
+
+
 class OpenCode:
     """One `opencode serve`, spoken to over HTTP.
 
@@ -137,7 +145,7 @@ class OpenCode:
 
     def __init__(self, *, context: int, output: int, folder: str) -> None:
         self._folder = folder
-        self._follower: threading.Event | None = None
+        self._feed: Feed | None = None
         path = write_config(build_config(context=context, output=output, folder=folder))
         password = secrets.token_urlsafe(16)
         self._authorization = "Basic " + base64.b64encode(f"opencode:{password}".encode()).decode()
@@ -230,11 +238,11 @@ class OpenCode:
         """Wait until the server has ended, and return its exit code."""
         return children.wait(self._process)
 
-    def watch(self, on_event: Callable[[dict[str, Any]], None]) -> threading.Event:
-        """Follow the server's events in a thread, in place of whoever did; the returned flag is set once it begins."""
-        opened = self._follower = threading.Event()
-        threading.Thread(target=self._follow, args=(on_event, opened), name="events", daemon=True).start()
-        return opened
+    def watch(self, on_event: Callable[[dict[str, Any]], None]) -> Feed:
+        """Follow the server's events in a thread, in place of whoever did."""
+        feed = self._feed = Feed()
+        threading.Thread(target=self._follow, args=(on_event, feed), name="events", daemon=True).start()
+        return feed
 
     def call(self, method: str, path: str, body: object = None, *, timeout: float | None) -> dict[str, Any]:
         """One request in the work folder's context.
@@ -272,14 +280,16 @@ class OpenCode:
             msg = f"{method} {path}: the answer was cut: {error!r}"
             raise OSError(msg) from error
 
-    def _follow(self, on_event: Callable[[dict[str, Any]], None], opened: threading.Event) -> None:
+    def _follow(self, on_event: Callable[[dict[str, Any]], None], feed: Feed) -> None:
         try:
             response = self._request("GET", "/event", timeout=None)
-            while (line := response.readline()) and self._follower is opened:
-                opened.set()
+            while (line := response.readline()) and self._feed is feed:
+                feed.flows = True
+                feed.settled.set()
                 if line.startswith(b"data:"):
                     on_event(json.loads(line[5:]))
         except (OSError, ValueError, http.client.HTTPException):
             pass  # the server is gone; whoever waits for its answer learns it there
         finally:
-            opened.set()
+            feed.flows = False
+            feed.settled.set()

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from langchain_sandbox.agent.wire import Outlet
 
 _TASK = "Warm up."
-_HEALTH_LIMIT = 4.0
 _MEMORY = ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes")
 
 
@@ -60,7 +59,7 @@ class Spare:
                 self._wire.send_message({"type": "parked", "memory": _measure_memory()})
             case "wake":
                 self._booted.resume()
-                self._start(self._attend, "awake")
+                self._start(self._booted.attend, "awake")  # that the stream opens shows that OpenCode is well
 
     def assign(self, body: dict[str, Any]) -> Task:
         """Become what the spare was made for.
@@ -100,11 +99,7 @@ class Spare:
         opencode.prompt(session, parts=[{"type": "text", "text": _TASK}], agent="build")
         opencode.delete_session(session)
         _clear()
-
-    def _attend(self) -> None:
-        """Have all opened that a task needs, which shows that OpenCode is well."""
-        self._booted.opencode.call("GET", "/global/health", timeout=_HEALTH_LIMIT)
-        self._booted.attend()
+        self._booted.attend()  # the conversation can be begun now, and the next time only the events' stream is opened
 
 
 def _make_repository(folder: str) -> None:

@@ -42,12 +42,14 @@ class Connection:
         self._changed = anyio.Event()
         self._room = anyio.Event()
         self._writing = False
+        self._heard_at = 0.0
         self.broken: str | None = None
 
     async def run(self) -> None:
         """Serve until the stream ends; `broken` then says how the protocol was broken, if it was."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._write)
+            tasks.start_soon(self._keep_alive, tasks.cancel_scope)
             await self._read()
             tasks.cancel_scope.cancel()
 
@@ -89,22 +91,16 @@ class Connection:
         await self._room.wait()
 
     async def _read(self) -> None:
-        while True:
-            data: bytes | None = None
-            with anyio.move_on_after(SILENCE_LIMIT):
-                data = await self._stream.receive()
-            if data is None:
-                self.broken = f"the container was silent for {SILENCE_LIMIT:.0f} s"
-                return
-            if not data:
-                return
+        while data := await self._stream.receive():
+            self._heard_at = anyio.current_time()
             try:
                 for event in self._link.receive(data):
                     self._on_event(event)
             except LinkError as error:
                 self.broken = str(error)
                 return
-            self._changed.set()
+            if self._link.wants_write:
+                self._changed.set()  # there is room again
 
     async def _write(self) -> None:
         while True:
@@ -117,8 +113,17 @@ class Connection:
                     return  # the reader sees the same end and says so
                 self._writing = False
                 self._room.set()
-            with anyio.move_on_after(PING_INTERVAL):
-                await self._changed.wait()
-            if not self._changed.is_set():
-                self._link.send_ping()
+            await self._changed.wait()
             self._changed = anyio.Event()
+
+    async def _keep_alive(self, scope: anyio.CancelScope) -> None:
+        """Give signs of life, and end it all where there are none from the other side."""
+        self._heard_at = anyio.current_time()
+        while True:
+            await anyio.sleep(PING_INTERVAL)
+            if anyio.current_time() - self._heard_at > SILENCE_LIMIT:
+                self.broken = f"the container was silent for {SILENCE_LIMIT:.0f} s"
+                scope.cancel()
+                return
+            self._link.send_ping()
+            self._changed.set()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import tempfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import IO, TYPE_CHECKING, Any
 
 from langchain_sandbox.link import Data, End, LinkEvent, Message
 from langchain_sandbox.workspace.content import Content, Stored, blob_name, is_text
@@ -58,7 +59,6 @@ class Changes:
         self._room = 3 * self._limit  # the files at last, on the way there, and the commits
         self._live = 0
         self._bundle: _Arriving | None = None
-        self._spool = tempfile.TemporaryFile(prefix="langchain-sandbox-")  # noqa: SIM115 - closed in `close`
         self._arriving: dict[int, _Arriving] = {}
         self._arrived: dict[str, _Arriving] = {}
         self.skipped: list[str] = []
@@ -78,7 +78,8 @@ class Changes:
 
     def settle(self, snapshot: Snapshot) -> list[Change]:
         """The changes that are real and allowed, in order of their paths; the others are in `skipped`."""
-        self._spool.flush()
+        if self._arrived:
+            self._spool.flush()
         changes = []
         for path, arrived in sorted(self._arrived.items()):
             change = self._load(arrived)
@@ -100,7 +101,13 @@ class Changes:
 
     def close(self) -> None:
         """Let the contents go."""
-        self._spool.close()
+        if "_spool" in self.__dict__:
+            self._spool.close()
+
+    @cached_property
+    def _spool(self) -> IO[bytes]:
+        """Made when there is something to be kept."""
+        return tempfile.TemporaryFile(prefix="langchain-sandbox-")
 
     def _finish(self, arriving: _Arriving | None) -> None:
         if arriving is None:
