@@ -97,15 +97,6 @@ class PoolHandle:
             return None  # the portal is closed, and took the containers with it
 
 
-def make_handle(settings: Pool | None) -> PoolHandle | None:
-    """A handle for a pool, if there is to be one.
-
-    Args:
-        settings: As for `PoolHandle`; `None` for no pool.
-    """
-    return None if settings is None else PoolHandle(settings)
-
-
 async def _find_loop() -> asyncio.AbstractEventLoop:
     return asyncio.get_running_loop()
 

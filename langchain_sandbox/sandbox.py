@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import os
 import warnings
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, Unpack, cast
+from typing import TYPE_CHECKING, Any, Unpack
 
 from langchain_sandbox.applier import Applier
 from langchain_sandbox.batch import arun_side_by_side, run_side_by_side
@@ -16,11 +15,10 @@ from langchain_sandbox.engine.address import find_engine
 from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.event_log import EventLog
 from langchain_sandbox.handle import RunHandle, begin
+from langchain_sandbox.holdings import Holdings
 from langchain_sandbox.hook import Hook
 from langchain_sandbox.installation import MEND, describe_clash
 from langchain_sandbox.models import check_model, find_model
-from langchain_sandbox.pool_config import Pool
-from langchain_sandbox.pool_handle import PoolHandle, make_handle
 from langchain_sandbox.portal import get_portal
 from langchain_sandbox.request import (
     RunOptions,
@@ -36,13 +34,11 @@ from langchain_sandbox.request import (
 from langchain_sandbox.revision import build_revised_prompt
 from langchain_sandbox.session import DEFAULT_IDLE, Session
 from langchain_sandbox.shared import get_shared
-from langchain_sandbox.thread_sessions import ThreadSessions
 from langchain_sandbox.watching import await_for, wait_for
 from langchain_sandbox.workspace_config import Retention, Workspace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-    from concurrent.futures import Future
 
     from langchain_core.language_models import BaseChatModel
 
@@ -51,15 +47,13 @@ if TYPE_CHECKING:
     from langchain_sandbox.events import SandboxEvent
     from langchain_sandbox.gateway.contents import Contents
     from langchain_sandbox.hook import OnEvent
+    from langchain_sandbox.pool_config import Pool
     from langchain_sandbox.result import SandboxResult
     from langchain_sandbox.revision import Revision
     from langchain_sandbox.stay import Stay
 
 
-_WARM_UP = "Warm up."
-
-
-class Sandbox(Applier):
+class Sandbox(Applier, Holdings):
     """Runs coding tasks in ephemeral, hardened containers. Makes nothing until the first run.
 
     It holds no container but its pool's, if it has one; `close`, or the end of a `with` block, takes those away.
@@ -136,14 +130,7 @@ class Sandbox(Applier):
         self.queue_timeout = None if queue_timeout is None else check_timeout("queue_timeout", queue_timeout)
         self.retention = retention or Retention.from_env()
         self.trace = check_trace(trace or environ.get("SANDBOX_TRACE") or "metadata")
-        lender = pool if isinstance(pool, Sandbox) else None
-        self.pool: Pool | None = (
-            lender.pool if lender is not None else Pool.of(cast("Pool | int | None", pool), environ)
-        )
-        self._pool: PoolHandle | None = make_handle(self.pool)
-        if lender is not None:
-            self._pool = lender._pool  # noqa: SLF001 - our own
-        self._borrows = lender is not None
+        Holdings.__init__(self, pool, environ)
         if on_event is not None and not callable(on_event):
             msg = f"on_event is a function that takes an event, not {on_event!r:.100}."
             raise SandboxConfigError(msg)
@@ -285,82 +272,6 @@ class Sandbox(Applier):
             raise SandboxConfigError(msg)
         return Session(self._start, workspace=chosen, limits=self.limits, idle=check_timeout("idle", idle))
 
-    @property
-    def threads(self) -> ThreadSessions:
-        """The sessions of graphs' threads, for tools and nodes that have `session_ttl`."""
-        # Made by whoever comes first; that is one step of the interpreter's.
-        return self.__dict__.setdefault("_threads", ThreadSessions(self._begin_session))  # type: ignore[no-any-return]
-
-    def warm(self, *, workspace: Workspace | str | os.PathLike[str] | None = None) -> None:
-        """Boot the pool's containers, and wait until they are ready; nothing where there is no pool.
-
-        Without it, the pool is filled after the first task, for tasks like that one.
-
-        Args:
-            workspace: As for `run`. Its contents do not matter: one spare serves any repository.
-
-        Raises:
-            SandboxConfigError: If such tasks could not work.
-            SandboxUnavailableError: If the engine, the image or the model is not there, or no container comes up.
-
-        Example:
-            ```python
-            with Sandbox(workspace="path/to/repository", pool=2) as sandbox:
-                sandbox.warm()
-                result = sandbox.run("Fix the failing test.")
-            ```
-        """
-        warming = self._begin_warming(workspace)
-        if warming is None:
-            return
-        try:
-            warming.result()
-        except BaseException:
-            warming.cancel()
-            raise
-
-    async def awarm(self, *, workspace: Workspace | str | os.PathLike[str] | None = None) -> None:
-        """As `warm`."""
-        warming = await asyncio.to_thread(self._begin_warming, workspace)
-        if warming is not None:
-            await asyncio.wrap_future(warming)
-
-    def close(self) -> None:
-        """Take the pool's containers away, and those of graphs' threads (`session_ttl`), and wait until they are gone.
-
-        Runs that are under way go on, but for threads', and later ones boot containers of their own.
-        """
-        self.threads.close()
-        if self._pool is not None and not self._borrows:
-            self._pool.close()
-
-    async def aclose(self) -> None:
-        """As `close`."""
-        await self.threads.aclose()
-        if self._pool is not None and not self._borrows:
-            await self._pool.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What is pickled and copied: the options, and none of the containers."""
-        return {name: value for name, value in self.__dict__.items() if name not in {"_pool", "_threads"}}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._pool = make_handle(self.pool)
-        self._borrows = False
-
     def batch(
         self, requests: Sequence[str | Mapping[str, Any]], *, max_concurrency: int | None = None
     ) -> list[SandboxResult]:
@@ -414,14 +325,6 @@ class Sandbox(Applier):
             async for event in handle.aevents():
                 tell(event)
             return await handle.aresult()
-
-    def _begin_warming(self, workspace: Workspace | str | os.PathLike[str] | None) -> Future[None] | None:
-        pool = self._pool.begin() if self._pool is not None else None
-        if pool is None:
-            return None
-        portal = get_portal()
-        request = self._build_request(_WARM_UP, workspace=workspace)
-        return portal.start_task_soon(get_shared(portal).warm, pool, request, find_engine())
 
     def _check_request(self, task: str | None = None, **options: Unpack[RunOptions]) -> None:
         workspace = self._build_request(task, **options).workspace

@@ -9,9 +9,10 @@ import weakref
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from langchain_sandbox.applier import Applier
+from langchain_sandbox.closing import Closing
 from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.handle import begin
 from langchain_sandbox.portal import get_portal
@@ -46,7 +47,7 @@ class _Begun:
     process: int
 
 
-class Session(Applier):
+class Session(Applier, Closing):
     """One conversation with OpenCode, in one container, on one copy of the workspace; made by `Sandbox.session`.
 
     The container starts with the first task and is asleep between tasks. Before each task, what has changed in the
@@ -180,18 +181,6 @@ class Session(Applier):
             begun = self._begun
         if begun is not None and begun.process == os.getpid():
             _let_go(begun.loop, begun.stay)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
 
     def __repr__(self) -> str:
         workspace = str(self.workspace.path) if self.workspace else None

@@ -8,9 +8,10 @@ import threading
 import weakref
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.applier import Applier
+from langchain_sandbox.closing import Closing
 from langchain_sandbox.commands.prompt import Prompt
 from langchain_sandbox.config import ChangesPolicy, Limits
 from langchain_sandbox.engine.address import find_engine
@@ -61,7 +62,7 @@ class _Begun:
         return future.done() and not future.cancelled() and isinstance(future.exception(), SandboxError)
 
 
-class Shell(Applier):
+class Shell(Applier, Closing):
     """Runs commands, one after another or side by side, in one ephemeral, hardened container.
 
     The container is as closed as that of a task, but neither OpenCode nor a model is in it: who calls decides on every
@@ -231,18 +232,6 @@ class Shell(Applier):
         self._closed = True
         if self._begun is not None and self._begun.process == os.getpid():
             await self._begun.handle.__aexit__()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
 
     def __repr__(self) -> str:
         workspace = str(self.workspace.path) if self.workspace else None
