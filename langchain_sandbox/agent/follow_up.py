@@ -49,14 +49,16 @@ class FollowUp(Arrival):
     def _receive(self, git: dict[str, Any] | None) -> None:
         try:
             self.tips = self._await_tips()
+            if git is not None:
+                point_head(git["branch"])
+            # First on the link, and first taken: what waits of it would leave no room in the window for the changes.
+            listed = self._take_history(git)
             if self._has_seed:
                 laid = lay_down(self.folder, self._take, acknowledge=self._wire.acknowledge)
                 for path in laid:
                     self._note(path, _look_at(os.path.join(self.folder, path)))
                 self.seeded |= laid
             if git is not None:
-                point_head(git["branch"])
-                listed = self._take_history(git)
                 restore_index(git, listed, take_manifest(self.folder), prefix=self.prefix)
                 self.nested, self.base = [str(path) for path in git["nested"]], git["head"]
                 self.tips = [*self.tips, *filter(None, [self.base])]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from copies import Copy, bring_in
 from repositories import commit, forget_settings, git, init, write
 from test_departure import tell
+from wires import connect
 
 from langchain_sandbox.agent.arrival import ArrivalError
 from langchain_sandbox.agent.follow_up import FollowUp
 from langchain_sandbox.config import Limits
-from langchain_sandbox.link import Channel, Data, End, FileStream, LinkEvent, Message
+from langchain_sandbox.link import WINDOW, Channel, Data, End, FileStream, LinkEvent, Message
 from langchain_sandbox.workspace.inbound.intake import take_intake
 from langchain_sandbox.workspace_config import Workspace
 
@@ -145,3 +147,31 @@ def test_commits_are_told_once(copy: Copy) -> None:
     assert changed(after) == {}
     commit(copy.repository, "two", a="2\n")
     assert set(changed(after)) == {"a", "commits"}
+
+
+@pytest.mark.timeout(60)
+def test_a_history_that_fills_the_window_does_not_keep_changes_out(copy: Copy, root: Path) -> None:
+    (root / "noise").write_bytes(os.urandom(2 * WINDOW))
+    commit(root, "noise")
+    intake = take_intake(Workspace(root), Limits())
+    assert intake.history is not None
+    leaving = leave(copy)
+    coming: list[FollowUp] = []
+    agent, host = connect(inside=lambda event: coming[0].on_event(event))
+    coming.append(FollowUp(agent, before=copy.arrival, departure=leaving, tips=lambda: []))
+    coming[0].start({"git": intake.history.describe(), "seed": True})
+    for stream, ending in ((FileStream.PACK, "pack"), (FileStream.PACK_INDEX, "idx")):
+        content = (intake.history.folder / f"{intake.history.pack}.{ending}").read_bytes()
+        for start in range(0, len(content), 65536):
+            host.send_data(content[start : start + 65536], channel=FILES, stream=stream)
+        host.send_end(channel=FILES, stream=stream)
+    for event in change("a", "user's\n"):
+        if isinstance(event, Message):
+            host.send_message(event.body, channel=FILES, stream=FileStream.SEED)
+        elif isinstance(event, Data):
+            host.send_data(event.payload, channel=FILES, stream=FileStream.SEED)
+    host.send_end(channel=FILES, stream=FileStream.SEED)
+    coming[0].wait()
+    intake.close()
+    assert (copy.folder / "a").read_text() == "user's\n"
+    assert git(copy.repository, "log", "-1", "--format=%s") == "noise\n"
