@@ -69,7 +69,6 @@ def build_index(entries: Iterable[IndexEntry], *, device: int, uid: int, gid: in
         flags = min(len(entry.path), _NAME_MASK) | entry.stage << _STAGE_SHIFT | entry.flag
         if entry.more_flags:
             flags |= _EXTENDED
-        times = (0,) * 10
         if entry.seen is not None:
             _, size, mtime, ctime, inode = entry.seen
             times = (

@@ -70,7 +70,6 @@ class Wire:
         self._link = Link()
         self._changed = threading.Condition()
         self._heard_at = time.monotonic()
-        self._writing = False
 
     def start(self) -> None:
         """Start both threads."""
@@ -121,15 +120,6 @@ class Wire:
         with self._changed:
             return self._link.queued(channel)
 
-    def flush(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds until everything was handed to the kernel."""
-
-        def idle() -> bool:
-            return not self._writing and not any(self._link.queued(channel) for channel in Channel)
-
-        with self._changed:
-            return self._changed.wait_for(idle, timeout)
-
     def _read(self) -> None:
         reason = "the host closed the link"
         try:
@@ -150,13 +140,11 @@ class Wire:
         try:
             while True:
                 with self._changed:
-                    self._writing = False
-                    self._changed.notify_all()
+                    self._changed.notify_all()  # what was written has made room
                     if not self._changed.wait_for(lambda: self._link.wants_write, PING_INTERVAL):
                         self._link.send_ping()
                     self._changed.wait_for(lambda: self._link.hurries, _GATHER)
                     out = self._link.data_to_send()
-                    self._writing = True
                 if time.monotonic() - self._heard_at > SILENCE_LIMIT:
                     self._on_end("the host was silent for too long")
                 view = memoryview(out)

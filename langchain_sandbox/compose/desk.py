@@ -44,14 +44,9 @@ class Desk:
             self._on_event(Data(channel, stream, payload))
 
     def send_whole(self, body: dict[str, Any], payload: bytes, *, channel: Channel, stream: int) -> None:
-        """Take all of a stream."""
-        if channel is Channel.MODEL:
-            self._gateway.send_whole(body, payload, channel=channel, stream=stream)
-            self._on_event(Message(channel, stream, body))
-            return
-        self.send_message(body, channel=channel, stream=stream)
-        self.send_data(payload, channel=channel, stream=stream)
-        self.send_end(channel=channel, stream=stream)
+        """Take all of a call of the model."""
+        self._gateway.send_whole(body, payload, channel=channel, stream=stream)
+        self._on_event(Message(channel, stream, body))
 
     def send_end(self, *, channel: Channel, stream: int) -> None:
         """Take the completion of a stream."""
