@@ -13,6 +13,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from langchain_sandbox.agent.deadline import Deadline
 from langchain_sandbox.agent.harden import harden
 from langchain_sandbox.agent.wire import Wire
 from langchain_sandbox.link import PROTOCOL_VERSION, Channel, Data, LinkEvent, Message
@@ -35,7 +36,7 @@ class Agent:
     def __init__(self, read_fd: int, write_fd: int) -> None:
         self.wire = Wire(read_fd=read_fd, write_fd=write_fd, on_event=self._on_event, on_end=_end_of_link)
         self._work: Spare | Work | None = None
-        self._deadline: threading.Timer | None = None
+        self._deadline = Deadline(self._expire)
         self._hello = threading.Event()
         self._bye = threading.Event()
 
@@ -86,11 +87,7 @@ class Agent:
 
     def _set_deadline(self, body: dict[str, Any]) -> None:
         """Have the container end some time after the moment when the host ends the run."""
-        if self._deadline is not None:
-            self._deadline.cancel()
-        self._deadline = threading.Timer(float(body["deadline"]) + _DEADLINE_GRACE, self._expire)
-        self._deadline.daemon = True
-        self._deadline.start()
+        self._deadline.move(float(body["deadline"]) + _DEADLINE_GRACE)
 
     def _expire(self) -> None:
         if self._work is None or not self._work.resting:

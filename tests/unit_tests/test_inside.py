@@ -43,6 +43,7 @@ def test_the_agent_of_a_hosted_run_does_not_load_what_only_compose_needs(inside:
     assert set(done.stdout.split()) == {
         "langchain_sandbox",
         "langchain_sandbox.agent",
+        "langchain_sandbox.agent.deadline",
         "langchain_sandbox.agent.harden",
         "langchain_sandbox.agent.main",
         "langchain_sandbox.agent.wire",
