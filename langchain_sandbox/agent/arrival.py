@@ -9,6 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.agent import children
+from langchain_sandbox.agent.anew import write_anew
 from langchain_sandbox.agent.manifest import take_manifest
 from langchain_sandbox.agent.opencode import REPOSITORY, tool_environment
 from langchain_sandbox.agent.repository import look_at_refs, make_repository, read_head, restore_head, restore_index
@@ -29,9 +30,9 @@ class Arrival:
     """Receives the workspace; `wait` returns once all of it is in place.
 
     Then `manifest` is how each of its files looked, `nested` the folders in it that are repositories of their own
-    outside, `base` the commit that was checked out, `tips` those that the agent's later commits begin with, if they
-    are not the same, `seeded` what an earlier run's changes have changed since, and `refs` how git's own files looked
-    that say which commits there are, if that is known.
+    outside, `bases` the commits that came in, `tips` those that the host knows of beside them, `shallow` those of them
+    whose parents stayed outside, `seeded` what an earlier run's changes have changed since, and `refs` how git's own
+    files looked that say which commits there are, if that is known.
 
     Args:
         wire: Where it comes from.
@@ -51,8 +52,9 @@ class Arrival:
         self._error: str | None = None
         self.manifest: dict[str, tuple[int, ...]] = {}
         self.nested: list[str] = []
-        self.base: str | None = None
+        self.bases: list[str] = []
         self.tips: list[str] = []
+        self.shallow: list[str] = []
         self.seeded: set[str] = set()
         self.refs: dict[str, tuple[int, ...]] | None = None
         self._has_seed = False
@@ -113,7 +115,7 @@ class Arrival:
             if git is not None:
                 restore_index(git, listed, self.manifest, prefix=self.prefix)
                 self.nested = [str(path) for path in git["nested"]]
-                self.base = git["head"]
+                self._note_commits(git)
             if self._has_seed:
                 # Last: to git, and to whoever looks for changes in the end, they are changes like the agent's own.
                 self.seeded = lay_down(
@@ -130,21 +132,25 @@ class Arrival:
         if git is None:
             return b""
         if git["pack"]:
-            folder = f"{REPOSITORY}/.git/objects/pack"
-            self._store(FileStream.PACK, f"{folder}/{git['pack']}.pack")
-            self._store(FileStream.PACK_INDEX, f"{folder}/{git['pack']}.idx")
-        restore_head(git)
+            self._store(FileStream.PACK, f".git/objects/pack/{git['pack']}.pack")
+            self._store(FileStream.PACK_INDEX, f".git/objects/pack/{git['pack']}.idx")
+        restore_head(git, shallow=self.shallow)
         return read_head() if git["head"] else b""
 
     def _store(self, stream: int, path: str) -> None:
-        """Write a stream down as a file."""
-        with open(path, "wb") as file:
+        """Write a stream down as a file of the repository."""
+        with write_anew(REPOSITORY, path) as file:
             while isinstance(event := self._streams[stream].get(), Data):
                 file.write(event.payload)
                 self._wire.acknowledge(event)
-        if not isinstance(event, End):
-            msg = f"{path} came in part only"
-            raise OSError(msg)
+            if not isinstance(event, End):
+                msg = f"{path} came in part only"
+                raise OSError(msg)
+
+    def _note_commits(self, git: dict[str, Any]) -> None:
+        """Remember which commits came in."""
+        self.bases = list(dict.fromkeys([*self.bases, *filter(None, [git["head"]])]))
+        self.shallow = list(dict.fromkeys([*self.shallow, *git["shallow"]]))
 
     def _pump(self, stream: int, command: Sequence[str]) -> None:
         errors = os.fdopen(os.memfd_create("stderr"), "w+b")
@@ -170,6 +176,7 @@ class Arrival:
         except OSError:
             broken = True
         code = children.wait(child)
+        children.forget(child)
         with errors:
             errors.seek(0)
             words = errors.read(500).decode("utf-8", "replace").strip()

@@ -13,7 +13,7 @@ import stat
 import threading
 import time
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from langchain_sandbox.agent import children
 from langchain_sandbox.agent.manifest import fingerprint
@@ -22,7 +22,7 @@ from langchain_sandbox.agent.repository import look_at_refs
 from langchain_sandbox.link import Channel, FileStream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from langchain_sandbox.agent.arrival import Arrival
     from langchain_sandbox.agent.wire import Outlet
@@ -35,6 +35,9 @@ _SHARE = 20  # one part of the time is for looking, at most; the others are for 
 _GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
 _BUNDLE_LIMIT = 30.0
 _LISTING_LIMIT = 4.0
+_NAME = 40  # of a commit, in hexadecimal
+
+_T = TypeVar("_T")
 
 
 class Departure:
@@ -59,6 +62,8 @@ class Departure:
         self._lock = threading.Lock()
         self._over = False
         self._outside: list[str] = []  # files above the workspace's folder, where none was before
+        self._make_room: Callable[[], None] | None = None
+        self._bundled: list[str] = []
 
     def start(self) -> None:
         """Send now and then what has changed until then, until `finish`."""
@@ -69,10 +74,15 @@ class Departure:
         with self._lock:
             self._over = True
 
-    def finish(self) -> dict[str, Any]:
-        """Send what is left, and return the summary for the host. Nothing may change any more."""
+    def finish(self, *, make_room: Callable[[], None] | None = None) -> dict[str, Any]:
+        """Send what is left, and return the summary for the host. Nothing may change any more.
+
+        Args:
+            make_room: Called where git cannot be run, as when there can be no more processes; it is tried once more
+                after that.
+        """
         with self._lock:
-            self._over = True
+            self._over, self._make_room = True, make_room
             skipped = self._send_changes()
             skipped += [{"path": name, "reason": "outside of the workspace"} for name in self._outside[:_MAX_SKIPPED]]
             reason = self._send_commits()
@@ -80,14 +90,10 @@ class Departure:
                 skipped.append({"path": "commits", "reason": reason})
             return {"skipped": skipped}
 
-    def list_tips(self) -> list[str]:
-        """The commits that the host knows of now, for who goes on from here."""
-        try:
-            command = [*_GIT, "rev-parse", "HEAD", "--branches"]
-            listed = children.run(command, cwd=REPOSITORY, env=tool_environment(), timeout=_LISTING_LIMIT)
-        except OSError:
-            return []  # there is no commit at all, or no repository any more
-        return listed.decode("ascii", "replace").split()
+    @property
+    def tips(self) -> list[str]:
+        """The commits that the host knows of: those that came in, and those that went out."""
+        return list(dict.fromkeys([*self._arrival.tips, *self._arrival.bases, *self._bundled]))
 
     def _look_now_and_then(self) -> None:
         pause = _PAUSE
@@ -171,10 +177,8 @@ class Departure:
         # What an earlier run had made is not forgotten where git ignores it.
         found = set(self._arrival.manifest) | set(self.sent) | self._arrival.seeded
         try:
-            command = [*_GIT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-            # The agent may have laid a pipe where git reads a file; nobody is left to write into it.
             # From the root, also for a folder: in one, git passes over what a .gitignore above says that is not there.
-            output = children.run(command, cwd=REPOSITORY, env=tool_environment(), timeout=_LISTING_LIMIT)
+            output = self._call("ls-files", "-z", "--cached", "--others", "--exclude-standard")
             prefix = self._arrival.prefix
             names = (os.fsdecode(name) for name in output.split(b"\0") if name)
             self._outside = []
@@ -198,20 +202,12 @@ class Departure:
     def _send_commits(self) -> str | None:
         """Send the commits that are new, and return why that is not possible."""
         try:
-            if self._arrival.refs is not None and look_at_refs() == self._arrival.refs:
-                return None  # without asking git
-            since = ["--not", self._arrival.base] if self._arrival.base else []
-            known = ["--not", *self._arrival.tips] if self._arrival.tips else since
-            command = [*_GIT, "rev-list", "--count", "HEAD", "--branches", *known, "--"]
-            counted = children.run(command, cwd=REPOSITORY, env=tool_environment(), timeout=_LISTING_LIMIT)
-            if counted.strip() in {b"", b"0"}:
+            if not self._has_new_commits():
                 return None
-            bundle = os.fdopen(os.memfd_create("bundle"), "w+b")
-            command = [*_GIT, "bundle", "create", "--quiet", "-", "HEAD", "--branches", *since, "--"]
-            child = children.spawn(command, cwd=REPOSITORY, env=tool_environment(), stdout=bundle)
-            if children.wait(child, _BUNDLE_LIMIT) != 0:
-                children.kill_all()
-                return "git bundle failed"
+            bundle = self._insist(self._bundle)
+        except OSError as error:
+            return f"they could not be packed: {error}"
+        with bundle:
             size = bundle.seek(0, os.SEEK_END)
             if size > self._limit:
                 return "over the limit for changes"
@@ -220,9 +216,75 @@ class Departure:
             self._wire.send_message({"type": "commits", "size": size}, channel=Channel.FILES, stream=stream)
             self._send(stream, bundle, size)
             self._wire.send_end(channel=Channel.FILES, stream=stream)
-        except OSError:
-            return None  # there is no commit at all, or no repository any more
+            bundle.seek(0)
+            self._bundled = _read_tips(bundle)
         return None
+
+    def _has_new_commits(self) -> bool:
+        """Whether there are any that the host does not know of.
+
+        Raises:
+            OSError: If git cannot be asked.
+        """
+        refs, tips = self._arrival.refs, self.tips
+        if refs is not None and look_at_refs() == refs:
+            return False  # without asking git
+        known = ["--ignore-missing", "--not", *tips] if tips else []
+        try:
+            counted = self._call("rev-list", "--count", "HEAD", "--branches", *known, "--")
+        except children.ExitError:
+            return False  # there is no commit at all, or no repository any more
+        return counted.strip() not in {b"", b"0"}
+
+    def _bundle(self) -> IO[bytes]:
+        """The commits since what came in, in memory; what went out once, the host may not have taken over.
+
+        Raises:
+            OSError: If they cannot be packed.
+        """
+        since = ["--not", *self._arrival.bases] if self._arrival.bases else []
+        command = [*_GIT, "bundle", "create", "--quiet", "-", "HEAD", "--branches", *since, "--"]
+        bundle = children.in_memory("bundle")
+        child = children.spawn(command, cwd=REPOSITORY, env=tool_environment(), stdout=bundle)
+        code = children.wait(child, _BUNDLE_LIMIT)
+        if code is None:
+            children.kill(child)
+            children.wait(child)
+        children.forget(child)
+        if code != 0:
+            bundle.close()
+            msg = "git bundle took too long" if code is None else f"git bundle ended with {code}"
+            raise TimeoutError(msg) if code is None else children.ExitError(msg)
+        return bundle
+
+    def _call(self, *arguments: str) -> bytes:
+        """Run git for a while only: the agent may have laid a pipe where it reads a file, and nobody writes into it."""
+        return self._insist(
+            lambda: children.run([*_GIT, *arguments], cwd=REPOSITORY, env=tool_environment(), timeout=_LISTING_LIMIT)
+        )
+
+    def _insist(self, work: Callable[[], _T]) -> _T:
+        """Do what needs git; where that cannot be run, once more with room made for it.
+
+        Raises:
+            OSError: Its own.
+        """
+        try:
+            return work()
+        except (children.ExitError, TimeoutError):
+            raise
+        except OSError:
+            if self._make_room is None:
+                raise
+            make_room, self._make_room = self._make_room, None
+            make_room()
+            return work()
+
+
+def _read_tips(bundle: IO[bytes]) -> list[str]:
+    """The commits that a bundle ends with."""
+    lines = iter(bundle.readline, b"\n")
+    return [line[:_NAME].decode("ascii") for line in lines if not line.startswith((b"#", b"-", b"@"))]
 
 
 def _open(path: str) -> int:

@@ -9,14 +9,12 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.agent.arrival import Arrival
-from langchain_sandbox.agent.manifest import fingerprint, take_manifest
-from langchain_sandbox.agent.repository import look_at_refs, point_head, restore_index
-from langchain_sandbox.agent.seed import lay_down, make_way
+from langchain_sandbox.agent.manifest import fingerprint
+from langchain_sandbox.agent.repository import look_at_refs, make_git_folders, point_head, remove_locks, restore_index
+from langchain_sandbox.agent.seed import lay_down, lies_behind_link, make_way
 from langchain_sandbox.link import FileStream, LinkEvent, Message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from langchain_sandbox.agent.departure import Departure
     from langchain_sandbox.agent.wire import Outlet
 
@@ -27,15 +25,15 @@ class FollowUp(Arrival):
     Args:
         wire: Where they come from.
         before: How the workspace came for the task before.
-        departure: What was sent back of it.
-        tips: Waits for the commits that it ended with.
+        departure: What was sent back of it; over.
     """
 
-    def __init__(self, wire: Outlet, *, before: Arrival, departure: Departure, tips: Callable[[], list[str]]) -> None:
+    def __init__(self, wire: Outlet, *, before: Arrival, departure: Departure) -> None:
         super().__init__(wire, folder=before.folder)
-        self.manifest = dict(before.manifest)
-        self.nested, self.base, self.seeded = before.nested, before.base, set(before.seeded)
-        self._await_tips = tips
+        # What was before is not kept, nor what was before that.
+        self.manifest, self.seeded = dict(before.manifest), set(before.seeded)
+        self.nested, self.bases, self.shallow = list(before.nested), list(before.bases), list(before.shallow)
+        self.tips = list(departure.tips)
         for path, looks in departure.sent.items():
             self._note(path, looks)
             self.seeded.add(path)
@@ -48,25 +46,33 @@ class FollowUp(Arrival):
 
     def _receive(self, git: dict[str, Any] | None) -> None:
         try:
-            self.tips = self._await_tips()
             if git is not None:
+                make_git_folders()
+                remove_locks()
                 point_head(git["branch"])
             # First on the link, and first taken: what waits of it would leave no room in the window for the changes.
             listed = self._take_history(git)
             if self._has_seed:
-                laid = lay_down(self.folder, self._take, acknowledge=self._wire.acknowledge)
-                for path in laid:
-                    self._note(path, _look_at(os.path.join(self.folder, path)))
-                self.seeded |= laid
+                self._take_changes()
             if git is not None:
-                restore_index(git, listed, take_manifest(self.folder), prefix=self.prefix)
-                self.nested, self.base = [str(path) for path in git["nested"]], git["head"]
-                self.tips = [*self.tips, *filter(None, [self.base])]
+                # What the agent has made of a file and the host does not know is to look changed to git, too.
+                restore_index(git, listed, self.manifest, prefix=self.prefix)
+                self.nested = [str(path) for path in git["nested"]]
+                self._note_commits(git)
             self.refs = look_at_refs()
         except (OSError, KeyError, TypeError, ValueError) as error:
             self._error = str(error)
         finally:
             self._done.set()
+
+    def _take_changes(self) -> None:
+        for path in lay_down(self.folder, self._take, acknowledge=self._wire.acknowledge):
+            if lies_behind_link(self.folder, path):
+                self._note(path, None)
+                self.seeded.discard(path)  # what has this name now is a file of another
+            else:
+                self._note(path, _look_at(os.path.join(self.folder, path)))
+                self.seeded.add(path)
 
     def _take(self) -> LinkEvent:
         """The next of what the host has to say of its files, with room made for it: whatever the agent did counts less.

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.agent import children
+from langchain_sandbox.agent.anew import make_folders, write_anew
 from langchain_sandbox.agent.index import ASSUME_UNCHANGED, INTENT_TO_ADD, SKIP_WORKTREE, IndexEntry, build_index
 from langchain_sandbox.agent.manifest import fingerprint, take_manifest
 from langchain_sandbox.agent.opencode import REPOSITORY, tool_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 _TIMEOUT = 120.0
 _GITLINK = 0o160000
@@ -32,10 +36,25 @@ def call(*arguments: str) -> bytes:
 
 def make_repository(branch: str) -> None:
     """What `git init` makes, without a process: an empty repository with a branch to be born."""
-    for part in ("objects/pack", "objects/info", "refs/heads", "refs/tags", "hooks", "info"):
-        os.makedirs(f"{REPOSITORY}/.git/{part}", exist_ok=True)
+    make_git_folders()
     point_head(branch)
     _write("config", build_config({}))
+
+
+def make_git_folders() -> None:
+    """The folders without which git takes a repository for none."""
+    for part in ("objects/pack", "objects/info", "refs/heads", "refs/tags", "hooks", "info"):
+        make_folders(REPOSITORY, f".git/{part}")
+
+
+def remove_locks() -> None:
+    """Take away what a git that was killed has left, which would keep every other one out."""
+    for folder, folders, names in os.walk(f"{REPOSITORY}/.git"):
+        if "objects" in folders:
+            folders.remove("objects")
+        for name in names:
+            if name.endswith(".lock"):
+                os.unlink(os.path.join(folder, name))
 
 
 def point_head(branch: str | None) -> None:
@@ -70,14 +89,18 @@ def read_head() -> bytes:
     return call("ls-tree", "-r", "-z", "--full-tree", "HEAD")
 
 
-def restore_head(git: dict[str, Any]) -> None:
+def restore_head(git: dict[str, Any], *, shallow: Collection[str] = ()) -> None:
     """Check out the commit that the host names, as far as git's own files go.
+
+    Args:
+        git: The description.
+        shallow: Commits whose parents are not there either, since histories that came before end with them.
 
     Raises:
         OSError: If it cannot be written.
     """
-    if git["shallow"]:
-        _write("shallow", "".join(f"{commit}\n" for commit in git["shallow"]))
+    if ends := {*shallow, *git["shallow"]}:
+        _write("shallow", "".join(f"{commit}\n" for commit in sorted(ends)))
     if not git["head"]:
         return
     name = f"refs/heads/{git['branch']}" if git["branch"] else "HEAD"
@@ -98,14 +121,12 @@ def restore_index(git: dict[str, Any], listed: bytes, manifest: dict[str, tuple[
     Raises:
         OSError: If it cannot be written.
     """
-    if git["rules"]:
-        _write("info/exclude", git["rules"])
-    if git["settings"]:
-        _write("config", build_config(git["settings"]))
+    _write("info/exclude", git["rules"])
+    _write("config", build_config(git["settings"]))
     seen = {os.fsencode(prefix + path): looks for path, looks in manifest.items()}
     entries = build_entries(listed, git, seen)
     status = os.lstat(REPOSITORY)
-    with open(f"{REPOSITORY}/.git/index", "wb") as index:
+    with write_anew(REPOSITORY, ".git/index") as index:
         index.write(build_index(entries, device=status.st_dev, uid=status.st_uid, gid=status.st_gid))
 
 
@@ -122,10 +143,8 @@ def look_at_refs() -> dict[str, tuple[int, ...]]:
 
 def _write(name: str, text: str) -> None:
     """Write one of git's own files."""
-    path = f"{REPOSITORY}/.git/{name}"
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        file.write(text)
+    with write_anew(REPOSITORY, f".git/{name}") as file:
+        file.write(text.encode("utf-8", "surrogateescape"))
 
 
 def build_entries(listed: bytes, git: dict[str, Any], seen: dict[bytes, tuple[int, ...]]) -> list[IndexEntry]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.link import Data, End, LinkEvent, Message
@@ -36,8 +37,9 @@ def lay_down(folder: str, take: Callable[[], LinkEvent], *, acknowledge: Callabl
     event = take()
     while isinstance(event, Message):
         path = str(event.body["path"])
-        _require_plain(folder, path)
-        event = _change(folder, path, event.body, take, acknowledge)
+        deleted = event.body["kind"] == "deleted"
+        _require_plain(folder, path, deleted=deleted)
+        event = _delete(folder, path, take) if deleted else _make(folder, path, event.body, take, acknowledge)
         paths.add(path)
     if not isinstance(event, End):
         msg = "the earlier run's changes came in part only"
@@ -45,20 +47,27 @@ def lay_down(folder: str, take: Callable[[], LinkEvent], *, acknowledge: Callabl
     return paths
 
 
-def _change(
+def _delete(folder: str, path: str, take: Callable[[], LinkEvent]) -> LinkEvent:
+    """Delete a file or link, and return the event behind it; what is neither has made that file go already."""
+    full = os.path.join(folder, path)
+    if not lies_behind_link(folder, path) and (os.path.islink(full) or not os.path.isdir(full)):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.unlink(full)
+        _remove_empty(folder, path)
+    return take()
+
+
+def _make(
     folder: str,
     path: str,
     body: dict[str, Any],
     take: Callable[[], LinkEvent],
     acknowledge: Callable[[Data], None],
 ) -> LinkEvent:
-    """Make one change, and return the event behind it."""
+    """Make a file or link, and return the event behind it."""
     full = os.path.join(folder, path)
     if os.path.lexists(full):
         os.unlink(full)
-    if body["kind"] == "deleted":
-        _remove_empty(folder, path)
-        return take()
     os.makedirs(os.path.dirname(full), exist_ok=True)
     if body["kind"] == "symlink":
         os.symlink(str(body["target"]), full)
@@ -91,15 +100,20 @@ def make_way(folder: str, path: str) -> None:
         shutil.rmtree(full)
 
 
-def _require_plain(folder: str, path: str) -> None:
-    """Refuse what is not a file's name in here, and what lies behind a link.
+def lies_behind_link(folder: str, path: str) -> bool:
+    """Whether a folder above a path is a link, so that the file is another one's."""
+    parts = path.split("/")
+    return any(os.path.islink("/".join([folder, *parts[:count]])) for count in range(1, len(parts)))
+
+
+def _require_plain(folder: str, path: str, *, deleted: bool) -> None:
+    """Refuse what is not a file's name in here, and what lies behind a link, unless nothing is to be there.
 
     Raises:
         ValueError: If it is so.
     """
-    parts = path.split("/")
-    above = ["/".join([folder, *parts[:count]]) for count in range(1, len(parts))]
-    if not _NO_NAMES.isdisjoint(part.lower() for part in parts) or any(map(os.path.islink, above)):
+    named = _NO_NAMES.isdisjoint(part.lower() for part in path.split("/"))
+    if not named or (not deleted and lies_behind_link(folder, path)):
         msg = f"{path!r} is no place for a change"
         raise ValueError(msg)
 

@@ -66,7 +66,7 @@ def test_without_any_git_there_is_an_empty_repository_with_the_files(place: Path
     pieces = [data(FileStream.TAR, archive[at : at + 100]) for at in range(0, len(archive), 100)]
     arrival = receive(place, *pieces, end(FileStream.TAR))
     assert arrival.complete
-    assert (set(arrival.manifest), arrival.base, arrival.nested, arrival.prefix) == ({"a", "sub/b"}, None, [], "")
+    assert (set(arrival.manifest), arrival.bases, arrival.nested, arrival.prefix) == ({"a", "sub/b"}, [], [], "")
     assert git(place, "status", "--porcelain", "--branch") == "## No commits yet on main\n?? a\n?? sub/\n"
 
 

@@ -65,8 +65,7 @@ def follow(copy: Copy, leaving: Departure, *changes: list[LinkEvent], outside: P
         changes: What the host has changed.
         outside: The host's repository, if its git is told anew.
     """
-    tips = leaving.list_tips()
-    coming = FollowUp(copy.wire, before=copy.arrival, departure=leaving, tips=lambda: tips)  # type: ignore[arg-type]
+    coming = FollowUp(copy.wire, before=copy.arrival, departure=leaving)  # type: ignore[arg-type]
     said = [event for each in changes for event in each]
     described = None
     if outside is not None:
@@ -157,8 +156,8 @@ def test_a_history_that_fills_the_window_does_not_keep_changes_out(copy: Copy, r
     assert intake.history is not None
     leaving = leave(copy)
     coming: list[FollowUp] = []
-    agent, host = connect(inside=lambda event: coming[0].on_event(event))
-    coming.append(FollowUp(agent, before=copy.arrival, departure=leaving, tips=lambda: []))
+    agent, host = connect(inside=lambda event: [each.on_event(event) for each in coming])
+    coming.append(FollowUp(agent, before=copy.arrival, departure=leaving))
     coming[0].start({"git": intake.history.describe(), "seed": True})
     for stream, ending in ((FileStream.PACK, "pack"), (FileStream.PACK_INDEX, "idx")):
         content = (intake.history.folder / f"{intake.history.pack}.{ending}").read_bytes()

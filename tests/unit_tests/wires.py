@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Callable
+from typing import Any
 
 from langchain_sandbox.agent.wire import Wire
 from langchain_sandbox.link import LinkEvent
 
 
 def connect(
-    *, inside: Callable[[LinkEvent], None], outside: Callable[[LinkEvent], None] = lambda _: None
+    *, inside: Callable[[LinkEvent], Any], outside: Callable[[LinkEvent], object] = lambda _: None
 ) -> tuple[Wire, Wire]:
     """The agent's end and the host's; their descriptors stay open, since their threads stay.
 
