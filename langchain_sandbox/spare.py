@@ -66,6 +66,7 @@ class Spare:
         self._heard: dict[str, anyio.Event] = {}
         self._failure: str | None = None
         self._awake = False
+        self._wakes = 0
         self._gateway: Gateway | None = None
         container.listen(self._on_event)
 
@@ -108,8 +109,9 @@ class Spare:
         """Begin to wake it."""
         if not self._awake:
             self._awake = True
+            self._wakes += 1
             self._heard["awake"] = anyio.Event()
-            self._say("wake")
+            self._say("wake", number=self._wakes)
 
     def calm(self) -> None:
         """Put it back to sleep."""
@@ -197,6 +199,8 @@ class Spare:
             self._failure = clean_text(body.get("message"), _MAX_WORDS)
             for event in self._heard.values():
                 event.set()
+        elif word == "awake" and body.get("number") != self._wakes:
+            pass  # late: it has been put back to sleep since, and is being woken anew
         elif word in {"warm", "parked", "awake"}:
             memory = body.get("memory")
             if isinstance(memory, int) and not isinstance(memory, bool) and memory > 0:

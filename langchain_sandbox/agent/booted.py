@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_sandbox.agent import children
 from langchain_sandbox.agent.endpoint import Endpoint
 from langchain_sandbox.agent.opencode import Feed, OpenCode, OpenCodeError
+from langchain_sandbox.agent.vigil import Vigil
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +41,9 @@ class Booted:
         self._hear: Callable[[dict[str, Any]], None] | None = None
         self._feed: Feed | None = None
         self._lock = threading.Lock()
+        self._parks = 0
+        self._parking = threading.Lock()  # never held for as long as OpenCode takes to answer
+        self._vigil = Vigil()
 
     def wait_ready(self) -> str:
         """Wait until OpenCode answers, and return its version; at once if it did before.
@@ -50,41 +54,81 @@ class Booted:
         self._version = self._version or self.opencode.wait_ready()
         return self._version
 
-    def attend(self) -> None:
+    def attend(self) -> bool:
         """Open the stream of events and the conversation, unless they are open. The workspace is in place, or was.
+
+        Returns:
+            Whether they are open; `False` if everything was stopped meanwhile.
 
         Raises:
             OSError: If OpenCode does not answer.
             OpenCodeError: If it does not do what its interface promises.
         """
         with self._lock:
-            feed = self._feed if self._feed is not None and self._feed.flows else self.opencode.watch(self._on_event)
-            if not self.session:
-                self.session = self.opencode.create_session(title=_TITLE)
-            if not feed.settled.wait(_STREAM_LIMIT) or not feed.flows:
-                msg = "OpenCode's event stream did not open"
-                raise OpenCodeError(msg, code="opencode_api")
-            self._feed = feed
+            parks = self._parks
+            try:
+                feed = self._open()
+            except (OSError, OpenCodeError):
+                if parks == self._parks:
+                    raise
+                return False
+            with self._parking:
+                if parks != self._parks:
+                    feed.end()
+                    return False
+                self._feed = feed
+                return True
+
+    def _open(self) -> Feed:
+        feed = self._feed
+        if feed is None or not feed.flows:
+            feed = self.opencode.watch(self._on_event)
+        if not self.session:
+            self.session = self.opencode.create_session(title=_TITLE)
+        if not feed.settled.wait(_STREAM_LIMIT) or not feed.flows:
+            msg = "OpenCode's event stream did not open"
+            raise OpenCodeError(msg, code="opencode_api")
+        return feed
 
     def listen(self, hear: Callable[[dict[str, Any]], None]) -> None:
         """Have somebody told of OpenCode's events from now on, in a thread."""
         self._hear = hear
 
-    def park(self) -> None:
+    def park(self) -> bool:
         """Stop everything in the container but this program, so that it takes no time of any core.
 
         OpenCode's clocks go on meanwhile: the stream of events may not survive it, and is opened anew.
+
+        Returns:
+            Whether everything stands still.
         """
-        children.freeze_all()
-        self._feed = None
+        with self._parking:
+            self._parks += 1
+            still = children.freeze_all()
+            feed, self._feed = self._feed, None
+        if feed is not None:
+            feed.end()
+        return still
 
     def wake(self) -> None:
-        """Let OpenCode run again, and nothing else."""
-        self.opencode.wake()
-
-    def resume(self) -> None:
         """Let everything run again."""
         children.thaw_all()
+
+    def wake_opencode(self) -> None:
+        """Let OpenCode run again, and nothing else."""
+        self.opencode.thaw()
+
+    def rest(self) -> bool:
+        """Have somebody see to it that nothing runs until `expect`, and say whether nothing does now."""
+        still = children.stand_still()
+        if still:
+            self._vigil.begin()
+        return still
+
+    def expect(self) -> None:
+        """A task is coming: what it needs may run from now on, and may ask the model."""
+        self._vigil.end()
+        self.endpoint.reopen()
 
     def _on_event(self, event: dict[str, Any]) -> None:
         if self._hear is not None:

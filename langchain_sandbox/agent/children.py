@@ -22,9 +22,14 @@ _EXPENDABLE = "500"
 _EXPOSING = 100  # times that it is tried; a program that nobody may read stays closed
 _KILL_LIMIT = 2.0
 _FREEZE_LIMIT = 0.5
-_RUNNING = {b"R", b"W"}  # the kernel's letters for on a core or waiting for one, and for being woken up
+_STILL = {b"T", b"t", b"Z", b"X", b"x"}  # the kernel's letters for stopped, stopped by a debugger, and ended
 _EXITING = 0x4  # PF_EXITING, of the kernel's: on its way out, and never to run a program again
 _LAST_WORDS = 1.0  # after the timeout, for the pipe of what was killed to come to its end
+
+
+class ExitError(OSError):
+    """A program ran to its end and failed; any other `OSError` says that it could not be run, or not to its end."""
+
 
 _exits: dict[int, int] = {}
 _ours: dict[int, subprocess.Popen[bytes]] = {}
@@ -176,7 +181,9 @@ def run(
         check: Whether it is an error when it fails.
 
     Raises:
-        OSError: If it fails or takes longer than `timeout` seconds; the message holds its last words.
+        ExitError: If it fails; the message holds its last words.
+        TimeoutError: If it takes longer than `timeout` seconds.
+        OSError: If it cannot be run, or something else ended it.
     """
     errors = in_memory("stderr")
     with in_memory("stdin", stdin) if stdin else open(os.devnull, "rb") as given:
@@ -188,20 +195,31 @@ def run(
         descriptor = child.stdout.fileno()
         ended = _read_all(descriptor, pieces, deadline)
         # It may have closed its output and go on.
-        if not ended or wait(child, max(0.0, deadline - time.monotonic())) is None:
+        late = not ended or wait(child, max(0.0, deadline - time.monotonic())) is None
+        if late:
             kill(child)
             ended = ended or _read_all(descriptor, pieces, time.monotonic() + _LAST_WORDS)
     code = wait(child)
+    forget(child)
     with errors:
         errors.seek(0)
         words = errors.read(500).decode("utf-8", "replace").strip()
-    if code != 0 and check:
-        msg = f"{' '.join(command[:3])} ended with {code}: {words}"
-        raise OSError(msg)
+    _require_success(command, code, words, late=late and code == -signal.SIGKILL, check=check)
     if not ended:
         msg = f"{' '.join(command[:3])} left a program behind that holds its output open"
-        raise OSError(msg)
+        raise TimeoutError(msg)
     return b"".join(pieces)
+
+
+def _require_success(command: Sequence[str], code: int | None, words: str, *, late: bool, check: bool) -> None:
+    """Raise what `run` raises for the way in which a program ended."""
+    if code == 0 or not check:
+        return
+    if late:
+        msg = f"{' '.join(command[:3])} took too long"
+        raise TimeoutError(msg)
+    msg = f"{' '.join(command[:3])} ended with {code}: {words}"
+    raise ExitError(msg) if code is not None and code > 0 else OSError(msg)
 
 
 def _read_all(descriptor: int, pieces: list[bytes], deadline: float) -> bool:
@@ -231,13 +249,22 @@ def kill_all() -> None:
         time.sleep(0.001)
 
 
-def freeze_all() -> None:
-    """Stop every process in the container but this one, until `thaw_all`; when this returns, they stand still."""
+def freeze_all() -> bool:
+    """Stop every process in the container but this one, until `thaw_all`, and say whether all of them stand still."""
     with suppress(ProcessLookupError):
         os.kill(-1, signal.SIGSTOP)  # also what is being forked at this moment: the kernel has both get it
     deadline = time.monotonic() + _FREEZE_LIMIT
-    while any(map(_runs, _list_processes())) and time.monotonic() < deadline:
+    while not (still := stand_still()) and time.monotonic() < deadline:
         time.sleep(0.001)
+    return still
+
+
+def stand_still() -> bool:
+    """Whether no process in the container but this one can do anything at this moment.
+
+    What was stopped can have a clock of its own that has it go on, so it is worth to look again.
+    """
+    return not any(map(_moves, _list_processes()))
 
 
 def thaw(child: subprocess.Popen[bytes]) -> None:
@@ -262,9 +289,9 @@ def _acts(pid: str) -> bool:
     return any(not int(fields[6]) & _EXITING for fields in _look_at_threads(pid))
 
 
-def _runs(pid: str) -> bool:
-    """Whether a thread of a process that was stopped has not stopped yet."""
-    return any(fields[0] in _RUNNING for fields in _look_at_threads(pid))
+def _moves(pid: str) -> bool:
+    """Whether a thread of a process is not stopped, and not on its way out either."""
+    return any(fields[0] not in _STILL and not int(fields[6]) & _EXITING for fields in _look_at_threads(pid))
 
 
 def _look_at_threads(pid: str) -> Iterator[list[bytes]]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import itertools
 import queue
+import socket
 import socketserver
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from langchain_sandbox.link import Channel, Data, End, LinkEvent, Message, Reset
@@ -23,13 +25,29 @@ _MAX_LINE = 64 * 1024
 _MAX_HEADERS = 100
 
 
+class Exchange:
+    """A request on its way, and the pieces of its answer that have come.
+
+    Args:
+        stream: Its number on the link.
+        connection: Whoever asks.
+    """
+
+    def __init__(self, stream: int, connection: socket.socket) -> None:
+        self.stream = stream
+        self.connection = connection
+        self.answers: queue.SimpleQueue[LinkEvent] = queue.SimpleQueue()
+
+
 class Endpoint:
     """Serves 127.0.0.1 and relays over the link's MODEL channel, one stream per request."""
 
     def __init__(self, wire: Outlet) -> None:
         self._wire = wire
         self._ids = itertools.count(1)
-        self._answers: dict[int, queue.SimpleQueue[LinkEvent]] = {}
+        self._open: dict[int, Exchange] = {}
+        self._closed = False
+        self._turn = threading.Lock()
         self._gate = threading.Event()
         self._gate.set()
         relay = self
@@ -55,38 +73,68 @@ class Endpoint:
         """Wait while answers are kept back."""
         self._gate.wait()
 
+    def end_all(self) -> None:
+        """Break off whatever is asked or answered, and let nobody ask from now on, until `reopen`.
+
+        Who asks may be stopped and take nothing any more, and is not to hold what the next task needs of the window.
+        """
+        with self._turn:
+            self._closed = True
+            ended, self._open = self._open, {}
+        self.release()
+        for exchange in ended.values():
+            self._reset(exchange.stream, "the task is over")
+            exchange.answers.put(Reset(Channel.MODEL, exchange.stream, {}))
+            with suppress(OSError):
+                exchange.connection.shutdown(socket.SHUT_RDWR)
+
+    def reopen(self) -> None:
+        """Let everybody ask again."""
+        with self._turn:
+            self._closed = False
+
     def on_event(self, event: LinkEvent) -> None:
         """Take what the host says on the MODEL channel; never blocks."""
-        answers = self._answers.get(event.stream)
-        if answers is not None:
-            answers.put(event)
-        elif isinstance(event, Data):
+        with self._turn:
+            exchange = self._open.get(event.stream)
+            if exchange is not None:
+                exchange.answers.put(event)
+                return
+        if isinstance(event, Data):
             self._wire.acknowledge(event)  # the client is gone, the window must not shrink for it
 
     def ask(
-        self, body: bytes, *, method: str, target: str, headers: dict[str, str]
-    ) -> tuple[int, queue.SimpleQueue[LinkEvent]]:
-        """Relay a request; its answer comes in pieces."""
-        stream = next(self._ids)
-        answers: queue.SimpleQueue[LinkEvent] = queue.SimpleQueue()
-        self._answers[stream] = answers
+        self, body: bytes, *, method: str, target: str, headers: dict[str, str], connection: socket.socket
+    ) -> Exchange | None:
+        """Relay a request; its answer comes in pieces. `None` while nobody may ask."""
+        exchange = Exchange(next(self._ids), connection)
+        with self._turn:
+            if self._closed:
+                return None
+            self._open[exchange.stream] = exchange
         request = {"type": "request", "method": method, "target": target, "headers": headers}
-        self._wire.send_whole(request, body, channel=Channel.MODEL, stream=stream)
-        return stream, answers
+        self._wire.send_whole(request, body, channel=Channel.MODEL, stream=exchange.stream)
+        if exchange.stream not in self._open:
+            self._reset(exchange.stream, "the task is over")  # the first one may have gone before the request
+        return exchange
 
     def consumed(self, data: Data) -> None:
         """Say that a piece of an answer reached OpenCode."""
         self._wire.acknowledge(data)
 
-    def close(self, stream: int, *, reason: str | None) -> None:
+    def close(self, exchange: Exchange, *, reason: str | None) -> None:
         """Forget a relayed request; with a reason, tell the host that nobody waits for the rest."""
-        answers = self._answers.pop(stream)
-        if reason is not None:
-            self._wire.send_reset({"reason": reason}, channel=Channel.MODEL, stream=stream)
-        while not answers.empty():
-            event = answers.get()
+        with self._turn:
+            known = self._open.pop(exchange.stream, None) is not None
+        if known and reason is not None:
+            self._reset(exchange.stream, reason)
+        while not exchange.answers.empty():
+            event = exchange.answers.get()
             if isinstance(event, Data):
                 self._wire.acknowledge(event)
+
+    def _reset(self, stream: int, reason: str) -> None:
+        self._wire.send_reset({"reason": reason}, channel=Channel.MODEL, stream=stream)
 
 
 class _Handler(socketserver.StreamRequestHandler):
@@ -113,15 +161,18 @@ class _Handler(socketserver.StreamRequestHandler):
             body = self.rfile.read(int(length))
         except OSError:
             return
-        stream, answers = self.endpoint.ask(body, method=method, target=target, headers=headers)
+        exchange = self.endpoint.ask(body, method=method, target=target, headers=headers, connection=self.request)
+        if exchange is None:
+            self._refuse("503 Service Unavailable")
+            return
         reason: str | None = "the client went away"
         try:
-            self._answer(answers)
+            self._answer(exchange.answers)
             reason = None
         except OSError:
             pass
         finally:
-            self.endpoint.close(stream, reason=reason)
+            self.endpoint.close(exchange, reason=reason)
 
     def _read_head(self) -> tuple[str, str, dict[str, str]]:
         """Method, target as it was sent, and headers.

@@ -8,8 +8,10 @@ import http.client
 import json
 import os
 import secrets
+import socket
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -129,11 +131,49 @@ def tool_environment() -> dict[str, str]:
 
 
 class Feed:
-    """The stream of a server's events: once `settled` is set, `flows` says whether they come."""
+    """The stream of a server's events: once `settled` is set, `flows` says whether they come.
 
-    def __init__(self) -> None:
+    Args:
+        on_event: Told each of them.
+    """
+
+    def __init__(self, on_event: Callable[[dict[str, Any]], None]) -> None:
         self.settled = threading.Event()
         self.flows = False
+        self._on_event = on_event
+        self._turn = threading.Lock()
+        self._over = False
+        self._socket: socket.socket | None = None
+
+    def follow(self, connection: http.client.HTTPConnection) -> None:
+        """Tell the events that a request is answered with, until there are no more, or `end`."""
+        with self._turn:
+            self._socket = connection.sock
+            over = self._over
+        with suppress(OSError, ValueError, http.client.HTTPException):  # who waits for the server's answers learns it
+            response = None if over else connection.getresponse()
+            while response is not None and (line := response.readline()):
+                with self._turn:
+                    if self._over:
+                        break
+                    self.flows = True
+                    self.settled.set()
+                    if line.startswith(b"data:"):
+                        self._on_event(json.loads(line[5:]))
+
+    def end(self) -> None:
+        """When this returns, nobody is told anything any more."""
+        with self._turn:
+            self._over = True
+            if self._socket is not None:
+                with suppress(OSError):
+                    self._socket.shutdown(socket.SHUT_RDWR)
+        self.settle()
+
+    def settle(self) -> None:
+        """Nothing comes any more."""
+        self.flows = False
+        self.settled.set()
 
 
 class OpenCode:
@@ -145,7 +185,6 @@ class OpenCode:
 
     def __init__(self, *, context: int, output: int, folder: str) -> None:
         self._folder = folder
-        self._feed: Feed | None = None
         path = write_config(build_config(context=context, output=output, folder=folder))
         password = secrets.token_urlsafe(16)
         self._authorization = "Basic " + base64.b64encode(f"opencode:{password}".encode()).decode()
@@ -169,7 +208,7 @@ class OpenCode:
                 stderr=log,
             )
 
-    def wake(self) -> None:
+    def thaw(self) -> None:
         """Let it go on, where everything was stopped."""
         children.thaw(self._process)
 
@@ -239,9 +278,9 @@ class OpenCode:
         return children.wait(self._process)
 
     def watch(self, on_event: Callable[[dict[str, Any]], None]) -> Feed:
-        """Follow the server's events in a thread, in place of whoever did."""
-        feed = self._feed = Feed()
-        threading.Thread(target=self._follow, args=(on_event, feed), name="events", daemon=True).start()
+        """Follow the server's events in a thread."""
+        feed = Feed(on_event)
+        threading.Thread(target=self._follow, args=(feed,), name="events", daemon=True).start()
         return feed
 
     def call(self, method: str, path: str, body: object = None, *, timeout: float | None) -> dict[str, Any]:
@@ -270,26 +309,24 @@ class OpenCode:
     def _request(
         self, method: str, path: str, body: object = None, *, timeout: float | None
     ) -> http.client.HTTPResponse:
-        connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=timeout)
-        headers = {"Authorization": self._authorization, "Content-Type": "application/json"}
-        payload = None if body is None else json.dumps(body).encode("ascii")
         try:
-            connection.request(method, f"{path}?directory={quote(self._folder)}", body=payload, headers=headers)
-            return connection.getresponse()
+            return self._ask(method, path, body, timeout=timeout).getresponse()
         except http.client.HTTPException as error:
             msg = f"{method} {path}: the answer was cut: {error!r}"
             raise OSError(msg) from error
 
-    def _follow(self, on_event: Callable[[dict[str, Any]], None], feed: Feed) -> None:
+    def _ask(self, method: str, path: str, body: object = None, *, timeout: float | None) -> http.client.HTTPConnection:
+        """Send a request."""
+        connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=timeout)
+        headers = {"Authorization": self._authorization, "Content-Type": "application/json"}
+        payload = None if body is None else json.dumps(body).encode("ascii")
+        connection.request(method, f"{path}?directory={quote(self._folder)}", body=payload, headers=headers)
+        return connection
+
+    def _follow(self, feed: Feed) -> None:
         try:
-            response = self._request("GET", "/event", timeout=None)
-            while (line := response.readline()) and self._feed is feed:
-                feed.flows = True
-                feed.settled.set()
-                if line.startswith(b"data:"):
-                    on_event(json.loads(line[5:]))
-        except (OSError, ValueError, http.client.HTTPException):
+            feed.follow(self._ask("GET", "/event", timeout=None))
+        except (OSError, http.client.HTTPException):
             pass  # the server is gone; whoever waits for its answer learns it there
         finally:
-            feed.flows = False
-            feed.settled.set()
+            feed.settle()

@@ -43,7 +43,7 @@ class Spare:
         self._folder = os.path.join(REPOSITORY, str(hello.get("folder") or "")).rstrip("/")
         self._booted = Booted(wire, hello["model"], folder=self._folder)
         self._assigned = False
-        self._start(self._warm, "warm")
+        self._start(self._warm)
         threading.Thread(target=self._stand_by, name="stand_by", daemon=True).start()
 
     def on_event(self, event: LinkEvent) -> None:
@@ -55,11 +55,10 @@ class Spare:
         """Take what the host says; never waits."""
         match body.get("type"):
             case "park":
-                self._booted.park()
-                self._wire.send_message({"type": "parked", "memory": _measure_memory()})
+                self._park()
             case "wake":
-                self._booted.resume()
-                self._start(self._booted.attend, "awake")  # that the stream opens shows that OpenCode is well
+                self._booted.wake()
+                self._start(self._attend, body.get("number"))
 
     def assign(self, body: dict[str, Any]) -> Task:
         """Become what the spare was made for.
@@ -70,26 +69,41 @@ class Spare:
         self._assigned = True
         return Task(self._wire, body, booted=self._booted)
 
-    def _start(self, work: Callable[[], None], word: str) -> None:
-        threading.Thread(target=self._do, args=(work, word), name=word, daemon=True).start()
+    def _start(self, work: Callable[..., None], *arguments: object) -> None:
+        threading.Thread(target=self._do, args=(work, *arguments), name="spare", daemon=True).start()
 
-    def _do(self, work: Callable[[], None], word: str) -> None:
-        """Do something and say so; or say that it failed."""
+    def _do(self, work: Callable[..., None], *arguments: object) -> None:
+        """Do something, or say that it failed."""
         try:
-            work()
+            work(*arguments)
         except OpenCodeError as error:
-            self._wire.send_message({"type": "failed", "code": error.code, "message": str(error)})
+            self._fail(error.code, str(error))
         except OSError as error:
-            self._wire.send_message({"type": "failed", "code": "opencode_gone", "message": str(error)})
+            self._fail("opencode_gone", str(error))
+
+    def _fail(self, code: str, words: str) -> None:
+        self._wire.send_message({"type": "failed", "code": code, "message": words})
+
+    def _park(self) -> None:
+        if self._booted.park():
+            self._wire.send_message({"type": "parked", "memory": _measure_memory()})
         else:
-            self._wire.send_message({"type": word})
+            self._fail("opencode_gone", "not everything in the container could be stopped")
+
+    def _attend(self, number: object) -> None:
+        """That the stream of events opens shows that OpenCode is well.
+
+        Args:
+            number: Which of the host's wishes to wake up it is, so that it does not take one's answer for another's.
+        """
+        if self._booted.attend():
+            self._wire.send_message({"type": "awake", "number": number})
 
     def _stand_by(self) -> None:
         """Say so if OpenCode ends before there is a task: nobody would come to wake it up."""
         code = self._booted.opencode.wait_end()
         if not self._assigned:
-            words = f"OpenCode ended with {code} while it waited for a task"
-            self._wire.send_message({"type": "failed", "code": "opencode_gone", "message": words})
+            self._fail("opencode_gone", f"OpenCode ended with {code} while it waited for a task")
 
     def _warm(self) -> None:
         self._booted.wait_ready()
@@ -100,6 +114,7 @@ class Spare:
         opencode.delete_session(session)
         _clear()
         self._booted.attend()  # the conversation can be begun now, and the next time only the events' stream is opened
+        self._wire.send_message({"type": "warm"})
 
 
 def _make_repository(folder: str) -> None:
@@ -110,10 +125,17 @@ def _make_repository(folder: str) -> None:
 
 
 def _clear() -> None:
-    """Remove what warming up has left; nothing of it is for the task to find."""
+    """Remove what warming up has left; nothing of it is for the task to find.
+
+    Raises:
+        OSError: If something of it is still there.
+    """
     for entry in os.scandir(REPOSITORY):
-        with suppress(OSError):
+        with suppress(OSError):  # OpenCode may be about to remove something, too: what counts is what is left
             shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
+    if left := os.listdir(REPOSITORY):
+        msg = f"{left[0]!r} of the warm-up cannot be removed"
+        raise OSError(msg)
 
 
 def _measure_memory() -> int | None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.agent import children
+from langchain_sandbox.agent.anew import create_anew
 from langchain_sandbox.agent.arrival import Arrival, ArrivalError
 from langchain_sandbox.agent.booted import Booted
 from langchain_sandbox.agent.expand import expand
 from langchain_sandbox.agent.follow_up import FollowUp
-from langchain_sandbox.agent.opencode import LOG, OpenCodeError
+from langchain_sandbox.agent.opencode import LOG, REPOSITORY, OpenCodeError
+from langchain_sandbox.agent.words import cap, join_texts, read_error, read_tail
 from langchain_sandbox.agent.work import Work, find_full_filesystems
 from langchain_sandbox.link import Channel, LinkEvent
 
@@ -29,11 +30,9 @@ _EVENTS = {
     "session.idle",
     "session.compacted",
 }
-_TEXT_CAP = 32 * 1024
 _REPLY_CAP = 4 * 1024 * 1024
 _BACKLOG = 512 * 1024
 _LAST_EVENTS = 2.0
-_DEPTH = 8
 _NO_ANSWER = "StructuredOutputError"
 
 
@@ -58,8 +57,8 @@ class Task(Work):
         self._opencode = self._booted.opencode
         self._stays = bool(hello.get("stay"))
         self._aborted = False
-        self._tips: list[str] = []
-        self._rested = threading.Event()  # all is done that had to be done for the task
+        self._rested = threading.Event()  # all is done for the task, and nothing runs
+        self._arriving: threading.Thread | None = None
 
     @property
     def endpoint(self) -> Endpoint:
@@ -89,9 +88,10 @@ class Task(Work):
 
     def assign(self, body: dict[str, Any]) -> Work:
         """Go on with another task in the same conversation and the same workspace, if it was said that one may come."""
-        if not self._stays or self._departure is None:
-            return self
-        arrival = FollowUp(self._wire, before=self.arrival, departure=self._departure, tips=self._await_tips)
+        if not self.resting or self._departure is None:
+            return super().assign(body)
+        self._booted.expect()
+        arrival = FollowUp(self._wire, before=self.arrival, departure=self._departure)
         return Task(self._wire, body, arrival=arrival, booted=self._booted)
 
     def abort(self) -> None:
@@ -118,6 +118,8 @@ class Task(Work):
                 self._begin_early(str(task["instructions"]))
             result.update(self._work(task))
             self.arrival.wait()
+            if self._arriving is not None:
+                self._arriving.join()  # what it lets go on is not to do so after it was stopped
         except ArrivalError as error:
             result["error"] = {"name": "workspace", "message": str(error)}
         except OpenCodeError as error:
@@ -128,21 +130,18 @@ class Task(Work):
             result["error"] = {"name": "workspace", "message": self.arrival.error}
         result["full"] = find_full_filesystems()
         if result["error"]:
-            result["log"] = _tail(LOG)
+            result["log"] = read_tail(LOG)
         self._stays = self._stays and result["error"] is None
         if self._stays and self._departure is not None:
             self._departure.stop()  # a look of its that was stopped half way would never end
         self._hand_in(result)
-        if self._stays and self._departure is not None:
-            self._tips = self._departure.list_tips()  # now, when nobody waits for it
-        self._rested.set()
 
     def _settle_in(self) -> None:
         """Wait until the workspace is in place, and let what stood still since the task before go on."""
         self.arrival.wait()
         if self._departure is not None:
             self._departure.start()
-        self._booted.resume()
+        self._booted.wake()
 
     def _begin_early(self, instructions: str) -> None:
         """Let OpenCode think of its first request while the workspace arrives: of all of it, that needs only this.
@@ -153,12 +152,11 @@ class Task(Work):
             instructions: What the workspace's AGENTS.md says; empty where there is none, or it is in place.
         """
         self.endpoint.hold()
-        self._booted.wake()
+        self._booted.wake_opencode()
         if instructions:
-            os.makedirs(self.arrival.folder, exist_ok=True)
-            with open(f"{self.arrival.folder}/AGENTS.md", "w", encoding="utf-8", newline="") as file:
-                file.write(instructions)
-        threading.Thread(target=self._arrive, name="arriving", daemon=True).start()
+            create_anew(REPOSITORY, f"{self.arrival.prefix}AGENTS.md", instructions.encode("utf-8"))
+        self._arriving = threading.Thread(target=self._arrive, name="arriving", daemon=True)
+        self._arriving.start()
 
     def _arrive(self) -> None:
         try:
@@ -168,7 +166,7 @@ class Task(Work):
         else:
             if self._departure is not None:
                 self._departure.start()
-            self._booted.resume()
+            self._booted.wake()
         self.endpoint.release()
 
     def _work(self, task: dict[str, Any]) -> dict[str, Any]:
@@ -183,36 +181,44 @@ class Task(Work):
             parts = [*parts, {"type": "text", "text": str(task["note"])}]
         agent, schema = str(task["agent"]), task.get("schema")
         reply = self._opencode.prompt(session, parts=parts, agent=agent, schema=schema)
-        texts = _texts(reply)
+        texts = join_texts(reply)
         while schema is not None and (repair := self._show_answer(reply["info"])) is not None:
             parts = [{"type": "text", "text": repair}]
             self._idle.clear()
             reply = self._opencode.prompt(session, parts=parts, agent=agent, schema=schema)
-            texts = _texts(reply) or texts
+            texts = join_texts(reply) or texts
         self._idle.wait(_LAST_EVENTS)
         info = reply["info"]
-        return {"finish": info.get("finish"), "text": texts[:_REPLY_CAP], "error": _error(info.get("error"))}
-
-    def _await_tips(self) -> list[str]:
-        self._rested.wait()
-        return self._tips
+        return {"finish": info.get("finish"), "text": texts[:_REPLY_CAP], "error": read_error(info.get("error"))}
 
     @property
     def resting(self) -> bool:
         """As for any work."""
         return self._stays and self._rested.is_set()
 
-    def _still(self) -> dict[str, Any]:
-        self._stays = self._stays and not self._aborted
+    def _still(self) -> None:
+        self._stays = self._stays and not self._aborted and self._booted.park()
         if self._stays:
-            self._booted.park()
+            self.endpoint.end_all()
         else:
             super()._still()
+
+    def _make_room(self) -> None:
+        self._stays = False
+        super()._make_room()
+
+    def _rest(self) -> dict[str, Any]:
+        if self._stays:
+            # Once more: what went on in spite of all may have changed files behind our back.
+            self._stays = self._booted.rest()
+            if not self._stays:
+                children.kill_all()
+        self._rested.set()
         return {"stays": self._stays}
 
     def _show_answer(self, info: dict[str, Any]) -> str | None:
         """Have the host look at a typed answer, and return what it wants the model to be told."""
-        error = _error(info.get("error"))
+        error = read_error(info.get("error"))
         if error is not None and error["name"] != _NO_ANSWER:
             return None  # the model failed, and would again
         self._wire.send_message({"type": "answer", "answer": info.get("structured")})
@@ -232,37 +238,4 @@ class Task(Work):
                 # from it what lies behind the pieces that it had.
                 self._hurried.add(part)
                 return
-        self._wire.send_message({"type": kind, "properties": _cap(properties)}, channel=Channel.EVENTS)
-
-
-def _cap(value: Any, depth: int = 0) -> Any:  # noqa: ANN401 - any JSON
-    """The same with long texts shortened: a tool may print megabytes, and each event repeats them."""
-    if isinstance(value, str):
-        return value if len(value) <= _TEXT_CAP else value[:_TEXT_CAP] + "… (shortened)"
-    if isinstance(value, dict) and depth < _DEPTH:
-        # `metadata` repeats a tool's output as it grows; the output itself follows.
-        return {key: _cap(item, depth + 1) for key, item in value.items() if key != "metadata"}
-    if isinstance(value, list) and depth < _DEPTH:
-        return [_cap(item, depth + 1) for item in value[:200]]
-    return value if isinstance(value, int | float | bool | None) else str(value)[:200]
-
-
-def _texts(reply: dict[str, Any]) -> str:
-    return "\n".join(part["text"] for part in reply.get("parts", ()) if part.get("type") == "text")
-
-
-def _error(error: object) -> dict[str, str] | None:
-    if not isinstance(error, dict):
-        return None
-    data = error.get("data")
-    message = data.get("message") if isinstance(data, dict) else None
-    return {"name": str(error.get("name")), "message": str(message or "")[:4000]}
-
-
-def _tail(path: str) -> str:
-    try:
-        with open(path, "rb") as file:
-            file.seek(max(0, os.path.getsize(path) - 4000))
-            return file.read().decode("utf-8", "replace")
-    except OSError:
-        return ""
+        self._wire.send_message({"type": kind, "properties": cap(properties)}, channel=Channel.EVENTS)

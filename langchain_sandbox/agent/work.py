@@ -56,7 +56,9 @@ class Work:
                 self.abort()
 
     def assign(self, body: dict[str, Any]) -> Work:  # noqa: ARG002 - for whom it is meant
-        """Begin with another task; what has its work goes on with that."""
+        """Begin with another task; what has its work goes on with that, and says that it cannot."""
+        words = "the container has its work and takes no other"
+        self._wire.send_message({"type": "failed", "code": "workspace", "message": words})
         return self
 
     def abort(self) -> None:
@@ -69,15 +71,23 @@ class Work:
         """Send what has changed, and then the result."""
         with self._turn:
             self._handing_in = True
-            result.update(self._still())
+            self._still()
         if self._departure is not None and self.arrival.complete:
-            result["changes"] = self._departure.finish()
+            result["changes"] = self._departure.finish(make_room=self._make_room)
+        result.update(self._rest())
         # Behind the files, which must arrive before it.
         self._wire.send_message(result, channel=Channel.FILES, stream=FileStream.RESULT)
 
-    def _still(self) -> dict[str, Any]:
-        """See to it that nothing changes the files while they are read, and return what the host should know of it."""
+    def _still(self) -> None:
+        """See to it that nothing changes the files while they are read."""
         children.kill_all()
+
+    def _make_room(self) -> None:
+        """Let go of what is only stopped: no other program can be started beside it."""
+        children.kill_all()
+
+    def _rest(self) -> dict[str, Any]:
+        """All is sent: see what becomes of the container, and return what the host should know of it."""
         return {}
 
 
