@@ -64,6 +64,8 @@ class Departure:
         self._outside: list[str] = []  # files above the workspace's folder, where none was before
         self._make_room: Callable[[], None] | None = None
         self._bundled: list[str] = []
+        self.owes_commits = False
+        """Whether there are commits that could not be sent."""
 
     def start(self) -> None:
         """Send now and then what has changed until then, until `finish`."""
@@ -86,6 +88,7 @@ class Departure:
             skipped = self._send_changes()
             skipped += [{"path": name, "reason": "outside of the workspace"} for name in self._outside[:_MAX_SKIPPED]]
             reason = self._send_commits()
+            self.owes_commits = reason is not None
             if reason is not None:
                 skipped.append({"path": "commits", "reason": reason})
             return {"skipped": skipped}
@@ -109,16 +112,18 @@ class Departure:
 
     def _send_changes(self) -> list[dict[str, str]]:
         skipped: list[dict[str, str]] = []
+        links = _Links(self._arrival.folder)
         for path in sorted(self._candidates()):
-            reason = self._settle(path)
+            reason = self._settle(path, links)
             if reason is not None and len(skipped) < _MAX_SKIPPED:
                 skipped.append({"path": path, "reason": reason})
         return skipped
 
-    def _settle(self, path: str) -> str | None:
+    def _settle(self, path: str, links: _Links) -> str | None:
         """Bring the host up to date with one path, and return why that is not possible."""
         before = self._arrival.manifest.get(path)
-        change = _describe(self._arrival.folder, path, before)
+        # What a link leads to has another name.
+        change = _gone(before) if links.lead_to(path) else _describe(self._arrival.folder, path, before)
         reason: str | None = change.pop("skipped", None) if change is not None else None
         if change is None or reason is not None:
             self._take_back(path)
@@ -321,10 +326,38 @@ def _list_nested(root: str, below: str) -> Iterator[str]:
             yield from _walk(root, path.rstrip("/")) if path.endswith("/") else (path,)
 
 
+class _Links:
+    """Which folders are links, or lie behind one; each is looked at once.
+
+    Args:
+        root: Where they are.
+    """
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._known = {"": False}
+
+    def lead_to(self, path: str) -> bool:
+        """Whether a folder above a path is a link."""
+        above = folder = os.path.dirname(path)
+        asked = []
+        while folder not in self._known:
+            asked.append(folder)
+            folder = os.path.dirname(folder)
+        for each in reversed(asked):
+            self._known[each] = self._known[os.path.dirname(each)] or os.path.islink(os.path.join(self._root, each))
+        return self._known[above]
+
+
+def _gone(before: tuple[int, ...] | None) -> dict[str, Any] | None:
+    """What to tell about a path with nothing there."""
+    return {"kind": "deleted"} if before is not None else None
+
+
 def _describe(root: str, path: str, before: tuple[int, ...] | None) -> dict[str, Any] | None:
     """What to tell about a path: nothing when it is as it came."""
     full = os.path.join(root, path)
-    deleted = {"kind": "deleted"} if before is not None else None
+    deleted = _gone(before)
     try:
         now = os.lstat(full)
         seen = fingerprint(now)

@@ -34,6 +34,7 @@ class FollowUp(Arrival):
         self.manifest, self.seeded = dict(before.manifest), set(before.seeded)
         self.nested, self.bases, self.shallow = list(before.nested), list(before.bases), list(before.shallow)
         self.tips = list(departure.tips)
+        self._owes_commits = departure.owes_commits
         for path, looks in departure.sent.items():
             self._note(path, looks)
             self.seeded.add(path)
@@ -59,7 +60,8 @@ class FollowUp(Arrival):
                 restore_index(git, listed, self.manifest, prefix=self.prefix)
                 self.nested = [str(path) for path in git["nested"]]
                 self._note_commits(git)
-            self.refs = look_at_refs()
+            # Commits that did not go out are as new as if they were made from here on.
+            self.refs = None if self._owes_commits else look_at_refs()
         except (OSError, KeyError, TypeError, ValueError) as error:
             self._error = str(error)
         finally:

@@ -10,7 +10,7 @@ import pytest
 from copies import Copy, bring_in
 from repositories import commit, forget_settings, git, init, write
 
-from langchain_sandbox.agent import departure
+from langchain_sandbox.agent import children, departure
 from langchain_sandbox.config import Limits
 from langchain_sandbox.link import Data, End, LinkEvent, Message
 from langchain_sandbox.workspace.content import pieces
@@ -313,3 +313,49 @@ def test_once_started_it_looks_by_itself_until_it_is_finished(
     write(copy.folder, a="2\n")
     time.sleep(0.1)
     assert copy.wire.take() == []
+
+
+def test_git_that_cannot_be_started_is_tried_once_more_with_room_made(
+    root: Path, inside: Callable[..., Copy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = inside(root)
+    write(copy.folder, **{"x.log": "ignored\n"})
+    commit(copy.repository, "agent's", new="n\n")
+    start, room = children.spawn, []
+
+    def spawn(*arguments: Any, **options: Any) -> Any:
+        if not room:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return start(*arguments, **options)
+
+    monkeypatch.setattr(children, "spawn", spawn)
+    assert copy.leave().finish(make_room=lambda: room.append(1)) == {"skipped": []}
+    assert (set(tell(copy.wire.take())), room) == ({"new", "commits"}, [1])
+
+
+def test_commits_of_which_git_cannot_be_asked_are_told_as_left_behind(
+    root: Path, inside: Callable[..., Copy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = inside(root)
+    commit(copy.repository, "agent's", new="n\n")
+    run = children.run
+
+    def refuse(command: Any, **options: Any) -> Any:
+        if "rev-list" in command:
+            msg = "too long"
+            raise TimeoutError(msg)
+        return run(command, **options)
+
+    monkeypatch.setattr(children, "run", refuse)
+    leaving = copy.leave()
+    (left,) = leaving.finish()["skipped"]
+    assert left == {"path": "commits", "reason": "they could not be packed: too long"}
+    assert leaving.tips == copy.arrival.bases
+
+
+def test_a_file_behind_a_link_is_gone_and_not_what_the_link_leads_to(root: Path, inside: Callable[..., Copy]) -> None:
+    copy = inside(root)
+    (copy.folder / "sub").rename(copy.folder / "moved")
+    (copy.folder / "sub").symlink_to("moved")
+    copy.leave().finish()
+    assert tell(copy.wire.take()) == {"moved/c": b"c\n", "sub": "symlink", "sub/c": "deleted"}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +15,7 @@ from wires import connect
 
 from langchain_sandbox.agent.arrival import ArrivalError
 from langchain_sandbox.agent.follow_up import FollowUp
+from langchain_sandbox.agent.task import Task
 from langchain_sandbox.config import Limits
 from langchain_sandbox.link import WINDOW, Channel, Data, End, FileStream, LinkEvent, Message
 from langchain_sandbox.workspace.inbound.intake import take_intake
@@ -41,6 +44,16 @@ def copy(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Copy:
     return bring_in(root, tmp_path / "inside", monkeypatch)
 
 
+class Booted:
+    """As much of OpenCode as a task that does not begin asks for."""
+
+    endpoint = opencode = None
+    session = "s"
+
+    def expect(self) -> None:
+        """Nothing to do."""
+
+
 def change(path: str, content: str | None) -> list[LinkEvent]:
     if content is None:
         return [Message(FILES, FileStream.SEED, {"path": path, "kind": "deleted"})]
@@ -56,7 +69,9 @@ def leave(copy: Copy) -> Departure:
     return leaving
 
 
-def follow(copy: Copy, leaving: Departure, *changes: list[LinkEvent], outside: Path | None = None) -> Copy:
+def follow(
+    copy: Copy, leaving: Departure, *changes: list[LinkEvent], outside: Path | None = None, history: int = 50
+) -> Copy:
     """The beginning of the next task.
 
     Args:
@@ -64,12 +79,13 @@ def follow(copy: Copy, leaving: Departure, *changes: list[LinkEvent], outside: P
         leaving: How it ended.
         changes: What the host has changed.
         outside: The host's repository, if its git is told anew.
+        history: How many of its commits come.
     """
     coming = FollowUp(copy.wire, before=copy.arrival, departure=leaving)  # type: ignore[arg-type]
     said = [event for each in changes for event in each]
     described = None
     if outside is not None:
-        intake = take_intake(Workspace(outside), Limits())
+        intake = take_intake(Workspace(outside, history=history), Limits())
         assert intake.history is not None
         described = intake.history.describe()
         for stream, ending in ((FileStream.PACK, "pack"), (FileStream.PACK_INDEX, "idx")):
@@ -174,3 +190,86 @@ def test_a_history_that_fills_the_window_does_not_keep_changes_out(copy: Copy, r
     intake.close()
     assert (copy.folder / "a").read_text() == "user's\n"
     assert git(copy.repository, "log", "-1", "--format=%s") == "noise\n"
+
+
+def test_both_histories_stay_whole_and_only_the_agents_own_commits_go_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From one branch to another, each cut off in another place."""
+    forget_settings(monkeypatch, tmp_path / "home")
+    root = init(tmp_path / "repository")
+    for number in range(4):
+        commit(root, f"m{number}")
+    git(root, "branch", "topic")
+    for number in range(4):
+        commit(root, f"mm{number}")
+    copy = bring_in(Workspace(root, history=2), tmp_path / "inside", monkeypatch)
+    git(root, "checkout", "--quiet", "topic")
+    for number in range(6):
+        commit(root, f"t{number}")
+    after = follow(copy, leave(copy), outside=root, history=2)
+    git(copy.repository, "fsck", "--connectivity-only")
+    assert git(copy.repository, "log", "--format=%s", "main").splitlines() == ["mm3", "mm2"]
+    assert git(copy.repository, "log", "--format=%s").splitlines() == ["t5", "t4"]
+    commit(copy.repository, "agent's")
+    (tmp_path / "bundle").write_bytes(changed(after)["commits"])
+    listed = git(root, "bundle", "list-heads", str(tmp_path / "bundle"))
+    assert {line.split()[1] for line in listed.splitlines()} == {"HEAD", "refs/heads/topic"}
+    git(root, "fetch", "--quiet", str(tmp_path / "bundle"), "HEAD")
+    assert git(root, "log", "--format=%s", "topic..FETCH_HEAD") == "agent's\n"
+
+
+def test_what_the_host_does_not_know_of_a_file_looks_changed_to_git(copy: Copy, root: Path) -> None:
+    write(copy.folder, a="the agent's, and over the limit\n")
+    leaving = copy.leave(limit=3)
+    assert leaving.finish() == {"skipped": [{"path": "a", "reason": "over the limit for changes"}]}
+    copy.wire.take()
+    git(root, "config", "user.name", "Grace")
+    follow(copy, leaving, outside=root)
+    assert git(copy.repository, "status", "--short") == " M a\n"
+
+
+def test_a_file_that_is_gone_anyway_can_be_deleted(copy: Copy) -> None:
+    write(copy.folder, **{"c/x": "c\n"})
+    (copy.folder / "d/x").unlink()
+    (copy.folder / "d").rmdir()
+    (copy.folder / "d").symlink_to("c")
+    (copy.folder / "b").unlink()
+    (copy.folder / "b").mkdir()
+    write(copy.folder, **{"b/x.log": "ignored\n"})
+    after = follow(copy, leave(copy), *[change(path, None) for path in ("d/x", "b", "a/not/there")])
+    assert (copy.folder / "c/x").read_text() == "c\n"
+    assert (copy.folder / "b/x.log").exists()
+    assert changed(after) == {}
+
+
+def test_commits_that_did_not_go_out_are_no_known_ones(copy: Copy) -> None:
+    commit(copy.repository, "big", noise=os.urandom(100_000))
+    leaving = copy.leave(limit=1000)
+    told = {each["path"] for each in leaving.finish()["skipped"]}
+    assert told == {"noise", "commits"}
+    copy.wire.take()
+    after = follow(copy, leaving)
+    assert {"noise", "commits"} <= set(changed(after))
+
+
+def test_nothing_is_kept_of_the_tasks_before(copy: Copy) -> None:
+    hello = {"model": {}, "changes_limit": 1, "stay": True}
+    task: Any = Task(copy.wire, hello, booted=Booted())  # type: ignore[arg-type]
+    first = weakref.ref(task)
+    for _ in range(3):
+        task._rested.set()
+        task = task.assign(hello)
+        task.arrival._receive(None)
+    gc.collect()
+    assert first() is None
+    assert isinstance(task, Task)
+
+
+def test_a_task_that_is_under_way_takes_no_other(copy: Copy) -> None:
+    hello = {"model": {}, "changes_limit": 1, "stay": True}
+    task = Task(copy.wire, hello, booted=Booted())  # type: ignore[arg-type]
+    assert task.assign(hello) is task
+    (said,) = copy.wire.take()
+    assert isinstance(said, Message)
+    assert said.body["type"] == "failed"
