@@ -12,7 +12,7 @@ from repositories import commit, duplicate, forget_settings, git, init
 from langchain_sandbox.config import Limits
 from langchain_sandbox.workspace.inbound import pack_memory, packing
 from langchain_sandbox.workspace.inbound.history import History, Inquiry, take_history
-from langchain_sandbox.workspace.inbound.pack_memory import PackMemory
+from langchain_sandbox.workspace.inbound.pack_memory import PackMemory, Remembered, Source
 from langchain_sandbox.workspace.inbound.selection import select_files
 from langchain_sandbox.workspace_config import Workspace
 
@@ -121,6 +121,24 @@ def test_a_pack_that_somebody_has_removed_is_made_again(root: Path, tmp_path: Pa
     second = look(take(root))
     assert second[1:] == first[1:]
     assert look(take(root)) == second
+
+
+@pytest.mark.parametrize("ending", ["pack", "idx"])
+def test_half_a_pack_is_not_handed_out(ending: str, memory: PackMemory, tmp_path: Path) -> None:
+    made, given = tmp_path / "made", tmp_path / "given"
+    for folder in (made, given):
+        folder.mkdir()
+    for name in ("p.pack", "p.idx"):
+        (made / name).write_bytes(b"x")
+    source = Source(made, (0, 0), "head", 1, b"", b"")
+    remembered = Remembered(source, (), (), "p")
+    memory.keep(remembered, made)
+    assert memory.hand_out(remembered, given)
+    for path in given.iterdir():
+        path.unlink()
+    next((tmp_path / "scratch").glob(f"*/packs/p.{ending}")).unlink()
+    assert not memory.hand_out(remembered, given)
+    assert list(given.iterdir()) == []
 
 
 def test_a_process_takes_its_packs_with_it_and_not_its_parents(tmp_path: Path, root: Path) -> None:

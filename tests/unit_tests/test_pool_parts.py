@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 import os
 import pickle
 import signal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from langchain_sandbox import ModelEndpoint, Pool, Sandbox, SandboxConfigError
+from langchain_sandbox.config import Limits
 from langchain_sandbox.gateway.warm_up import build_answer
+from langchain_sandbox.link import Channel, LinkEvent, Message
 from langchain_sandbox.pool_handle import PoolHandle
+from langchain_sandbox.spare import Spare, SpareKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MODEL = ModelEndpoint("http://127.0.0.1:9/v1", "m")
 
@@ -112,3 +119,33 @@ def test_warming_up_calls_the_tools_that_most_tasks_use_and_ends() -> None:
         assert json.loads(call["function"]["arguments"])
         called.append(call["function"]["name"])
     assert {"bash", "read", "write", "edit", "grep"} <= set(called)
+
+
+def test_a_late_answer_to_an_earlier_wish_does_not_count() -> None:
+    class Container:
+        """Keeps what it is told."""
+
+        def __init__(self) -> None:
+            self.said: list[dict[str, Any]] = []
+            self.link = self
+
+        def listen(self, hear: Callable[[LinkEvent], None]) -> None:
+            self.hear = hear
+
+        def send_message(self, body: dict[str, Any]) -> None:
+            self.said.append(body)
+
+    async def scenario() -> list[bool]:
+        container: Any = Container()
+        spare = Spare(container, SpareKind(image="i", limits=Limits(), context=1, output=1))
+        spare.rouse()
+        spare.calm()
+        spare.rouse()
+        awake = []
+        first, _, second = container.said
+        for number in (first["number"], None, second["number"]):
+            container.hear(Message(Channel.CONTROL, 0, {"type": "awake", "number": number}))
+            awake.append(spare._heard["awake"].is_set())
+        return awake
+
+    assert asyncio.run(scenario()) == [False, False, True]

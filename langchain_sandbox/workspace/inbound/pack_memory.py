@@ -77,7 +77,10 @@ class PackMemory:
             try:
                 self._link(remembered, self._place(), folder)
             except OSError:
-                return False  # it is not there any more
+                # It is not there any more, and half of it is none: a pack without its index is not taken for one.
+                for ending in _ENDINGS:
+                    (folder / f"{remembered.name}.{ending}").unlink(missing_ok=True)
+                return False
             if self._packs.get(remembered.source) == remembered:
                 self._packs[remembered.source] = self._packs.pop(remembered.source)  # the youngest again
             return True
