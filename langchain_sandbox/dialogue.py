@@ -124,15 +124,16 @@ class Dialogue:
                 await self._begin()
                 await self._start()
                 tasks.start_soon(self._watch_boot)
+                await self._await_workspace()
                 with anyio.move_on_after(assignment.timeout) as clock:
                     await self._attention.wait()
                 if clock.cancelled_caught:
                     self._report.timed_out = assignment.timeout
                 await self._part()
             finally:
+                tasks.cancel_scope.cancel()  # before what calls of the model need is closed: their failure would count
                 with anyio.CancelScope(shield=True):
                     await self._close()
-            tasks.cancel_scope.cancel()
 
     @property
     def parked(self) -> bool:
@@ -199,6 +200,11 @@ class Dialogue:
             return
         await self._container.start()
         self._report.mark("started")
+
+    async def _await_workspace(self) -> None:
+        """The time counts from when there is something to work on, be it that the container was there before."""
+        if not self._assignment.mounted:
+            await self._assignment.workspace()
 
     async def _serve_link(self) -> None:
         await self._container.serve()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.closing import Closing
 from langchain_sandbox.engine.address import find_engine
+from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.pool_config import Pool
 from langchain_sandbox.pool_handle import PoolHandle
 from langchain_sandbox.portal import get_portal
@@ -92,15 +93,19 @@ class Holdings(Closing):
 
         Runs that are under way go on, but for threads', and later ones boot containers of their own.
         """
-        self.threads.close()
-        if self._pool is not None and not self._borrows:
-            self._pool.close()
+        try:
+            self.threads.close()
+        finally:
+            if self._pool is not None and not self._borrows:
+                self._pool.close()
 
     async def aclose(self) -> None:
         """As `close`."""
-        await self.threads.aclose()
-        if self._pool is not None and not self._borrows:
-            await self._pool.aclose()
+        try:
+            await self.threads.aclose()
+        finally:
+            if self._pool is not None and not self._borrows:
+                await self._pool.aclose()
 
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled and copied: the options, and none of the containers."""
@@ -120,9 +125,14 @@ class Holdings(Closing):
         """A session of a thread."""
 
     def _begin_warming(self, workspace: Workspace | str | os.PathLike[str] | None) -> Future[None] | None:
-        pool = self._pool.begin() if self._pool is not None else None
-        if pool is None:
+        if self._pool is None:
             return None
-        portal = get_portal()
+        pool = self._pool.begin()
         request = self._build_request(_WARM_UP, workspace=workspace)
+        if pool is None or (request.workspace is not None and request.workspace.mode == "bind"):
+            msg = "There is nothing to warm up: " + (
+                "the sandbox is closed." if pool is None else 'with Workspace(mode="bind") no task takes a spare.'
+            )
+            raise SandboxConfigError(msg)
+        portal = get_portal()
         return portal.start_task_soon(get_shared(portal).warm, pool, request, find_engine())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 import anyio
@@ -15,6 +16,7 @@ import anyio
 from langchain_sandbox.engine.base import ByteStream, Container, ContainerEnd, ContainerSpec, Engine
 from langchain_sandbox.engine.connection import Connection
 from langchain_sandbox.errors import SandboxUnavailableError
+from langchain_sandbox.link import Data
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +47,7 @@ class LiveContainer:
         """Whether OpenCode is up in it, and waits for a task."""
         self._container = container
         self._stream = stream
-        self._hear: Callable[[LinkEvent], None] = _let_go
+        self._hear: Callable[[LinkEvent], None] = self._let_go
         self.link = Connection(stream, on_event=self._on_event)
         self._serving = asyncio.create_task(self.link.run())
         self._watching = asyncio.create_task(self._watch())
@@ -80,13 +82,13 @@ class LiveContainer:
         """Whether the kernel has killed something in it for memory until now."""
         return self._container.oom
 
-    def listen(self, hear: Callable[[LinkEvent], None]) -> None:
+    def listen(self, hear: Callable[[LinkEvent], None] | None) -> None:
         """Have what the container says from now on told to somebody else.
 
         Args:
-            hear: Called for each event, in order; it must not block.
+            hear: Called for each event, in order; it must not block. `None` while nobody wants to hear it.
         """
-        self._hear = hear
+        self._hear = hear or self._let_go
 
     async def start(self) -> None:
         """Let its program run.
@@ -121,9 +123,11 @@ class LiveContainer:
                 if parted:
                     with anyio.move_on_after(_END_LIMIT):
                         await self.ended.wait()
-                await self._stream.aclose()
+                with suppress(Exception):  # as a TLS stream's end may fail; what counts is that the container goes
+                    await self._stream.aclose()
                 confirmed = self.ended.is_set() and not self.end.lost
                 confirmed = confirmed or await self._remove()
+            with anyio.move_on_after(_END_LIMIT), suppress(Exception):
                 await self._container.aclose()
             tasks = (self._serving, self._watching)
             for task in tasks:
@@ -142,6 +146,11 @@ class LiveContainer:
         self.end = await self._container.wait()
         self.ended.set()
 
+    def _let_go(self, event: LinkEvent) -> None:
+        """Nobody listens; what came is not to take the room of what comes later."""
+        if isinstance(event, Data):
+            self.link.acknowledge(event)
+
     def _on_event(self, event: LinkEvent) -> None:
         self._hear(event)
 
@@ -153,7 +162,3 @@ async def _remove(container: Container, name: str) -> bool:
         logger.warning("the container %s was not removed: %s", name, error)
         return False
     return True
-
-
-def _let_go(event: LinkEvent) -> None:
-    """Nobody listens yet."""

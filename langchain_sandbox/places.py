@@ -38,6 +38,7 @@ class Places:
         self._waiting: deque[_Turn] = deque()
         self._ahead: deque[_Turn] = deque()
         self._tasks = 0
+        self._made_ahead = 0
         self._quiet = anyio.Event()
         self._quiet.set()
 
@@ -71,6 +72,16 @@ class Places:
         """Give a place back; nothing if it was given back before."""
         self._taken.discard(who)
         self._call_next()
+
+    @contextmanager
+    def ahead(self) -> Iterator[bool]:
+        """While a container is made that will start later; whether there are few enough of those for one more."""
+        room = self._made_ahead < self._count
+        self._made_ahead += room
+        try:
+            yield room
+        finally:
+            self._made_ahead -= room
 
     @contextmanager
     def task(self) -> Iterator[None]:

@@ -12,7 +12,7 @@ import anyio
 
 from langchain_sandbox.demand import Demand
 from langchain_sandbox.errors import SandboxError, SandboxUnavailableError
-from langchain_sandbox.spare import Spare, SpareKind
+from langchain_sandbox.spare import Spare, Want
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -22,39 +22,12 @@ if TYPE_CHECKING:
     from langchain_sandbox.live_container import LiveContainer
     from langchain_sandbox.places import Places
     from langchain_sandbox.pool_config import Pool
-    from langchain_sandbox.preparation import Means
-    from langchain_sandbox.request import RunRequest
 
 _PATIENCE = 3.0  # for tasks that are under way to end, before a boot takes time of a core from them
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 60.0
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Want:
-    """What a spare is of use for."""
-
-    engine: Engine
-    kind: SpareKind
-
-
-def build_want(request: RunRequest, means: Means, engine: Engine, *, folder: str) -> Want:
-    """What a spare must be like to be of use for a task. Pure.
-
-    Args:
-        request: What the task was asked for.
-        means: What there is for it; its model can be had.
-        engine: Where the container is to be.
-        folder: Where the workspace's files belong in their repository.
-    """
-    assert means.source is not None, "a spare needs a model"  # noqa: S101 - a mistake of ours, not of a caller
-    source = means.source
-    kind = SpareKind(
-        image=means.image, limits=request.limits, context=source.context, output=source.output, folder=folder
-    )
-    return Want(engine, kind)
 
 
 @dataclass(slots=True, eq=False)
@@ -104,12 +77,14 @@ class SparePool:
         finally:
             self._tasks = None
             left, self._waiting = self._waiting, []  # nobody may take one that is on its way out
-            with anyio.CancelScope(shield=True):
-                async with anyio.create_task_group() as leaving:
-                    for waiting in left:
-                        leaving.start_soon(waiting.spare.aclose)
-            self._over.set()
-            self._tell()
+            try:
+                with anyio.CancelScope(shield=True):
+                    async with anyio.create_task_group() as leaving:
+                        for waiting in left:
+                            leaving.start_soon(waiting.spare.aclose)
+            finally:
+                self._over.set()
+                self._tell()
 
     async def _keep(self) -> None:
         async with anyio.create_task_group() as self._tasks:
@@ -123,10 +98,10 @@ class SparePool:
 
     async def aclose(self) -> None:
         """Take all spares away; returns when they are gone, and those too that tasks have used."""
-        self.close_soon()
+        self.leave()
         await self._over.wait()
 
-    def close_soon(self) -> None:
+    def leave(self) -> None:
         """As `aclose`, without waiting for it."""
         self._scope.cancel()
 
@@ -171,6 +146,7 @@ class SparePool:
                 if not well:  # nor is it anybody's if the task is cancelled meanwhile
                     await self._leave(waiting.spare)
             if well:
+                self._pause = _FIRST_PAUSE
                 return waiting.spare
             logger.info("%s did not wake up", waiting.spare.container.name)
         return None
@@ -278,7 +254,6 @@ class SparePool:
             self._places.give(place)
             self._booting.remove(want)
             self._changed.set()
-        self._pause = _FIRST_PAUSE
         await self._watch(waiting)
 
     async def _watch(self, waiting: _Waiting) -> None:

@@ -30,53 +30,39 @@ MAX_COMMAND_TIMEOUT = 3600.0
 _REACH = {"discard": 0, "return": 1, "review": 1, "apply": 2}
 
 
-class RunOptions(TypedDict, total=False):
-    """What can be said for one run.
+class SessionOptions(TypedDict, total=False):
+    """What can be said for one task, of a session too.
 
     Attributes:
         command: A command in place of a task: its name, such as `"refactor-audit"`, or a loaded one.
         arguments: The command's, by name, or as a person would write them behind its name.
         output: The typed answer that is wanted: a pydantic model, another type that pydantic can describe, or a JSON
             Schema. It comes as `result.structured`.
-        workspace: As for the sandbox, for this run.
         timeout: As for the sandbox, for this run; seconds.
         changes: As for the sandbox, for this run.
         record: Collects what is said to the model and by it, for whoever traces the run.
-        revision: An earlier run that this one goes on from, and what is asked of it now.
         warnings: What the result is to say besides.
     """
 
     command: str | Command | None
     arguments: str | Mapping[str, Any] | None
     output: object
-    workspace: Workspace | str | os.PathLike[str] | None
     timeout: float | None
     changes: ChangesPolicy | None
     record: Contents | None
-    revision: Revision | None
     warnings: Sequence[str]
 
 
-class SessionOptions(TypedDict, total=False):
-    """What can be said for one task of a session.
+class RunOptions(SessionOptions, total=False):
+    """What can be said for one run.
 
     Attributes:
-        command: As for a run.
-        arguments: As for a run.
-        output: As for a run.
-        timeout: As for a run.
-        changes: As for a run.
-        record: As for a run.
-        warnings: What the result is to say besides.
+        workspace: As for the sandbox, for this run.
+        revision: An earlier run that this one goes on from, and what is asked of it now.
     """
 
-    command: str | Command | None
-    arguments: str | Mapping[str, Any] | None
-    output: object
-    timeout: float | None
-    changes: ChangesPolicy | None
-    record: Contents | None
-    warnings: Sequence[str]
+    workspace: Workspace | str | os.PathLike[str] | None
+    revision: Revision | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

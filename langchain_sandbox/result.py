@@ -165,7 +165,8 @@ class Evidence(_Part):
     cleanup_confirmed: bool = Field(default=True, description="The engine said that the container is gone.")
     cleanup_pending: bool = Field(
         default=False,
-        description="It had ended, and the engine was still tidying up, as after a spare's task; `close` waits for it.",
+        description="That is nothing to worry about: a session goes on in it, or it was a spare's, and the engine was "
+        "tidying up; `close` waits for it.",
     )
 
 

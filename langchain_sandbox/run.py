@@ -23,11 +23,12 @@ from langchain_sandbox.errors import SandboxConfigError, SandboxError
 from langchain_sandbox.judge import Judge
 from langchain_sandbox.keeper import Keeper
 from langchain_sandbox.live_container import LiveContainer
-from langchain_sandbox.pool import build_want
-from langchain_sandbox.preparation import Loading, Means, find_means
+from langchain_sandbox.loading import Loading
+from langchain_sandbox.preparation import Means, find_means
 from langchain_sandbox.report import Report, build_fields, describe_settings
 from langchain_sandbox.result import SandboxResult
 from langchain_sandbox.single_error import single_error
+from langchain_sandbox.spare import build_want
 from langchain_sandbox.workspace.applying.apply_result import apply_result
 from langchain_sandbox.workspace.carriage import Carriage, Yield
 from langchain_sandbox.workspace.git import GitError
@@ -91,6 +92,7 @@ class Run:
         self._loading: Loading
         self._means: Means
         self._carriage: Carriage | None = None
+        self._roused: Spare | None = None
 
     def _open_dialogue(self) -> Dialogue:
         """What host and container will say to each other."""
@@ -121,7 +123,7 @@ class Run:
         """
         self._logger.info("[%s] run begins", self._request.run_id)
         self._loading = self._load()
-        roused = self._pool.rouse(self._engine, self._request.limits) if self._pool is not None else None
+        self._roused = self._rouse()
         writing = asyncio.create_task(self._write_events())
         try:
             self._means = await self._find_means()
@@ -130,8 +132,7 @@ class Run:
             return await self._execute_with_means()
         finally:
             writing.cancel()
-            if self._pool is not None and roused is not None:
-                self._pool.calm(roused)
+            self._calm()
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(self._keeper.leave)
                 await self._loading.aclose()
@@ -142,6 +143,19 @@ class Run:
         while True:
             await anyio.sleep(_FLUSH)
             await anyio.to_thread.run_sync(self._keeper.flush)
+
+    def _rouse(self) -> Spare | None:
+        """Have a spare woken that will probably be ours, while it is still being found out what we need."""
+        workspace = self._request.workspace
+        if self._pool is None or (workspace is not None and workspace.mode == "bind"):
+            return None
+        return self._pool.rouse(self._engine, self._request.limits)
+
+    def _calm(self) -> None:
+        """Have it go to sleep again, if it is not ours."""
+        roused, self._roused = self._roused, None
+        if self._pool is not None and roused is not None:
+            self._pool.calm(roused)
 
     def _load(self) -> Loading:
         """Begin to read the workspace."""
@@ -161,11 +175,13 @@ class Run:
         changes = ChangesReceiver(self._request.limits, acknowledge=self._dialogue.acknowledge)
         try:
             try:
-                await self._work(changes)
+                worked = await self._work(changes)
             except BaseException:
                 await self._look_after(changes)
                 raise
             carriage = await self._await_workspace()
+            if not worked:
+                return await self._finish(carriage, Yield([], Patch()))
             harvest = await anyio.to_thread.run_sync(self._collector.collect, carriage, changes)
             try:
                 return await self._finish(carriage, harvest)
@@ -202,10 +218,13 @@ class Run:
             else:
                 harvest.close()
 
-    async def _work(self, changes: ChangesReceiver) -> None:
-        """Have the task done in a container, which is gone afterwards."""
+    async def _work(self, changes: ChangesReceiver) -> bool:
+        """Have the task done in a container, which is gone afterwards; say whether it was begun."""
         with self._places.task():
-            container = await self._open()
+            container = await self._open_unless_cancelled()
+            self._calm()
+            if container is None:
+                return False
             # Beside a boot there is time for it; who boots spares has done it for the task that is quick.
             garbage = None if container.booted else asyncio.create_task(collect_garbage(self._engine))
             try:
@@ -218,6 +237,21 @@ class Run:
                     if garbage is not None:
                         garbage.cancel()
                         await asyncio.gather(garbage, return_exceptions=True)
+        return True
+
+    async def _open_unless_cancelled(self) -> LiveContainer | None:
+        """A container to work in; `None` if the run was cancelled before there was one."""
+        container: LiveContainer | None = None
+        with single_error():
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._watch_cancelled, tasks.cancel_scope)
+                container = await self._open()
+                tasks.cancel_scope.cancel()
+        return container
+
+    async def _watch_cancelled(self, scope: anyio.CancelScope) -> None:
+        await self._cancelled.wait()
+        scope.cancel()
 
     async def _open(self) -> LiveContainer:
         """A container to work in."""
@@ -236,11 +270,32 @@ class Run:
         return spare
 
     async def _boot(self) -> LiveContainer:
-        """A container of its own, made while the workspace is still being read; started when that is known to fit."""
-        request = self._request
-        carriage: Carriage | None = None
-        if request.workspace is not None and request.workspace.mode == "bind":
-            carriage = await self._await_workspace()
+        """A container of its own. It may be made while the workspace is still read, and boots when that is over.
+
+        Only who can start has a place: whoever reads a big workspace keeps nobody from booting.
+        """
+        workspace = self._request.workspace
+        ahead: LiveContainer | None = None
+        with self._places.ahead() as there_is_room:
+            if there_is_room and (workspace is None or workspace.mode != "bind"):
+                ahead = await self._make()
+            try:
+                await self._await_workspace()
+                await self._places.take(self, timeout=self._request.queue_timeout)
+            except BaseException:
+                if ahead is not None:
+                    await ahead.take_away(parted=False)
+                raise
+        try:
+            container = ahead or await self._make()
+        except BaseException:
+            self._give_place()
+            raise
+        self._report.mark("created")
+        return container
+
+    async def _make(self) -> LiveContainer:
+        request, carriage = self._request, self._carriage
         spec = ContainerSpec(
             name=f"langchain-sandbox-{request.run_id}",
             image=self._means.image,
@@ -249,14 +304,7 @@ class Run:
             mounts=carriage.mounts if carriage is not None else (),
             user=carriage.user if carriage is not None else None,
         )
-        await self._places.take(self, timeout=request.queue_timeout)
-        try:
-            container = await LiveContainer.make(self._engine, spec)
-        except BaseException:
-            self._give_place()
-            raise
-        self._report.mark("created")
-        return container
+        return await LiveContainer.make(self._engine, spec)
 
     def _give_place(self) -> None:
         """Booting is over."""
@@ -264,7 +312,8 @@ class Run:
 
     async def _leave(self, container: LiveContainer) -> None:
         """Have the container taken away."""
-        done = self._report.claim is not None and not self._report.cancelled and not container.over
+        claim = self._report.claim
+        done = claim is not None and not claim.get("error") and not self._report.cancelled and not container.over
         if container.booted and self._pool is not None and done:
             # It has said all that it had to say, and nothing lives in it but our own program, which ends now. Who has
             # taken a spare to be quick need not wait for the engine to tidy up.

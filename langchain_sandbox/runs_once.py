@@ -178,7 +178,9 @@ def _start(sandbox: Sandbox, options: dict[str, Any], session_ttl: float | None)
     chosen = options.pop("workspace", None)
     workspace = sandbox.workspace if chosen is None else Workspace.of(chosen)
     session, again = sandbox.threads.get(thread, workspace, ttl=session_ttl)
-    return session.start(**options, warnings=[_ANEW] if again else [])
+    handle = session.start(**options, warnings=[_ANEW] if again else [])
+    sandbox.threads.note(thread, workspace)
+    return handle
 
 
 class _Patience:

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import threading
-import weakref
-from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 
 from langchain_sandbox.applier import Applier
 from langchain_sandbox.closing import Closing
-from langchain_sandbox.errors import SandboxConfigError
+from langchain_sandbox.errors import SandboxConfigError, SessionOverError
 from langchain_sandbox.handle import begin
-from langchain_sandbox.portal import get_portal
+from langchain_sandbox.lease import Lease
 from langchain_sandbox.shared import get_shared
 from langchain_sandbox.watching import await_for, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-    from concurrent.futures import Future
 
     from anyio.from_thread import BlockingPortal
 
@@ -36,15 +30,6 @@ if TYPE_CHECKING:
 
 DEFAULT_IDLE = 900.0
 """Seconds that a session waits for its next task, where nobody says otherwise."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Begun:
-    portal: BlockingPortal
-    loop: asyncio.AbstractEventLoop
-    stay: Stay
-    serving: Future[None]
-    process: int
 
 
 class Session(Applier, Closing):
@@ -72,9 +57,7 @@ class Session(Applier, Closing):
         self.workspace = workspace
         self.idle = idle
         self._start_run = start
-        self._limits = limits
-        self._lock = threading.Lock()
-        self._begun: _Begun | None = None
+        self._lease = Lease(partial(_make, workspace, limits, idle))
         self._closed = False
 
     def run(
@@ -144,7 +127,8 @@ class Session(Applier, Closing):
     @property
     def over(self) -> bool:
         """Whether there can be no more tasks: it was closed, its container is gone, or nobody came for too long."""
-        return self._closed or (self._begun is not None and self._begun.stay.over)
+        stay = self._lease.tenant
+        return self._closed or (stay is not None and stay.over)
 
     def start(self, task: str | None = None, **options: Unpack[SessionOptions]) -> RunHandle:
         """Begin a task and return at once; the handle waits, watches and cancels.
@@ -155,8 +139,9 @@ class Session(Applier, Closing):
 
         Raises:
             SandboxConfigError: If what is asked for cannot work.
+            SessionOverError: If the session was closed.
         """
-        return self._start_run(task, stay=self._begin().stay, workspace=self.workspace, **options)
+        return self._start_run(task, stay=self._begin(), workspace=self.workspace, **options)
 
     async def astart(self, task: str | None = None, **options: Unpack[SessionOptions]) -> RunHandle:
         """As `start`, without blocking the event loop."""
@@ -164,63 +149,36 @@ class Session(Applier, Closing):
 
     def close(self) -> None:
         """End the session; its container is gone when this returns. There will be no more tasks."""
-        closing = self._end()
+        self._closed = True
+        closing = self._lease.end()
         if closing is not None:
             closing.result()
 
     async def aclose(self) -> None:
         """As `close`."""
-        closing = self._end()
+        self._closed = True
+        closing = self._lease.end()
         if closing is not None:
             await asyncio.wrap_future(closing)
 
     def leave(self) -> None:
         """Have it end by itself as soon as no task is under way; it takes no others from now on. Waits for nothing."""
-        with self._lock:
-            self._closed = True
-            begun = self._begun
-        if begun is not None and begun.process == os.getpid():
-            _let_go(begun.loop, begun.stay)
+        self._closed = True
+        self._lease.let_go()
 
     def __repr__(self) -> str:
         workspace = str(self.workspace.path) if self.workspace else None
         return f"Session(workspace={workspace!r}, idle={self.idle!r})"
 
-    def _begin(self) -> _Begun:
-        with self._lock:
-            if self._closed:
-                msg = "The session is closed; begin another one."
-                raise SandboxConfigError(msg)
-            if self._begun is None:
-                self._begun = self._open()
-            elif self._begun.process != os.getpid():
-                msg = "This session belongs to the process that began it, and not to a child of it; begin one there."
-                raise SandboxConfigError(msg)
-            return self._begun
-
-    def _open(self) -> _Begun:
-        portal = get_portal()
-        stay = portal.call(get_shared(portal).new_stay, self.workspace, self._limits, self.idle)
-        serving = portal.start_task_soon(stay.serve)
-        loop = portal.call(_find_loop)
-        # At the end of the process the portal itself sees to it.
-        weakref.finalize(self, _let_go, loop, stay).atexit = False
-        return _Begun(portal, loop, stay, serving, os.getpid())
-
-    def _end(self) -> Future[None] | None:
-        with self._lock:
-            self._closed = True
-            begun = self._begun
-        if begun is None or begun.process != os.getpid() or begun.serving.done():
-            return None
-        return begun.portal.start_task_soon(begun.stay.aclose)
+    def _begin(self) -> Stay:
+        if self._closed:
+            msg = "The session is closed; begin another one."
+            raise SessionOverError(msg)
+        if self._lease.inherited:
+            msg = "This session belongs to the process that began it, and not to a child of it; begin one there."
+            raise SandboxConfigError(msg)
+        return self._lease.begin()
 
 
-async def _find_loop() -> asyncio.AbstractEventLoop:
-    return asyncio.get_running_loop()
-
-
-def _let_go(loop: asyncio.AbstractEventLoop, stay: Stay) -> None:
-    """Nobody holds the session any more. Called wherever garbage is collected: it must wait for nothing."""
-    with suppress(RuntimeError):  # the loop is closed, and took the container with it
-        loop.call_soon_threadsafe(stay.leave)
+def _make(workspace: Workspace | None, limits: Limits, idle: float, portal: BlockingPortal) -> Stay:
+    return portal.call(get_shared(portal).new_stay, workspace, limits, idle)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from langchain_sandbox.engine.base import ContainerEnd
-from langchain_sandbox.preparation import INSTRUCTIONS, Loading
+from langchain_sandbox.loading import INSTRUCTIONS, Loading
 from langchain_sandbox.run import Run
 from langchain_sandbox.workspace.following import FollowedCopy
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from langchain_sandbox.pool import SparePool
     from langchain_sandbox.request import RunRequest
     from langchain_sandbox.result import SandboxResult
+    from langchain_sandbox.spare import Spare
     from langchain_sandbox.stay import Stay
     from langchain_sandbox.workspace.outbound.receiver import ChangesReceiver
 
@@ -48,7 +49,7 @@ class SessionRun(Run):
         super().__init__(request, engine=engine, places=places, log=log, pool=pool)
         self._stay = stay
         self._stays = False
-        self._follows = False
+        self._follows = self._had_oom = False
         self._changes: ChangesReceiver | None = None
 
     async def execute(self) -> SandboxResult:
@@ -82,12 +83,15 @@ class SessionRun(Run):
     def _load(self) -> Loading:
         return Loading(self._request, self._engine, cancelled=self._cancelled, following=self._stay.following)
 
+    def _rouse(self) -> Spare | None:
+        return super()._rouse() if self._stay.container is None else None
+
     async def _open(self) -> LiveContainer:
         if self._stay.container is None:
             return await super()._open()
         await self._loading.folder()  # a workspace that cannot go in is no reason to lose the container
         container = self._stay.take()
-        self._follows = True
+        self._follows, self._had_oom = True, container.oom
         self._report.mark("handed_over")
         return container
 
@@ -110,7 +114,8 @@ class SessionRun(Run):
                 self._changes.acknowledge_rest()
             self._stays = True
             self._stay.keep(container)
-            self._report.end = ContainerEnd(oom=container.oom)
+            # What the kernel did to an earlier task is that one's.
+            self._report.end = ContainerEnd(oom=container.oom and not self._had_oom)
             self._report.cleanup_confirmed, self._report.cleanup_pending = False, True
             return
         self._stay.lose("its last task did not end well")

@@ -19,10 +19,11 @@ from langchain_sandbox.engine.scratch import make_scratch
 from langchain_sandbox.errors import SandboxUnavailableError
 from langchain_sandbox.held_run import HeldRun
 from langchain_sandbox.places import Places
-from langchain_sandbox.pool import SparePool, build_want
+from langchain_sandbox.pool import SparePool
 from langchain_sandbox.preparation import find_means
 from langchain_sandbox.run import Run
 from langchain_sandbox.session_run import SessionRun
+from langchain_sandbox.spare import build_want
 from langchain_sandbox.stay import Stay
 from langchain_sandbox.workspace.following import Following
 from langchain_sandbox.workspace.inbound.selection import find_folder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
@@ -25,6 +25,8 @@ from langchain_sandbox.untrusted import clean_text
 
 if TYPE_CHECKING:
     from langchain_sandbox.config import Limits
+    from langchain_sandbox.preparation import Means
+    from langchain_sandbox.request import RunRequest
 
 _BOOT_LIMIT = 90.0
 _WAKE_LIMIT = 4.5
@@ -48,6 +50,31 @@ class SpareKind:
     context: int
     output: int
     folder: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """What a spare is of use for."""
+
+    engine: Engine
+    kind: SpareKind
+
+
+def build_want(request: RunRequest, means: Means, engine: Engine, *, folder: str) -> Want:
+    """What a spare must be like to be of use for a task. Pure.
+
+    Args:
+        request: What the task was asked for.
+        means: What there is for it; its model can be had.
+        engine: Where the container is to be.
+        folder: Where the workspace's files belong in their repository.
+    """
+    assert means.source is not None, "a spare needs a model"  # noqa: S101 - a mistake of ours, not of a caller
+    source = means.source
+    kind = SpareKind(
+        image=means.image, limits=request.limits, context=source.context, output=source.output, folder=folder
+    )
+    return Want(engine, kind)
 
 
 class Spare:
@@ -95,7 +122,7 @@ class Spare:
         except BaseException as error:
             await spare.aclose()
             if isinstance(error, TimeoutError | _SpareError):
-                msg = f"A spare container did not come up: {error or f'it took more than {_BOOT_LIMIT:g} s'}"
+                msg = f"A spare container did not come up: {str(error) or f'it took more than {_BOOT_LIMIT:g} s'}"
                 raise SandboxUnavailableError(msg) from error
             raise
         return spare
@@ -139,7 +166,7 @@ class Spare:
             self._gateway = Gateway(
                 link=self.container.link,
                 source=WarmUp(context=kind.context, output=kind.output),
-                limits=kind.limits,
+                limits=replace(kind.limits, model_calls=None, tokens=None),
                 tasks=tasks,
                 on_call=lambda _: None,
                 on_failure=lambda _: None,
@@ -169,6 +196,8 @@ class Spare:
         Raises:
             _SpareError: If it says that it failed, or says nothing more.
         """
+        if self._failure is not None:
+            raise _SpareError(self._failure)
         heard = asyncio.ensure_future(self._heard.setdefault(word, anyio.Event()).wait())
         over = asyncio.ensure_future(self.container.serve())
         try:

@@ -16,7 +16,6 @@ from langchain_sandbox.errors import SessionOverError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from langchain_sandbox.link import LinkEvent
     from langchain_sandbox.live_container import LiveContainer
     from langchain_sandbox.workspace.following import Following
 
@@ -44,8 +43,10 @@ class Stay:
         self._turn = asyncio.Lock()
         self._tasks = 0  # under way and waiting
         self._used = time.monotonic()
+        self._left = False
         self._over: str | None = None
         self._task: Cancellable | None = None
+        self._watching: asyncio.Future[None]
         self._changed = anyio.Event()
         self._scope = anyio.CancelScope()
         self._ended = anyio.Event()
@@ -65,19 +66,24 @@ class Stay:
             if self._task is not None and self._over is None:  # else the task is what ends it, and is about to end
                 self._task.cancel()
             self._over = self._over or "it was closed"
-            with anyio.CancelScope(shield=True):
-                async with self._turn:
-                    if self.container is not None:
-                        await self.container.take_away(parted=False)
-                    await anyio.to_thread.run_sync(self.following.close)
-            self._ended.set()
+            try:
+                with anyio.CancelScope(shield=True):
+                    async with self._turn:
+                        if self.container is not None:
+                            await self.container.take_away(parted=False)
+                        await anyio.to_thread.run_sync(self.following.close)
+            finally:
+                self._ended.set()
 
     async def _wait_for_nobody(self) -> None:
         while (left := math.inf if self._tasks else self._used + self._idle - time.monotonic()) > 0:
             with anyio.move_on_after(left):
                 await self._changed.wait()
             self._changed = anyio.Event()
-        self._over = f"no task came for {self._idle:g} s"
+            if self.container is not None and self.container.over:
+                self._over = "its container is gone"
+                return
+        self._over = "nobody holds it any more" if self._left else f"no task came for {self._idle:g} s"
 
     @asynccontextmanager
     async def task(self, task: Cancellable, *, cancelled: anyio.Event) -> AsyncIterator[None]:
@@ -119,11 +125,12 @@ class Stay:
 
     def leave(self) -> None:
         """Have it end as soon as no task is under way: nobody can give it another one."""
-        self._idle = 0.0
+        self._idle, self._left = 0.0, True
         self._changed.set()
 
     def take(self) -> LiveContainer:
         """The container, for one task."""
+        self._watching.cancel()
         container, self.container = self.container, None
         assert container is not None, "it is there"  # noqa: S101 - a mistake of ours, not of a caller
         return container
@@ -131,8 +138,10 @@ class Stay:
     def keep(self, container: LiveContainer) -> None:
         """Have a container for the next task."""
         container.booted = True
-        container.listen(_let_go)
+        container.listen(None)
         self.container = container
+        self._watching = asyncio.ensure_future(container.serve())
+        self._watching.add_done_callback(self._look)
 
     def lose(self, reason: str) -> None:
         """Note that there is no container any more, so that there can be no more tasks."""
@@ -152,6 +161,12 @@ class Stay:
                 taking.cancel()
         return taking.done()
 
+    def _look(self, watching: asyncio.Future[None]) -> None:
+        """The container has ended while it slept, or is taken."""
+        if not watching.cancelled():
+            watching.exception()
+            self._changed.set()
+
     def _give_back(self, taking: asyncio.Future[Literal[True]]) -> None:
         if not taking.cancelled():
             self._turn.release()
@@ -162,7 +177,3 @@ class Stay:
         if self._over is not None:
             msg = f"The session is over: {self._over}. Begin another one; what its tasks brought is in their results."
             raise SessionOverError(msg)
-
-
-def _let_go(event: LinkEvent) -> None:
-    """A container that is asleep has nothing to say."""

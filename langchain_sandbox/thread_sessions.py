@@ -6,13 +6,15 @@ They belong to a sandbox, so whatever hands it tasks of one thread, a node or se
 from __future__ import annotations
 
 import asyncio
-import os
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from langchain_core.runnables.config import ensure_config
 
+from langchain_sandbox.lease import ProcessLock
+
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable
 
     from langchain_sandbox.session import Session
@@ -38,8 +40,7 @@ class ThreadSessions:
     def __init__(self, begin: Callable[[Workspace | None, float], Session], *, most: int = MOST) -> None:
         self._begin = begin
         self._most = most
-        self._lock = threading.Lock()
-        self._process = os.getpid()
+        self._lock = ProcessLock()
         self._live: dict[_Key, Session] = {}  # the one that was used last is the last one
         self._ended: dict[_Key, None] = {}  # threads that had a session
 
@@ -55,8 +56,7 @@ class ThreadSessions:
             SandboxConfigError: If there can be no session of this workspace.
         """
         key = (thread, repr(workspace))
-        with self._lock:
-            self._forget_parents()
+        with self._own():
             session = self._live.pop(key, None)
             if session is not None and session.over:
                 self._ended[key] = None
@@ -65,28 +65,37 @@ class ThreadSessions:
                 session = self._begin(workspace, ttl)
             self._live[key] = session
             self._make_room()
-            again = self._ended.pop(key, self) is None
-        return session, again
+            return session, key in self._ended
+
+    def note(self, thread: str, workspace: Workspace | None) -> None:
+        """A task of a thread has begun: it was told if there was an earlier session.
+
+        Args:
+            thread: The thread's id.
+            workspace: What the session works on.
+        """
+        with self._own():
+            self._ended.pop((thread, repr(workspace)), None)
 
     def end(self, thread: str) -> None:
         """End what a thread has, as soon as its tasks are over: its next task begins anew."""
-        with self._lock:
-            self._forget_parents()
+        with self._own():
             for key in [key for key in self._live if key[0] == thread]:
                 self._retire(key)
 
     def close(self) -> None:
         """End all of them, with the tasks that are under way, and wait until their containers are gone."""
-        for session in self._take_all():
-            session.close()
+        sessions = self._take_all()
+        with ThreadPoolExecutor(max(1, len(sessions))) as closers:
+            for closing in [closers.submit(session.close) for session in sessions]:
+                closing.result()
 
     async def aclose(self) -> None:
         """As `close`."""
         await asyncio.gather(*(session.aclose() for session in self._take_all()))
 
     def _take_all(self) -> list[Session]:
-        with self._lock:
-            self._forget_parents()
+        with self._own():
             sessions, self._live = list(self._live.values()), {}
         return sessions
 
@@ -102,10 +111,12 @@ class ThreadSessions:
         self._live.pop(key).leave()
         self._ended[key] = None
 
-    def _forget_parents(self) -> None:
+    def _own(self) -> threading.Lock:
+        return self._lock.take(self._forget)
+
+    def _forget(self) -> None:
         """A forked child begins with none: those of its parent are its parent's."""
-        if self._process != os.getpid():
-            self._process, self._live = os.getpid(), {}
+        self._live = {}
 
 
 def find_thread() -> str | None:

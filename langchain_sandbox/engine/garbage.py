@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 
 from langchain_sandbox.engine.scratch import sweep_scratch
-from langchain_sandbox.errors import SandboxUnavailableError
 
 if TYPE_CHECKING:
     from langchain_sandbox.engine.base import Engine
@@ -25,5 +24,5 @@ async def collect_garbage(engine: Engine) -> None:
     try:
         await anyio.to_thread.run_sync(sweep_scratch)
         await engine.collect_garbage()
-    except SandboxUnavailableError as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is not the task's
         logger.debug("collecting garbage: %s", error)

@@ -53,7 +53,7 @@ def _draw_table(fields: Mapping[str, Any]) -> Html:
     if evidence["cleanup_confirmed"]:
         gone = "It is gone."
     elif evidence["cleanup_pending"]:
-        gone = "It had ended; the engine was still tidying up."
+        gone = "Not yet: a session goes on in it, or the engine was tidying up."
     observed = evidence["source"] == "observed"
     rows = [
         ("End of the work", _quote(evidence["finish_reason"]), _quote(evidence["model_finish_reason"])),

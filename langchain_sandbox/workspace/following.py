@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from langchain_sandbox.untrusted import clean_name
 from langchain_sandbox.workspace.applying.seed import Seed
+from langchain_sandbox.workspace.applying.transaction import recover
 from langchain_sandbox.workspace.carriage import Copy, Yield
 from langchain_sandbox.workspace.content import Content, Stored, blob_name, measure, pieces
 from langchain_sandbox.workspace.inbound.intake import Intake, take_intake
@@ -85,6 +86,8 @@ class Following:
         Raises:
             SandboxConfigError: If it cannot go in; the message says why.
         """
+        if self._workspace is not None:
+            recover(self._workspace.path)  # what a killed `apply` left half done is not what goes in
         intake = take_intake(self._workspace, self._limits, on_selected=on_selected)
         try:
             return FollowedCopy(intake, self._known, spool=self._spool)

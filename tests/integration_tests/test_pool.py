@@ -54,7 +54,7 @@ def test_spares_sleep_until_they_are_needed(client: docker.DockerClient, pooled:
     names = spares(client)
     assert len(names) == SIZE
     for name in names:
-        assert opencode_of(client, name)[1].startswith("T")
+        wait_until(lambda name=name: opencode_of(client, name)[1].startswith("T"), 5)
     used, seconds = _cpu(client, names), 3.0
     time.sleep(seconds)
     assert _cpu(client, names) - used < 0.01 * seconds * len(names)

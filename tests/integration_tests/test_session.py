@@ -205,7 +205,7 @@ def test_a_task_that_ends_badly_ends_the_session(
     with pytest.raises(SandboxError, match="The session is over: its last task did not end well"):
         session.run("More.")
     session.close()
-    with pytest.raises(SandboxConfigError, match="The session is closed"):
+    with pytest.raises(SandboxError, match="The session is closed"):
         session.run("More.")
 
 

@@ -193,6 +193,16 @@ def test_a_change_that_was_not_finished_is_none() -> None:
     assert take(*events)[:2] == ([], [])
 
 
+def test_commits_come_out_where_no_file_has_changed() -> None:
+    receiver = ChangesReceiver(Limits(), acknowledge=lambda _: None)
+    for event in (Message(FILES, 7, {"type": "commits", "size": 6}), data(7, b"bundle"), end(7)):
+        receiver.on_event(event)
+    assert settle(receiver) == []
+    assert receiver.bundle is not None
+    assert b"".join(pieces(receiver.bundle)) == b"bundle"
+    receiver.close()
+
+
 def test_streams_that_are_interleaved_never_mix_their_contents() -> None:
     events = [begin(1, "a"), begin(2, "b"), data(1, b"aaa"), data(2, b"bbb"), data(1, b"aaa"), end(2), end(1)]
     changes, skipped, _ = take(*events)

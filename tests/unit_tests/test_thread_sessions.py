@@ -55,6 +55,8 @@ def test_what_is_over_is_begun_anew_and_said_once(threads: ThreadSessions) -> No
     assert first.over
     second, again = get(threads, "a")
     assert (second is first, again) == (False, True)
+    assert get(threads, "a") == (second, True)  # a task that could not begin has told nobody
+    threads.note("a", None)
     assert get(threads, "a") == (second, False)
 
 

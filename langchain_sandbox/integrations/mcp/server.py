@@ -93,6 +93,8 @@ class SandboxServer:
             await self._sandbox.awarm()
         except SandboxError as error:
             _logger.warning("The pool is not filled: %s", error)
+        except Exception:
+            _logger.exception("The pool is not filled.")
 
     async def aclose(self) -> None:
         """End all runs, and take the pool's containers away."""

@@ -78,7 +78,7 @@ class Changes:
 
     def settle(self, snapshot: Snapshot) -> list[Change]:
         """The changes that are real and allowed, in order of their paths; the others are in `skipped`."""
-        if self._arrived:
+        if "_spool" in self.__dict__:
             self._spool.flush()
         changes = []
         for path, arrived in sorted(self._arrived.items()):
