@@ -46,6 +46,20 @@ if sys.argv[1] == "fork":
     print(session.run("Once more.").status, flush=True)
 """
 
+TICK = """
+import ctypes, signal, time
+
+class Event(ctypes.Structure):
+    _fields_ = [("value", ctypes.c_void_p), ("signo", ctypes.c_int), ("how", ctypes.c_int), ("_", ctypes.c_char * 48)]
+
+signal.signal(signal.SIGCONT, lambda *_: None)
+libc, timer = ctypes.CDLL(None), ctypes.c_void_p()
+assert libc.timer_create(1, ctypes.byref(Event(None, signal.SIGCONT, 0)), ctypes.byref(timer)) == 0
+assert libc.timer_settime(timer, 0, (ctypes.c_long * 4)(0, 20_000_000, 0, 20_000_000), None) == 0
+while True:
+    time.sleep(0.005)
+"""
+
 
 def words(message: dict[str, Any]) -> str:
     content = message["content"]
@@ -183,6 +197,26 @@ def test_what_waits_takes_no_time_and_goes_on_afterwards(session: Session, clien
     first = session.run("$ wc -l < /tmp/ticks")
     second = session.run("$ sleep 0.2; wc -l < /tmp/ticks")
     assert int(second.text.split()[-1]) > int(first.text.split()[-1])
+
+
+def test_what_goes_on_between_tasks_ends_the_session(
+    sandbox: Sandbox, repository: Path, client: docker.DockerClient
+) -> None:
+    (repository / "tick.py").write_text(TICK)
+    with sandbox.session() as session:
+        assert session.run("$ setsid python3 tick.py > /dev/null 2>&1 & sleep 1").ok
+        wait_until(lambda: not containers(client, dead=False), 20)
+        with pytest.raises(SandboxError, match="The session is over"):
+            session.run("More.")
+
+
+def test_whatever_is_left_in_gits_place_the_users_git_goes_in(session: Session, repository: Path) -> None:
+    broken = "cd .git; rm -r HEAD index logs; mkfifo HEAD; ln -s /proc/1/fd/1 index; touch config.lock"
+    assert session.run(f"$ {broken}").ok
+    git(repository, "checkout", "--quiet", "-b", "topic")
+    git(repository, "commit", "--quiet", "--allow-empty", "--message=user's")
+    told = session.run("$ git status --short --branch; git log -1 --format=%s")
+    assert told.text.split("It said: ")[1].splitlines() == ["## topic", "user's"]
 
 
 @pytest.mark.parametrize(
