@@ -13,12 +13,13 @@ import stat
 import threading
 import time
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any
 
 from langchain_sandbox.agent import children
 from langchain_sandbox.agent.manifest import fingerprint
+from langchain_sandbox.agent.new_commits import NewCommits
 from langchain_sandbox.agent.opencode import REPOSITORY, tool_environment
-from langchain_sandbox.agent.repository import look_at_refs
+from langchain_sandbox.agent.patient_git import COMMAND, PatientGit
 from langchain_sandbox.link import Channel, FileStream
 
 if TYPE_CHECKING:
@@ -32,12 +33,6 @@ _MAX_SKIPPED = 100
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a fifo in the file's place must not hold us
 _PAUSE = 3.0
 _SHARE = 20  # one part of the time is for looking, at most; the others are for working
-_GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
-_BUNDLE_LIMIT = 30.0
-_LISTING_LIMIT = 4.0
-_NAME = 40  # of a commit, in hexadecimal
-
-_T = TypeVar("_T")
 
 
 class Departure:
@@ -62,10 +57,9 @@ class Departure:
         self._lock = threading.Lock()
         self._over = False
         self._outside: list[str] = []  # files above the workspace's folder, where none was before
-        self._make_room: Callable[[], None] | None = None
-        self._bundled: list[str] = []
-        self.owes_commits = False
-        """Whether there are commits that could not be sent."""
+        self._git = PatientGit(REPOSITORY)
+        self.commits = NewCommits(arrival, self._git)
+        """Those that are the agent's."""
 
     def start(self) -> None:
         """Send now and then what has changed until then, until `finish`."""
@@ -84,19 +78,13 @@ class Departure:
                 after that.
         """
         with self._lock:
-            self._over, self._make_room = True, make_room
+            self._over, self._git.make_room = True, make_room
             skipped = self._send_changes()
             skipped += [{"path": name, "reason": "outside of the workspace"} for name in self._outside[:_MAX_SKIPPED]]
             reason = self._send_commits()
-            self.owes_commits = reason is not None
             if reason is not None:
                 skipped.append({"path": "commits", "reason": reason})
             return {"skipped": skipped}
-
-    @property
-    def tips(self) -> list[str]:
-        """The commits that the host knows of: those that came in, and those that went out."""
-        return list(dict.fromkeys([*self._arrival.tips, *self._arrival.bases, *self._bundled]))
 
     def _look_now_and_then(self) -> None:
         pause = _PAUSE
@@ -183,7 +171,7 @@ class Departure:
         found = set(self._arrival.manifest) | set(self.sent) | self._arrival.seeded
         try:
             # From the root, also for a folder: in one, git passes over what a .gitignore above says that is not there.
-            output = self._call("ls-files", "-z", "--cached", "--others", "--exclude-standard")
+            output = self._git.ask("ls-files", "-z", "--cached", "--others", "--exclude-standard")
             prefix = self._arrival.prefix
             names = (os.fsdecode(name) for name in output.split(b"\0") if name)
             self._outside = []
@@ -207,11 +195,11 @@ class Departure:
     def _send_commits(self) -> str | None:
         """Send the commits that are new, and return why that is not possible."""
         try:
-            if not self._has_new_commits():
-                return None
-            bundle = self._insist(self._bundle)
+            bundle = self.commits.pack()
         except OSError as error:
             return f"they could not be packed: {error}"
+        if bundle is None:
+            return None
         with bundle:
             size = bundle.seek(0, os.SEEK_END)
             if size > self._limit:
@@ -221,75 +209,8 @@ class Departure:
             self._wire.send_message({"type": "commits", "size": size}, channel=Channel.FILES, stream=stream)
             self._send(stream, bundle, size)
             self._wire.send_end(channel=Channel.FILES, stream=stream)
-            bundle.seek(0)
-            self._bundled = _read_tips(bundle)
+            self.commits.note_given(bundle)
         return None
-
-    def _has_new_commits(self) -> bool:
-        """Whether there are any that the host does not know of.
-
-        Raises:
-            OSError: If git cannot be asked.
-        """
-        refs, tips = self._arrival.refs, self.tips
-        if refs is not None and look_at_refs() == refs:
-            return False  # without asking git
-        known = ["--ignore-missing", "--not", *tips] if tips else []
-        try:
-            counted = self._call("rev-list", "--count", "HEAD", "--branches", *known, "--")
-        except children.ExitError:
-            return False  # there is no commit at all, or no repository any more
-        return counted.strip() not in {b"", b"0"}
-
-    def _bundle(self) -> IO[bytes]:
-        """The commits since what came in, in memory; what went out once, the host may not have taken over.
-
-        Raises:
-            OSError: If they cannot be packed.
-        """
-        since = ["--not", *self._arrival.bases] if self._arrival.bases else []
-        command = [*_GIT, "bundle", "create", "--quiet", "-", "HEAD", "--branches", *since, "--"]
-        bundle = children.in_memory("bundle")
-        child = children.spawn(command, cwd=REPOSITORY, env=tool_environment(), stdout=bundle)
-        code = children.wait(child, _BUNDLE_LIMIT)
-        if code is None:
-            children.kill(child)
-            children.wait(child)
-        children.forget(child)
-        if code != 0:
-            bundle.close()
-            msg = "git bundle took too long" if code is None else f"git bundle ended with {code}"
-            raise TimeoutError(msg) if code is None else children.ExitError(msg)
-        return bundle
-
-    def _call(self, *arguments: str) -> bytes:
-        """Run git for a while only: the agent may have laid a pipe where it reads a file, and nobody writes into it."""
-        return self._insist(
-            lambda: children.run([*_GIT, *arguments], cwd=REPOSITORY, env=tool_environment(), timeout=_LISTING_LIMIT)
-        )
-
-    def _insist(self, work: Callable[[], _T]) -> _T:
-        """Do what needs git; where that cannot be run, once more with room made for it.
-
-        Raises:
-            OSError: Its own.
-        """
-        try:
-            return work()
-        except (children.ExitError, TimeoutError):
-            raise
-        except OSError:
-            if self._make_room is None:
-                raise
-            make_room, self._make_room = self._make_room, None
-            make_room()
-            return work()
-
-
-def _read_tips(bundle: IO[bytes]) -> list[str]:
-    """The commits that a bundle ends with."""
-    lines = iter(bundle.readline, b"\n")
-    return [line[:_NAME].decode("ascii") for line in lines if not line.startswith((b"#", b"-", b"@"))]
 
 
 def _open(path: str) -> int:
@@ -313,7 +234,7 @@ def _walk(root: str, below: str) -> Iterator[str]:
 def _list_nested(root: str, below: str) -> Iterator[str]:
     """What git would list in a repository inside, which here is a folder that git knows nothing of."""
     folder = os.path.join(root, below)
-    command = [*_GIT, f"--git-dir={REPOSITORY}/.git", f"--work-tree={folder}"]
+    command = [*COMMAND, f"--git-dir={REPOSITORY}/.git", f"--work-tree={folder}"]
     command += ["ls-files", "-z", "--others", "--exclude-standard"]
     try:
         output = children.run(command, cwd=folder, env=tool_environment() | {"GIT_INDEX_FILE": "/tmp/no-index"})

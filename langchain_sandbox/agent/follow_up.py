@@ -6,6 +6,7 @@ Everything else in the container stands still meanwhile.
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.agent.arrival import Arrival
@@ -33,8 +34,8 @@ class FollowUp(Arrival):
         # What was before is not kept, nor what was before that.
         self.manifest, self.seeded = dict(before.manifest), set(before.seeded)
         self.nested, self.bases, self.shallow = list(before.nested), list(before.bases), list(before.shallow)
-        self.tips = list(departure.tips)
-        self._owes_commits = departure.owes_commits
+        self.tips = list(departure.commits.tips)
+        self._owes_commits = departure.commits.owed
         for path, looks in departure.sent.items():
             self._note(path, looks)
             self.seeded.add(path)
@@ -88,7 +89,9 @@ class FollowUp(Arrival):
 
 
 def _look_at(path: str) -> tuple[int, ...] | None:
+    """How a file or link looks; `None` where there is neither."""
     try:
-        return fingerprint(os.lstat(path))
+        status = os.lstat(path)
     except OSError:
         return None
+    return None if stat.S_ISDIR(status.st_mode) else fingerprint(status)

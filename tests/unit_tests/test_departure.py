@@ -350,7 +350,7 @@ def test_commits_of_which_git_cannot_be_asked_are_told_as_left_behind(
     leaving = copy.leave()
     (left,) = leaving.finish()["skipped"]
     assert left == {"path": "commits", "reason": "they could not be packed: too long"}
-    assert leaving.tips == copy.arrival.bases
+    assert leaving.commits.tips == copy.arrival.bases
 
 
 def test_a_file_behind_a_link_is_gone_and_not_what_the_link_leads_to(root: Path, inside: Callable[..., Copy]) -> None:

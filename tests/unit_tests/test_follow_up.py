@@ -240,6 +240,7 @@ def test_a_file_that_is_gone_anyway_can_be_deleted(copy: Copy) -> None:
     after = follow(copy, leave(copy), *[change(path, None) for path in ("d/x", "b", "a/not/there")])
     assert (copy.folder / "c/x").read_text() == "c\n"
     assert (copy.folder / "b/x.log").exists()
+    write(copy.folder, **{"b/y.log": "ignored\n"})
     assert changed(after) == {}
 
 
