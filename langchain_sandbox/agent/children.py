@@ -21,7 +21,7 @@ _CHUNK = 64 * 1024
 _EXPENDABLE = "500"
 _EXPOSING = 100  # times that it is tried; a program that nobody may read stays closed
 _KILL_LIMIT = 2.0
-_FREEZE_LIMIT = 0.5
+_FREEZE_LIMITS = (0.3, 0.6, 1.2, 2.4)  # on a busy machine each of many threads waits for its turn to stop
 _STILL = {b"T", b"t", b"Z", b"X", b"x"}  # the kernel's letters for stopped, stopped by a debugger, and ended
 _EXITING = 0x4  # PF_EXITING, of the kernel's: on its way out, and never to run a program again
 _LAST_WORDS = 1.0  # after the timeout, for the pipe of what was killed to come to its end
@@ -251,12 +251,18 @@ def kill_all() -> None:
 
 def freeze_all() -> bool:
     """Stop every process in the container but this one, until `thaw_all`, and say whether all of them stand still."""
-    with suppress(ProcessLookupError):
-        os.kill(-1, signal.SIGSTOP)  # also what is being forked at this moment: the kernel has both get it
-    deadline = time.monotonic() + _FREEZE_LIMIT
-    while not (still := stand_still()) and time.monotonic() < deadline:
-        time.sleep(0.001)
-    return still
+    for limit in _FREEZE_LIMITS:
+        with suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGSTOP)  # also what is being forked at this moment: the kernel has both get it
+        deadline = time.monotonic() + limit
+        while not (still := stand_still()) and time.monotonic() < deadline:
+            time.sleep(0.001)
+        if still:
+            return True
+        # Who waits for a child to begin its program cannot be stopped, and waits for ever if the child was.
+        thaw_all()
+        time.sleep(0.01)
+    return False
 
 
 def stand_still() -> bool:

@@ -47,6 +47,8 @@ def run_as_first(program: str) -> list[str]:
 
 
 SLEEP = "print('up', flush=True); import time; time.sleep(1000)"
+# Python starts a program with vfork: whoever does waits in the kernel until the program has begun.
+VFORK = "import subprocess; print('up', flush=True)\nwhile True: subprocess.run(['/bin/true'])"
 TICK = (
     "import ctypes, signal, time\n"
     "signal.signal(signal.SIGCONT, lambda *_: None)\n"
@@ -90,6 +92,17 @@ def test_what_has_a_clock_of_its_own_is_found_out() -> None:
         print(moved)
     """)
     assert said == ["True"]
+
+
+def test_who_waits_for_a_child_to_begin_is_stopped_in_the_end() -> None:
+    said = run_as_first(f"""
+        begin({VFORK!r})
+        for _ in range(10):
+            print(children.freeze_all())
+            children.thaw_all()
+            time.sleep(0.003)
+    """)
+    assert said == ["True"] * 10
 
 
 def test_a_vigil_tells_what_runs_and_only_while_it_is_kept() -> None:
