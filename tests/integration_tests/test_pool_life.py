@@ -15,7 +15,7 @@ import pytest
 from pools import obey, opencode_of, spares
 from support import wait_until
 
-from langchain_sandbox import ModelEndpoint, Pool, Sandbox, SandboxUnavailableError
+from langchain_sandbox import ModelEndpoint, Pool, Sandbox, SandboxConfigError, SandboxUnavailableError
 from langchain_sandbox.engine.owner import current_owner
 from langchain_sandbox.testing import ScriptedModel
 
@@ -61,7 +61,8 @@ def test_nothing_is_left_of_a_sandbox_that_is_closed_or_forgotten(client: docker
             assert len(spares(client)) == 1
             await sandbox.aclose()
             assert not spares(client)
-            await sandbox.awarm()  # of no effect
+            with pytest.raises(SandboxConfigError, match="the sandbox is closed"):
+                await sandbox.awarm()
             assert not spares(client)
 
     asyncio.run(close())

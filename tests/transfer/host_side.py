@@ -14,7 +14,7 @@ from langchain_sandbox.config import Limits
 from langchain_sandbox.dialogue import Dialogue
 from langchain_sandbox.report import Report
 from langchain_sandbox.workspace.applying.apply import apply_changes
-from langchain_sandbox.workspace.applying.seed import Seed
+from langchain_sandbox.workspace.carriage import Copy
 from langchain_sandbox.workspace.content import Content, pieces
 from langchain_sandbox.workspace.inbound.intake import Intake, take_intake
 from langchain_sandbox.workspace.outbound.patch import build_patch
@@ -69,7 +69,11 @@ async def send(connection: Connection, parcel: Parcel) -> None:
     """Send a workspace as a run does; begins with the message `workspace`."""
     dialogue = Dialogue(report=Report(began=0.0), emit=_ignore, on_working=_ignore)
     dialogue._link = connection
-    dialogue._assignment = SimpleNamespace(intake=parcel.intake, seed=Seed())
+
+    async def load() -> Copy:
+        return Copy(parcel.intake)
+
+    dialogue._assignment = SimpleNamespace(mounted=False, workspace=load)
     await dialogue._send_workspace()
 
 
