@@ -74,6 +74,8 @@ class Lease(Generic[T]):
         self._lock = ProcessLock()
         self._begun: _Begun[T] | None = None
         self._inherited = False
+        self.closed = False
+        """Whether its holder has closed it or let it go, after which nothing is to be begun."""
 
     @property
     def tenant(self) -> T | None:
@@ -103,13 +105,27 @@ class Lease(Generic[T]):
 
     def let_go(self) -> None:
         """Have it end as soon as nobody needs it; waits for nothing."""
+        self.closed = True
         with self._own():
             begun = self._begun
         if begun is not None:
             _let_go(begun.loop, begun.tenant)
 
-    def end(self) -> Future[None] | None:
+    def close(self) -> None:
+        """Have it end, and wait until nothing is left."""
+        ending = self._end()
+        if ending is not None:
+            ending.result()
+
+    async def aclose(self) -> None:
+        """As `close`."""
+        ending = self._end()
+        if ending is not None:
+            await asyncio.wrap_future(ending)
+
+    def _end(self) -> Future[None] | None:
         """Have it end; the future is done when nothing is left. `None` if there is nothing."""
+        self.closed = True
         with self._own():
             begun = self._begun
         if begun is None or begun.serving.done():

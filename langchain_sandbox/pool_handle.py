@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -25,25 +24,18 @@ class PoolHandle:
 
     def __init__(self, settings: Pool) -> None:
         self._lease = Lease(partial(_make, settings))
-        self._closed = False
 
     def begin(self) -> SparePool | None:
         """The pool; `None` after `close`. A forked child gets one of its own."""
-        return None if self._closed else self._lease.begin_again()
+        return None if self._lease.closed else self._lease.begin_again()
 
     def close(self) -> None:
         """Take all spares away, and wait until they are gone. There will be no others."""
-        self._closed = True
-        closing = self._lease.end()
-        if closing is not None:
-            closing.result()
+        self._lease.close()
 
     async def aclose(self) -> None:
         """As `close`."""
-        self._closed = True
-        closing = self._lease.end()
-        if closing is not None:
-            await asyncio.wrap_future(closing)
+        await self._lease.aclose()
 
 
 def _make(settings: Pool, portal: BlockingPortal) -> SparePool:

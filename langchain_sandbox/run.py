@@ -144,10 +144,15 @@ class Run:
             await anyio.sleep(_FLUSH)
             await anyio.to_thread.run_sync(self._keeper.flush)
 
+    @property
+    def _mounts(self) -> bool:
+        """Whether the container gets the folder itself, which has to be known when it is made."""
+        workspace = self._request.workspace
+        return workspace is not None and workspace.mode == "bind"
+
     def _rouse(self) -> Spare | None:
         """Have a spare woken that will probably be ours, while it is still being found out what we need."""
-        workspace = self._request.workspace
-        if self._pool is None or (workspace is not None and workspace.mode == "bind"):
+        if self._pool is None or self._mounts:
             return None
         return self._pool.rouse(self._engine, self._request.limits)
 
@@ -260,8 +265,7 @@ class Run:
 
     async def _take_spare(self) -> Spare | None:
         """A container that is booted already, if there is one that fits."""
-        workspace = self._request.workspace
-        if self._pool is None or (workspace is not None and workspace.mode == "bind"):
+        if self._pool is None or self._mounts:
             return None
         folder = await self._loading.folder()
         spare = await self._pool.take(build_want(self._request, self._means, self._engine, folder=folder))
@@ -274,10 +278,9 @@ class Run:
 
         Only who can start has a place: whoever reads a big workspace keeps nobody from booting.
         """
-        workspace = self._request.workspace
         ahead: LiveContainer | None = None
         with self._places.ahead() as there_is_room:
-            if there_is_room and (workspace is None or workspace.mode != "bind"):
+            if there_is_room and not self._mounts:
                 ahead = await self._make()
             try:
                 await self._await_workspace()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -58,7 +57,6 @@ class Session(Applier, Closing):
         self.idle = idle
         self._start_run = start
         self._lease = Lease(partial(_make, workspace, limits, idle))
-        self._closed = False
 
     def run(
         self,
@@ -128,7 +126,7 @@ class Session(Applier, Closing):
     def over(self) -> bool:
         """Whether there can be no more tasks: it was closed, its container is gone, or nobody came for too long."""
         stay = self._lease.tenant
-        return self._closed or (stay is not None and stay.over)
+        return self._lease.closed or (stay is not None and stay.over)
 
     def start(self, task: str | None = None, **options: Unpack[SessionOptions]) -> RunHandle:
         """Begin a task and return at once; the handle waits, watches and cancels.
@@ -149,21 +147,14 @@ class Session(Applier, Closing):
 
     def close(self) -> None:
         """End the session; its container is gone when this returns. There will be no more tasks."""
-        self._closed = True
-        closing = self._lease.end()
-        if closing is not None:
-            closing.result()
+        self._lease.close()
 
     async def aclose(self) -> None:
         """As `close`."""
-        self._closed = True
-        closing = self._lease.end()
-        if closing is not None:
-            await asyncio.wrap_future(closing)
+        await self._lease.aclose()
 
     def leave(self) -> None:
         """Have it end by itself as soon as no task is under way; it takes no others from now on. Waits for nothing."""
-        self._closed = True
         self._lease.let_go()
 
     def __repr__(self) -> str:
@@ -171,7 +162,7 @@ class Session(Applier, Closing):
         return f"Session(workspace={workspace!r}, idle={self.idle!r})"
 
     def _begin(self) -> Stay:
-        if self._closed:
+        if self._lease.closed:
             msg = "The session is closed; begin another one."
             raise SessionOverError(msg)
         if self._lease.inherited:

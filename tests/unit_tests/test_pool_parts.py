@@ -88,7 +88,7 @@ def test_a_forked_child_can_let_go_although_the_parent_was_busy_with_it() -> Non
             handle.close()
             os._exit(0 if handle.begin() is None else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert not handle._closed
+    assert not handle._lease.closed
 
 
 def test_a_pool_that_is_borrowed_is_left_open() -> None:
@@ -98,9 +98,9 @@ def test_a_pool_that_is_borrowed_is_left_open() -> None:
     assert borrower.pool == Pool(2)
     assert lender._pool is not None
     borrower.close()
-    assert not lender._pool._closed
+    assert not lender._pool._lease.closed
     lender.close()
-    assert lender._pool._closed
+    assert lender._pool._lease.closed
     assert Sandbox(model=MODEL, pool=Sandbox(model=MODEL, pool=0))._pool is None
 
 

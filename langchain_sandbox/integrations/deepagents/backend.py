@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from deepagents.backends.protocol import ExecuteResponse, FileDownloadResponse, FileUploadResponse, WriteResult
 from deepagents.backends.sandbox import BaseSandbox
 
 from langchain_sandbox.applier import Applier
+from langchain_sandbox.closing import Closing
 from langchain_sandbox.errors import SandboxConfigError, SandboxError, SandboxUnavailableError
 from langchain_sandbox.integrations.deepagents.files import build_download, build_upload, check_path, parse_failure
 from langchain_sandbox.orders import MAX_COMMAND, MAX_INPUT
@@ -34,7 +35,7 @@ MAX_DOWNLOAD = MAX_INPUT
 _RESULTS = "/large_tool_results/"
 
 
-class SandboxBackend(Applier, BaseSandbox):
+class SandboxBackend(Applier, Closing, BaseSandbox):
     """Files and commands of a deep agent, in one ephemeral, hardened container with a copy of the workspace.
 
     The container starts at the first use and lives until `finish` or `close`, for an hour if nobody says otherwise.
@@ -189,18 +190,6 @@ class SandboxBackend(Applier, BaseSandbox):
     async def aclose(self) -> None:
         """As `close`."""
         await self._shell.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
 
     def __repr__(self) -> str:
         return f"SandboxBackend({self._shell!r})"
