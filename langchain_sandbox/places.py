@@ -96,6 +96,10 @@ class Places:
             if not self._tasks:
                 self._quiet.set()
 
+    def is_quiet(self) -> bool:
+        """Whether no task is under way."""
+        return not self._tasks
+
     async def quiet(self, *, patience: float) -> None:
         """Wait until no task is under way.
 

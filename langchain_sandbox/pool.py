@@ -243,7 +243,8 @@ class SparePool:
             if not self._hurrying:
                 await self._places.quiet(patience=_PATIENCE)
             await self._places.take_ahead(place)
-            waiting = _Waiting(want, await Spare.boot(want.engine, want.kind))
+            spare = await Spare.boot(want.engine, want.kind, is_quiet=self._places.is_quiet)
+            waiting = _Waiting(want, spare)
             self._waiting.append(waiting)
         except SandboxError as error:
             logger.warning("%s", error)

@@ -34,25 +34,25 @@ class Means:
     warnings: list[str] = field(default_factory=list)
 
 
-async def find_means(request: RunRequest, engine: Engine) -> Means:
+async def find_means(request: RunRequest, engine: Engine, *, image: str | None = None) -> Means:
     """Ask the model server and look for the image.
 
     Args:
         request: What the run was asked for.
         engine: Where the container will be.
+        image: The image's id, where there is a container already.
 
     Raises:
         SandboxConfigError: If what was asked for cannot work.
         SandboxUnavailableError: If the engine or the image is not there.
     """
-    folder = request.workspace.path if request.workspace else None
-    found, image = await asyncio.gather(
-        _find_source(request), engine.require_image(request.image, workspace=folder), return_exceptions=True
+    found, known = await asyncio.gather(
+        _find_source(request), _find_image(request, engine, image), return_exceptions=True
     )
-    for part in (found, image):
+    for part in (found, known):
         if isinstance(part, BaseException) and not isinstance(part, UpstreamError):
             raise part
-    means = Means(image=str(image), warnings=list(request.warnings))
+    means = Means(image=str(known), warnings=list(request.warnings))
     if isinstance(found, UpstreamError):
         means.failure = GatewayFailure(found.code, str(found))
     else:
@@ -62,6 +62,13 @@ async def find_means(request: RunRequest, engine: Engine) -> Means:
         shortage = find_shortage(means.source.context)
         means.warnings += [warning for warning in (shortage, means.source.note) if warning]
     return means
+
+
+async def _find_image(request: RunRequest, engine: Engine, image: str | None) -> str:
+    if image is not None:
+        return image
+    folder = request.workspace.path if request.workspace else None
+    return await engine.require_image(request.image, workspace=folder)
 
 
 async def _find_source(request: RunRequest) -> ModelSource | None:

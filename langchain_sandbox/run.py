@@ -168,10 +168,13 @@ class Run:
 
     async def _find_means(self) -> Means:
         try:
-            return await find_means(self._request, self._engine)
+            return await self._look_for_means()
         except SandboxError:
             await self._loading.result()  # a workspace that cannot go in is what its caller should hear of first
             raise
+
+    async def _look_for_means(self) -> Means:
+        return await find_means(self._request, self._engine)
 
     async def _execute_with_means(self) -> SandboxResult:
         if self._means.failure is not None or self._report.cancelled:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from langchain_sandbox.engine.base import ContainerEnd
 from langchain_sandbox.loading import INSTRUCTIONS, Loading
+from langchain_sandbox.preparation import find_means
 from langchain_sandbox.run import Run
 from langchain_sandbox.workspace.following import FollowedCopy
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from langchain_sandbox.live_container import LiveContainer
     from langchain_sandbox.places import Places
     from langchain_sandbox.pool import SparePool
+    from langchain_sandbox.preparation import Means
     from langchain_sandbox.request import RunRequest
     from langchain_sandbox.result import SandboxResult
     from langchain_sandbox.spare import Spare
@@ -83,6 +85,10 @@ class SessionRun(Run):
     def _load(self) -> Loading:
         return Loading(self._request, self._engine, cancelled=self._cancelled, following=self._stay.following)
 
+    async def _look_for_means(self) -> Means:
+        """As the base's; its container has its image."""
+        return await find_means(self._request, self._engine, image=self._stay.image)
+
     def _rouse(self) -> Spare | None:
         return super()._rouse() if self._stay.container is None else None
 
@@ -113,7 +119,7 @@ class SessionRun(Run):
             if self._changes is not None:
                 self._changes.acknowledge_rest()
             self._stays = True
-            self._stay.keep(container)
+            self._stay.keep(container, image=self._means.image)
             # What the kernel did to an earlier task is that one's.
             self._report.end = ContainerEnd(oom=container.oom and not self._had_oom)
             self._report.cleanup_confirmed, self._report.cleanup_pending = False, True

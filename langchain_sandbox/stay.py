@@ -39,6 +39,8 @@ class Stay:
         self.following = following
         self.container: LiveContainer | None = None
         """Booted and asleep; `None` before the first task, and while one is under way."""
+        self.image: str | None = None
+        """The container's image, from the first task's end on."""
         self._idle = idle
         self._turn = asyncio.Lock()
         self._tasks = 0  # under way and waiting
@@ -135,8 +137,14 @@ class Stay:
         assert container is not None, "it is there"  # noqa: S101 - a mistake of ours, not of a caller
         return container
 
-    def keep(self, container: LiveContainer) -> None:
-        """Have a container for the next task."""
+    def keep(self, container: LiveContainer, *, image: str) -> None:
+        """Have a container for the next task.
+
+        Args:
+            container: It has done its task.
+            image: Its image's id.
+        """
+        self.image = image
         container.booted = True
         container.listen(None)
         self.container = container

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from langchain_sandbox.agent.wire import Outlet
 
 _STREAM_LIMIT = 10.0
+_SETTLING = 1.0  # seconds; its garbage collection begins half a second after the last thing that it did
 _TITLE = "task"  # the same for all, since a spare's conversation begins before its task is known
 
 
@@ -43,6 +44,7 @@ class Booted:
         self._lock = threading.Lock()
         self._parks = 0
         self._parking = threading.Lock()  # never held for as long as OpenCode takes to answer
+        self._expected = threading.Event()
         self._vigil = Vigil()
 
     def wait_ready(self) -> str:
@@ -119,16 +121,28 @@ class Booted:
         self.opencode.thaw()
 
     def rest(self) -> bool:
-        """Have somebody see to it that nothing runs until `expect`, and say whether nothing does now."""
+        """Say whether nothing runs now, and let OpenCode alone settle; then nothing may run any more until `expect`."""
         still = children.stand_still()
         if still:
-            self._vigil.begin()
+            self._expected.clear()
+            threading.Thread(target=self._settle_alone, name="settling", daemon=True).start()
         return still
 
     def expect(self) -> None:
         """A task is coming: what it needs may run from now on, and may ask the model."""
+        with self._parking:
+            self._expected.set()
         self._vigil.end()
         self.endpoint.reopen()
+
+    def _settle_alone(self) -> None:
+        self.opencode.thaw()
+        if self._expected.wait(_SETTLING):
+            return
+        with self._parking:
+            if not self._expected.is_set():
+                children.freeze_all()
+                self._vigil.begin()  # it looks for itself whether everything stands still
 
     def _on_event(self, event: dict[str, Any]) -> None:
         if self._hear is not None:

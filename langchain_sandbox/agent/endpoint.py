@@ -194,27 +194,49 @@ class _Handler(socketserver.StreamRequestHandler):
         self.wfile.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode("ascii"))
 
     def _answer(self, answers: queue.SimpleQueue[LinkEvent]) -> None:
-        while True:
-            match answers.get():
-                case Message(body=head):
+        over = False
+        while not over:
+            came = _take(answers)
+            try:
+                if isinstance(came[0], Message):
                     self.endpoint.pass_gate()
-                    lines = (
-                        f"HTTP/1.1 {int(head['status'])} Relayed",
-                        f"Content-Type: {head['content_type']}",
-                        "Transfer-Encoding: chunked",
-                        "Connection: close",
-                    )
-                    self.wfile.write("".join(f"{line}\r\n" for line in (*lines, "")).encode("latin-1"))
-                case Data(payload=payload) as data:
-                    try:
-                        self.wfile.write(b"%x\r\n%b\r\n" % (len(payload), payload))
-                    finally:
+                # In one piece: each that OpenCode reads has it take a turn.
+                self.wfile.write(_build_answer(came))
+            finally:
+                for data in came:
+                    if isinstance(data, Data):
                         self.endpoint.consumed(data)
-                case End():
-                    self.wfile.write(b"0\r\n\r\n")
-                    return
-                case Reset():
-                    return  # no last chunk: OpenCode sees a broken answer, which is what it is
+            over = isinstance(came[-1], End | Reset)
+
+
+def _take(answers: queue.SimpleQueue[LinkEvent]) -> list[LinkEvent]:
+    """Wait for what is next of an answer, and take what has come besides; nothing comes after its end."""
+    came = [answers.get()]
+    with suppress(queue.Empty):
+        while True:
+            came.append(answers.get_nowait())
+    return came
+
+
+def _build_answer(came: list[LinkEvent]) -> bytes:
+    """What the client is sent for it. Pure."""
+    parts: list[bytes] = []
+    payload = b"".join(event.payload for event in came if isinstance(event, Data))
+    if isinstance(came[0], Message):
+        head = came[0].body
+        lines = (
+            f"HTTP/1.1 {int(head['status'])} Relayed",
+            f"Content-Type: {head['content_type']}",
+            "Transfer-Encoding: chunked",
+            "Connection: close",
+        )
+        parts.append("".join(f"{line}\r\n" for line in (*lines, "")).encode("latin-1"))
+    if payload:
+        parts.append(b"%x\r\n%b\r\n" % (len(payload), payload))
+    # After a reset there is no last chunk: OpenCode sees a broken answer, which is what it is.
+    if isinstance(came[-1], End):
+        parts.append(b"0\r\n\r\n")
+    return b"".join(parts)
 
 
 class _Server(socketserver.ThreadingTCPServer):

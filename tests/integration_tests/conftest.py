@@ -14,6 +14,7 @@ import pytest
 from compose_checkout import Checkout, Open
 from support import LABELLED, containers, make_repository, wait_until
 
+from langchain_sandbox import spare
 from langchain_sandbox.engine.address import find_engine
 from langchain_sandbox.engine.images.package_image import require_image
 from langchain_sandbox.engine.owner import current_owner, is_dead
@@ -61,6 +62,15 @@ def no_container_left(client: docker.DockerClient) -> Iterator[None]:
     yield
     assert containers(client, dead=False) == []
     wait_until(lambda: not containers(client), 5)  # a killed process may be one of another test, and its link ends soon
+
+
+@pytest.fixture(scope="module")
+def hasty_spares() -> Iterator[None]:
+    """Spares sleep as soon as they are warm, as they do while tasks are under way: most tests need no better ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spare, "_MORE_ROUNDS", 0)
+        patch.setattr(spare, "_SETTLING", 0.0)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     import docker
 
+pytestmark = pytest.mark.usefixtures("hasty_spares")
 SIZE = 2
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     import docker
 
+pytestmark = pytest.mark.usefixtures("hasty_spares")
+
 
 @pytest.fixture(scope="module")
 def model() -> Iterator[ScriptedModel]:

@@ -156,6 +156,45 @@ def test_who_gets_no_answer_says_so_unless_he_was_put_to_sleep(
     assert came == [False]
 
 
+@pytest.mark.parametrize("expected", [True, False])
+def test_opencode_alone_settles_after_a_task_unless_another_one_comes(
+    sleeper: booted.Booted, monkeypatch: pytest.MonkeyPatch, *, expected: bool
+) -> None:
+    did: list[str] = []
+    stopped = threading.Event()
+
+    class Watched:
+        def thaw(self) -> None:
+            did.append("thaw")
+
+    class Kept:
+        def begin(self) -> None:
+            did.append("vigil")
+            stopped.set()
+
+        def end(self) -> None:
+            pass
+
+    def freeze_all() -> bool:
+        did.append("freeze")
+        return True
+
+    class Asked:
+        def reopen(self) -> None:
+            pass
+
+    monkeypatch.setattr(children, "freeze_all", freeze_all)
+    monkeypatch.setattr(children, "stand_still", lambda: True)
+    monkeypatch.setattr(booted, "_SETTLING", 0.2)
+    sleeper.opencode, sleeper._vigil, sleeper.endpoint = Watched(), Kept(), Asked()  # type: ignore[assignment]
+    sleeper._expected = threading.Event()
+    assert sleeper.rest()
+    if expected:
+        sleeper.expect()
+    assert stopped.wait(0.6) is not expected
+    assert did == (["thaw"] if expected else ["thaw", "freeze", "vigil"])
+
+
 def test_what_the_warm_up_has_left_and_cannot_be_removed_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import queue
 import socket
 import threading
 from typing import TYPE_CHECKING
@@ -118,3 +119,25 @@ def test_what_a_stopped_program_does_not_take_is_not_missing_for_the_next_task(h
         host.wire.send_data(bytes(65536), channel=MODEL, stream=stream)
     host.wire.send_end(channel=MODEL, stream=stream)
     assert len(hearing.getresponse().read()) == 2 * WINDOW
+
+
+HEAD = Message(MODEL, 1, {"status": 200, "content_type": "text/plain"})
+BEGINNING = b"HTTP/1.1 200 Relayed\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n"
+
+
+@pytest.mark.parametrize(
+    ("came", "sent"),
+    [
+        ([HEAD], BEGINNING),
+        ([HEAD, Data(MODEL, 1, b"ab"), Data(MODEL, 1, b"c"), End(MODEL, 1)], BEGINNING + b"3\r\nabc\r\n0\r\n\r\n"),
+        ([Data(MODEL, 1, bytes(16)), Reset(MODEL, 1, {})], b"10\r\n" + bytes(16) + b"\r\n"),
+        ([End(MODEL, 1)], b"0\r\n\r\n"),
+        ([Reset(MODEL, 1, {})], b""),
+    ],
+)
+def test_what_has_come_of_an_answer_is_given_on_in_one_piece(came: list[LinkEvent], sent: bytes) -> None:
+    answers: queue.SimpleQueue[LinkEvent] = queue.SimpleQueue()
+    for event in came:
+        answers.put(event)
+    assert endpoint._take(answers) == came
+    assert endpoint._build_answer(came).replace(b"close\r\n\r\n", b"close\r\n") == sent

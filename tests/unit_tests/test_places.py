@@ -93,3 +93,13 @@ async def test_it_is_quiet_when_no_task_is_under_way() -> None:
         assert not waiting.done()
         await places.quiet(patience=0.01)
     await waiting
+
+
+async def test_it_is_quiet_while_no_task_is_under_way() -> None:
+    places = Places(1)
+    assert places.is_quiet()
+    with places.task():
+        with places.task():
+            assert not places.is_quiet()
+        assert not places.is_quiet()
+    assert places.is_quiet()

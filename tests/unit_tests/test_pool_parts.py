@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from langchain_sandbox import ModelEndpoint, Pool, Sandbox, SandboxConfigError
+from langchain_sandbox import spare as spare_module
 from langchain_sandbox.config import Limits
 from langchain_sandbox.gateway.warm_up import build_answer
 from langchain_sandbox.link import Channel, LinkEvent, Message
@@ -121,23 +122,31 @@ def test_warming_up_calls_the_tools_that_most_tasks_use_and_ends() -> None:
     assert {"bash", "read", "write", "edit", "grep"} <= set(called)
 
 
+class Container:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.said: list[dict[str, Any]] = []
+        self.link = self
+
+    def listen(self, hear: Callable[[LinkEvent], None]) -> None:
+        self.hear = hear
+
+    def send_message(self, body: dict[str, Any]) -> None:
+        self.said.append(body)
+
+    async def serve(self) -> None:
+        await asyncio.Event().wait()
+
+
+def make_spare(container: Any) -> Spare:
+    return Spare(container, SpareKind(image="i", limits=Limits(), context=1, output=1))
+
+
 def test_a_late_answer_to_an_earlier_wish_does_not_count() -> None:
-    class Container:
-        """Keeps what it is told."""
-
-        def __init__(self) -> None:
-            self.said: list[dict[str, Any]] = []
-            self.link = self
-
-        def listen(self, hear: Callable[[LinkEvent], None]) -> None:
-            self.hear = hear
-
-        def send_message(self, body: dict[str, Any]) -> None:
-            self.said.append(body)
-
     async def scenario() -> list[bool]:
-        container: Any = Container()
-        spare = Spare(container, SpareKind(image="i", limits=Limits(), context=1, output=1))
+        container = Container()
+        spare = make_spare(container)
         spare.rouse()
         spare.calm()
         spare.rouse()
@@ -149,3 +158,27 @@ def test_a_late_answer_to_an_earlier_wish_does_not_count() -> None:
         return awake
 
     assert asyncio.run(scenario()) == [False, False, True]
+
+
+@pytest.mark.parametrize(("quiet", "rounds", "settles"), [(99, 3, True), (3, 3, False), (1, 1, False), (0, 0, False)])
+def test_a_spare_warms_up_better_while_it_is_quiet(
+    monkeypatch: pytest.MonkeyPatch, *, quiet: int, rounds: int, settles: bool
+) -> None:
+    class Answering(Container):
+        """Does another round at once when it is told to."""
+
+        def send_message(self, body: dict[str, Any]) -> None:
+            super().send_message(body)
+            self.hear(Message(Channel.CONTROL, 0, {"type": "warm"}))
+
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(spare_module.anyio, "sleep", sleep)
+    moments = iter([True] * quiet)
+    container = Answering()
+    asyncio.run(make_spare(container)._warm_better(lambda: next(moments, False)))
+    assert container.said == [{"type": "again"}] * rounds
+    assert bool(slept) is settles
