@@ -18,6 +18,8 @@ from langchain_sandbox.workspace.carriage import Carriage, Copy, load
 from langchain_sandbox.workspace.inbound.intake import take_intake
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from langchain_sandbox.engine.base import Engine
     from langchain_sandbox.request import RunRequest
     from langchain_sandbox.workspace.following import Following
@@ -46,6 +48,7 @@ class Loading:
         self._cancelled = cancelled
         self._following = following
         self._loop = asyncio.get_running_loop()
+        self._found: asyncio.Future[Selection | None] = self._loop.create_future()
         self._selected: asyncio.Future[Selection | None] = self._loop.create_future()
         self._reading = asyncio.ensure_future(anyio.to_thread.run_sync(self._load))
         self._reading.add_done_callback(self._on_read)
@@ -70,21 +73,34 @@ class Loading:
         return self._reading.result()
 
     async def folder(self) -> str:
-        """Where the files belong in the repository; known before they are read.
+        """Where the files belong in the repository; known before it is known which ones go in.
+
+        Raises:
+            SandboxConfigError: If they cannot be found.
+        """
+        selection = await self._wait(self._found)
+        return selection.folder if selection is not None else ""
+
+    async def selected(self) -> None:
+        """Wait until it is known which files go in.
 
         Raises:
             SandboxConfigError: If they cannot go in.
         """
-        selection = await self._wait_selected()
-        return selection.folder if selection is not None else ""
+        await self._wait(self._selected)
 
     async def instructions(self) -> str | None:
         """What AGENTS.md says, empty for none; `None` if that cannot be told before all is read."""
-        selection = await self._wait_selected()
-        if selection is None:
+        found = await self._wait(self._found)
+        if found is None:
             return ""
         if self._request.revision is not None or self._request.prompt.command is not None:
             return None  # what was changed before, or what a command names, may be needed at once
+        if await anyio.to_thread.run_sync(_has_none, found.root):
+            return ""
+        selection = await self._wait(self._selected)
+        if selection is None:
+            return ""
         return await anyio.to_thread.run_sync(read_instructions, selection)
 
     async def aclose(self) -> None:
@@ -96,24 +112,25 @@ class Loading:
         elif self._reading.exception() is None:
             await anyio.to_thread.run_sync(self._reading.result().close)
 
-    async def _wait_selected(self) -> Selection | None:
-        if not self._selected.done():
+    async def _wait(self, step: asyncio.Future[Selection | None]) -> Selection | None:
+        """Wait until reading has come to a step; `None` if the run was cancelled before, or nothing is read."""
+        if not step.done():
             leaving = asyncio.ensure_future(self._cancelled.wait())
-            either: set[asyncio.Future[Any]] = {self._selected, self._reading, leaving}
+            either: set[asyncio.Future[Any]] = {step, self._reading, leaving}
             try:
                 await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 leaving.cancel()
-        if not self._selected.done() and not self._reading.done():
+        if not step.done() and not self._reading.done():
             return None  # cancelled
-        if not self._selected.done():
-            self._reading.result()  # it raises, since nothing was selected
-        return await self._selected
+        if not step.done():
+            self._reading.result()  # it raises, since it did not get there
+        return await step
 
     def _load(self) -> Carriage:
         request = self._request
         if self._following is not None:
-            return self._following.load(self._on_selected)
+            return self._following.load(on_found=self._on_found, on_selected=self._on_selected)
         private = [state_folder(), *self._engine.private_places]
         if request.workspace is not None and request.workspace.mode == "bind" and not self._engine.shares_files:
             msg = 'The engine is on another machine, which does not have the workspace; use Workspace(mode="copy").'
@@ -125,21 +142,33 @@ class Loading:
             target=REPOSITORY,
             private=private,
             revises=request.revision.result if request.revision else None,
+            on_found=self._on_found,
             on_selected=self._on_selected,
         )
 
+    def _on_found(self, selection: Selection) -> None:
+        """Called in the thread that reads."""
+        self._loop.call_soon_threadsafe(_get_to, self._found, selection)
+
     def _on_selected(self, selection: Selection) -> None:
         """Called in the thread that reads."""
-        self._loop.call_soon_threadsafe(self._select, selection)
-
-    def _select(self, selection: Selection | None) -> None:
-        if not self._selected.done():
-            self._selected.set_result(selection)
+        self._loop.call_soon_threadsafe(_get_to, self._selected, selection)
 
     def _on_read(self, reading: asyncio.Future[Carriage]) -> None:
         # Where the run fails for another reason, nobody else asks for the exception.
         if not reading.cancelled() and reading.exception() is None:
-            self._select(None)
+            for step in (self._found, self._selected):
+                _get_to(step, None)
+
+
+def _get_to(step: asyncio.Future[Selection | None], selection: Selection | None) -> None:
+    if not step.done():
+        step.set_result(selection)
+
+
+def _has_none(root: Path) -> bool:
+    """Whether there are no instructions that could go in."""
+    return not os.path.lexists(root / INSTRUCTIONS)
 
 
 def read_instructions(selection: Selection) -> str | None:

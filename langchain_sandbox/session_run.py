@@ -95,7 +95,7 @@ class SessionRun(Run):
     async def _open(self) -> LiveContainer:
         if self._stay.container is None:
             return await super()._open()
-        await self._loading.folder()  # a workspace that cannot go in is no reason to lose the container
+        await self._loading.selected()  # a workspace that cannot go in is no reason to lose the container
         container = self._stay.take()
         self._follows, self._had_oom = True, container.oom
         self._report.mark("handed_over")

@@ -182,6 +182,7 @@ def load(
     target: str,
     private: Iterable[Path],
     revises: SandboxResult | None = None,
+    on_found: Callable[[Selection], None] | None = None,
     on_selected: Callable[[Selection], None] | None = None,
 ) -> Carriage:
     """Read or check a workspace.
@@ -193,6 +194,7 @@ def load(
         target: Where it is in the container.
         private: Files and folders that no container may see.
         revises: An earlier run, whose changes go in, too.
+        on_found: Called as soon as it is known where the files of a copy belong.
         on_selected: Called as soon as it is known which files of a copy go in, before they are read.
 
     Raises:
@@ -208,7 +210,7 @@ def load(
                 require_applied(revises, workspace.path)
             folder = prepare(workspace, limits, target=target, private=private)
             return Bind(folder, lock=lock.pop_all(), run_id=run_id, limits=limits)
-    intake = take_intake(workspace, limits, on_selected=on_selected)
+    intake = take_intake(workspace, limits, on_found=on_found, on_selected=on_selected)
     try:
         return Copy(intake, plan_seed(revises, intake.snapshot, limits) if revises is not None else None)
     except BaseException:

@@ -77,10 +77,16 @@ class Following:
         self._known: _Known | None = None
         self._spool = tempfile.TemporaryFile(prefix="langchain-sandbox-")  # noqa: SIM115 - closed in `close`
 
-    def load(self, on_selected: Callable[[Selection], None] | None = None) -> FollowedCopy:
+    def load(
+        self,
+        *,
+        on_found: Callable[[Selection], None] | None = None,
+        on_selected: Callable[[Selection], None] | None = None,
+    ) -> FollowedCopy:
         """Read the workspace, and work out what of it the container does not have.
 
         Args:
+            on_found: As for `take_intake`.
             on_selected: As for `take_intake`.
 
         Raises:
@@ -88,7 +94,7 @@ class Following:
         """
         if self._workspace is not None:
             recover(self._workspace.path)  # what a killed `apply` left half done is not what goes in
-        intake = take_intake(self._workspace, self._limits, on_selected=on_selected)
+        intake = take_intake(self._workspace, self._limits, on_found=on_found, on_selected=on_selected)
         try:
             return FollowedCopy(intake, self._known, spool=self._spool)
         except BaseException:

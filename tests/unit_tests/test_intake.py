@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -177,3 +178,16 @@ def test_a_full_disk_costs_the_history_alone(root: Path, scratch: Path, monkeypa
     assert intake.warnings == ["The repository's history stayed behind: [Errno 28] No space left on device"]
     intake.close()
     assert list(scratch.iterdir()) == []
+
+
+def test_where_files_belong_is_told_before_which_ones_go_in(root: Path) -> None:
+    told: list[tuple[str, str, list[str]]] = []
+
+    def note(step: str, selection: Selection) -> None:
+        told.append((step, selection.folder, sorted(selection.files)))
+
+    intake = take_intake(
+        Workspace(root / "sub"), Limits(), on_found=partial(note, "found"), on_selected=partial(note, "selected")
+    )
+    intake.close()
+    assert told == [("found", "sub/", []), ("selected", "sub/", ["b"])]

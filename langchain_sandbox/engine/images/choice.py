@@ -9,7 +9,7 @@ from docker.errors import ImageNotFound
 from langchain_sandbox.engine import labels
 from langchain_sandbox.engine.images.base_image import engine_errors
 from langchain_sandbox.engine.images.derived_image import plan_derived, refuse_volumes
-from langchain_sandbox.engine.images.package_image import require_image
+from langchain_sandbox.engine.images.package_image import find_image
 from langchain_sandbox.engine.images.table import TABLE, ProjectTable, read_project_table
 from langchain_sandbox.errors import SandboxConfigError, SandboxUnavailableError
 
@@ -49,11 +49,10 @@ def choose_image(client: docker.DockerClient, name: str | None, *, workspace: Pa
     """
     table = read_project_table(workspace) if name is None and workspace is not None else None
     if table is None:
-        image_id = require_image(client, name)
+        image = find_image(client, name)
         if name is not None:
-            with engine_errors(f"Looking at the image {name}"):
-                refuse_volumes(client.images.get(image_id), name)
-        return image_id
+            refuse_volumes(image, name)
+        return str(image.id)
     if table.image is not None:
         return _named(client, table, table.image)
     return _derived(client, table)

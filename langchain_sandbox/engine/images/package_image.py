@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import docker
+    from docker.models.images import Image
 
 REPOSITORY = "langchain-opencode-sandbox"
 OPENCODE_VERSION = "1.18.33"
@@ -150,10 +151,23 @@ def require_image(client: docker.DockerClient, name: str | None = None) -> str:
         image_id = require_image(client)
         ```
     """
+    return str(find_image(client, name).id)
+
+
+def find_image(client: docker.DockerClient, name: str | None = None) -> Image:
+    """As `require_image`, with all that the engine says of it.
+
+    Args:
+        client: As there.
+        name: As there.
+
+    Raises:
+        SandboxUnavailableError: As there.
+    """
     wanted = name or image_tag()
     with engine_errors(f"Looking for the sandbox image {wanted}"):
         try:
-            return str(client.images.get(wanted).id)
+            return client.images.get(wanted)
         except ImageNotFound as error:
             advice = (
                 f"Pull or build it, or leave the name out and use {image_tag()}."

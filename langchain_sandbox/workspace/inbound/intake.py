@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.workspace.git import GitError
 from langchain_sandbox.workspace.inbound.history import History, Inquiry, take_history
-from langchain_sandbox.workspace.inbound.selection import Selection, begin_selection, fill_selection
+from langchain_sandbox.workspace.inbound.selection import Selection, begin_selection, fill_selection, list_files
 from langchain_sandbox.workspace.inbound.snapshot import Snapshot, fill_snapshot
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from langchain_sandbox.config import Limits
     from langchain_sandbox.workspace_config import Workspace
 
-_HELPERS = 3
+_HELPERS = 4
 
 
 @dataclass(slots=True)
@@ -53,13 +53,18 @@ class Intake:
 
 
 def take_intake(
-    workspace: Workspace | None, limits: Limits, *, on_selected: Callable[[Selection], None] | None = None
+    workspace: Workspace | None,
+    limits: Limits,
+    *,
+    on_found: Callable[[Selection], None] | None = None,
+    on_selected: Callable[[Selection], None] | None = None,
 ) -> Intake:
     """Read a workspace: its files, and beside them its history.
 
     Args:
         workspace: The folder, and what of it; `None` for nothing at all.
         limits: Bounds what may go in.
+        on_found: Called as soon as it is known where the files belong, and nothing else.
         on_selected: Called as soon as it is known which files go in, before they are read.
 
     Raises:
@@ -69,9 +74,12 @@ def take_intake(
         return Intake(fill_snapshot(None))
     # Git has processes of its own, so a second core has something to do while we read.
     with ThreadPoolExecutor(_HELPERS) as helpers:
+        listed = helpers.submit(list_files, workspace.path)  # while it is found out whether there is a repository
         selection = begin_selection(workspace)
+        if on_found is not None:
+            on_found(selection)
         inquiry = Inquiry.begin(selection, depth=workspace.history, helpers=helpers)
-        fill_selection(selection, workspace, limits)
+        fill_selection(selection, workspace, limits, listed=listed)
         if on_selected is not None:
             on_selected(selection)
         room = limits.size("workspace") - selection.size

@@ -16,6 +16,7 @@ from langchain_sandbox.workspace.paths import STAGING, compile_patterns, is_mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
     from pathlib import Path
 
     from langchain_sandbox.config import Limits
@@ -87,26 +88,44 @@ def begin_selection(workspace: Workspace) -> Selection:
     return Selection(root, repository=_find_own(root))
 
 
-def fill_selection(selection: Selection, workspace: Workspace, limits: Limits | None) -> None:
+def list_files(root: Path) -> bytes:
+    """What git lists in a folder: tracked files as its index has them, and those that it does not ignore.
+
+    Raises:
+        GitError: If it is in no repository, or in one that git cannot read.
+    """
+    return git(root, "ls-files", "-z", "-t", "--stage", "--cached", "--others", "--exclude-standard")
+
+
+def fill_selection(
+    selection: Selection, workspace: Workspace, limits: Limits | None, *, listed: Future[bytes] | None = None
+) -> None:
     """The second half.
+
+    Args:
+        selection: From the first half.
+        workspace: As there.
+        limits: As for `select_files`.
+        listed: What `list_files` says of the folder, where it was begun ahead; nobody asks for it if that is in no
+            repository.
 
     Raises:
         SandboxConfigError: If it cannot be read, or is too big.
     """
     try:
-        _fill(selection, workspace)
+        _fill(selection, workspace, listed)
     except GitError as error:
         raise SandboxConfigError(describe_broken(selection.root, error)) from error
     if limits is not None:
         _check_limits(selection, limits)
 
 
-def _fill(selection: Selection, workspace: Workspace) -> None:
+def _fill(selection: Selection, workspace: Workspace, listed: Future[bytes] | None) -> None:
     picker = _Picker(selection, excluded=compile_patterns(workspace.exclude))
     if selection.repository is None:
         picker.take_folder("", depth=0)
         return
-    picker.take_repository("", depth=0)
+    picker.take_repository("", listed.result() if listed is not None else list_files(selection.root), depth=0)
     for pattern in workspace.include:
         if not picker.take_ignored(pattern):
             selection.skipped.append(f"{clean_name(pattern)}: Workspace.include has it, and nothing is like it")
@@ -145,18 +164,8 @@ class _Picker:
         self._excluded = excluded
         self._leads_away = cache(self._find_link)
 
-    def take_repository(self, below: str, *, depth: int) -> None:
-        """Take what git lists: tracked files and those that it does not ignore."""
-        listed = git(
-            self._selection.root / below,
-            "ls-files",
-            "-z",
-            "-t",
-            "--stage",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-        )
+    def take_repository(self, below: str, listed: bytes, *, depth: int) -> None:
+        """Take what git lists."""
         for record in listed.split(b"\0"):
             if not record:
                 continue
@@ -226,7 +235,7 @@ class _Picker:
             if found is None or found.prefix:
                 self._selection.skipped.append(f"{name}: looks like a repository and is none")
                 return
-            self.take_repository(f"{path}/", depth=depth + 1)
+            self.take_repository(f"{path}/", list_files(self._selection.root / path), depth=depth + 1)
         except (GitError, SandboxConfigError) as error:
             self._selection.skipped.append(f"{name}: a repository that git cannot read: {error}")
             return
