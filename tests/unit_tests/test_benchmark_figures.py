@@ -48,14 +48,14 @@ def test_the_sustained_plan_keeps_its_distances_and_gives_the_seed_an_interval_o
     steps = plan.plan_sustained(tasks=4, every=10, ours="ours", hot="hot", seldom="seed", seldom_each=2)
     assert [(step.at, step.name) for step in steps] == [
         (0, "ours"),
-        (5, "hot"),
+        (8, "hot"),
         (10, "ours"),
-        (15, "hot"),
+        (18, "hot"),
         (20, "seed"),
         (30, "ours"),
-        (35, "hot"),
+        (38, "hot"),
         (40, "ours"),
-        (45, "hot"),
+        (48, "hot"),
         (50, "seed"),
     ]
 

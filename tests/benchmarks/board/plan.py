@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_LATE = 0.8  # of the time between two tasks
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -35,20 +37,20 @@ def order_round(names: Sequence[str], number: int) -> list[str]:
 
 
 def plan_sustained(*, tasks: int, every: float, ours: str, hot: str, seldom: str, seldom_each: int) -> list[Step]:
-    """Ours every so many seconds, the hot prompt in the middle between two, and now and then one that takes long.
+    """Ours every so many seconds, the hot prompt late between two, and now and then one that takes long.
 
     Args:
         tasks: How many of ours.
         every: Seconds between two of them.
         ours: The first one's name.
-        hot: The second one's, which follows half the time later.
+        hot: The second one's, which follows when the pool is full again: earlier it would be slowed by that.
         seldom: The third one's. It has an interval for itself, so that nobody else meets its work.
         seldom_each: In how many rounds it has one.
     """
     steps = []
     start = 0.0
     for number in range(tasks):
-        steps += [Step(start, ours), Step(start + every / 2, hot)]
+        steps += [Step(start, ours), Step(start + every * _LATE, hot)]
         start += every
         if (number + 1) % seldom_each == 0:
             steps.append(Step(start, seldom))
