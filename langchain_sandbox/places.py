@@ -107,7 +107,7 @@ class Places:
             patience: Seconds to wait at most: a task may take minutes, most of them waiting for its model.
         """
         with anyio.move_on_after(patience):
-            while self._tasks:
+            while not self.is_quiet():
                 await self._quiet.wait()
 
     async def _wait(self, who: object, queue: deque[_Turn]) -> None:

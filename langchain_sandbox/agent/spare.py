@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from langchain_sandbox.agent.wire import Outlet
 
 _TASK = "Warm up."
-_ROUNDS = (
-    4  # OpenCode's engine compiles what it has seen often: each round makes a task quicker, the next ones by little
-)
 _MEMORY = ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes")
 
 

@@ -102,7 +102,7 @@ def test_who_waits_for_a_child_to_begin_is_stopped_in_the_end() -> None:
             children.thaw_all()
             time.sleep(0.003)
     """)
-    assert said.count("True") >= 8  # on a busy machine one may take longer than there is patience for
+    assert said == ["True"] * 10
 
 
 def test_a_vigil_tells_what_runs_and_only_while_it_is_kept() -> None:
