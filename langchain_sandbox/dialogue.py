@@ -1,4 +1,4 @@
-"""What host and container say to each other whatever it is for: hello, the workspace in, the changes out, bye.
+"""What host and container say to each other whatever it is for: hello, the workspace in, the changes out.
 
 `Conversation` adds a task and its model, `Attendance` commands.
 """
@@ -38,7 +38,6 @@ _CHUNK = 1024 * 1024
 _READY_LIMIT = 30.0
 _CANCEL_GRACE = 3.0  # for what was changed until then to come out
 _ABORT_GRACE = 8.0
-_BYE_LIMIT = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,18 +179,13 @@ class Dialogue:
         }
 
     async def _part(self) -> None:
-        """Get what is still to be had, and say bye so that the last word is heard."""
+        """Get what is still to be had."""
         if not self.settled.is_set():
             self._link.send_message({"type": "abort"})
             # Whoever cancels waits for it; at any other end there is time for what is still to come out.
             with anyio.move_on_after(_CANCEL_GRACE if self._report.cancelled else _ABORT_GRACE):
                 await self.settled.wait()
         self._report.mark("worked")
-        if self.parked:
-            return
-        self._link.send_message({"type": "bye"})
-        with anyio.move_on_after(_BYE_LIMIT):
-            await self._link.drain()
 
     async def _start(self) -> None:
         """Let the program run; a spare's does already, and stands by."""

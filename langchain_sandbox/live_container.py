@@ -111,8 +111,8 @@ class LiveContainer:
         """Close the link, remove the container and learn how it ended, within five seconds.
 
         Args:
-            parted: Whether it was told to end, and does by itself now: how it does says more than how it dies when it
-                is killed.
+            parted: Whether it has said all that it had to say: it is told to end, then, and how it does says more than
+                how it dies when it is killed.
 
         Returns:
             Whether the engine said that it is gone.
@@ -121,6 +121,7 @@ class LiveContainer:
         with anyio.CancelScope(shield=True):
             with anyio.move_on_after(_CLEANUP_LIMIT):
                 if parted:
+                    self.link.send_message({"type": "bye"})
                     with anyio.move_on_after(_END_LIMIT):
                         await self.ended.wait()
                 with suppress(Exception):  # as a TLS stream's end may fail; what counts is that the container goes

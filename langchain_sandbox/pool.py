@@ -179,7 +179,7 @@ class SparePool:
         """Take a container away that has done its task, in the background; `aclose` waits for it.
 
         Args:
-            container: Told to end already.
+            container: It has said all that it had to say.
         """
         if self._tasks is not None:
             self._tasks.start_soon(_remove, container)

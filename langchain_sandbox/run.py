@@ -93,6 +93,7 @@ class Run:
         self._means: Means
         self._carriage: Carriage | None = None
         self._roused: Spare | None = None
+        self._spent: LiveContainer | None = None
 
     def _open_dialogue(self) -> Dialogue:
         """What host and container will say to each other."""
@@ -122,6 +123,10 @@ class Run:
             SandboxUnavailableError: If the engine or the image is not there.
         """
         self._logger.info("[%s] run begins", self._request.run_id)
+        with self._places.task():
+            return await self._execute()
+
+    async def _execute(self) -> SandboxResult:
         self._loading = self._load()
         self._roused = self._rouse()
         writing = asyncio.create_task(self._write_events())
@@ -136,6 +141,8 @@ class Run:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(self._keeper.leave)
                 await self._loading.aclose()
+                if self._spent is not None and self._pool is not None:
+                    await self._pool.remove(self._spent)
             self._log.close()
 
     async def _write_events(self) -> None:
@@ -228,23 +235,22 @@ class Run:
 
     async def _work(self, changes: ChangesReceiver) -> bool:
         """Have the task done in a container, which is gone afterwards; say whether it was begun."""
-        with self._places.task():
-            container = await self._open_unless_cancelled()
-            self._calm()
-            if container is None:
-                return False
-            # Beside a boot there is time for it; who boots spares has done it for the task that is quick.
-            garbage = None if container.booted else asyncio.create_task(collect_garbage(self._engine))
-            try:
-                with single_error():
-                    await self._dialogue.hold(await self._assign(changes, container), container=container)
-            finally:
-                self._give_place()
-                with anyio.CancelScope(shield=True):
-                    await self._leave(container)
-                    if garbage is not None:
-                        garbage.cancel()
-                        await asyncio.gather(garbage, return_exceptions=True)
+        container = await self._open_unless_cancelled()
+        self._calm()
+        if container is None:
+            return False
+        # Beside a boot there is time for it; who boots spares has done it for the task that is quick.
+        garbage = None if container.booted else asyncio.create_task(collect_garbage(self._engine))
+        try:
+            with single_error():
+                await self._dialogue.hold(await self._assign(changes, container), container=container)
+        finally:
+            self._give_place()
+            with anyio.CancelScope(shield=True):
+                await self._leave(container)
+                if garbage is not None:
+                    garbage.cancel()
+                    await asyncio.gather(garbage, return_exceptions=True)
         return True
 
     async def _open_unless_cancelled(self) -> LiveContainer | None:
@@ -321,11 +327,11 @@ class Run:
         claim = self._report.claim
         done = claim is not None and not claim.get("error") and not self._report.cancelled and not container.over
         if container.booted and self._pool is not None and done:
-            # It has said all that it had to say, and nothing lives in it but our own program, which ends now. Who has
-            # taken a spare to be quick need not wait for the engine to tidy up.
+            # It has said all that it had to say, and nothing runs in it but our own program. Who has taken a spare to
+            # be quick need not wait for the engine to tidy up, nor share the cores with it: it goes after the result.
             self._report.end = ContainerEnd(oom=container.oom)
             self._report.cleanup_confirmed, self._report.cleanup_pending = False, True
-            await self._pool.remove(container)
+            self._spent = container
             return
         self._report.cleanup_confirmed = await container.take_away(parted=self._dialogue.settled.is_set())
         self._report.stderr = container.stderr

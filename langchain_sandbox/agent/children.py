@@ -249,9 +249,13 @@ def kill_all() -> None:
         time.sleep(0.001)
 
 
-def freeze_all() -> bool:
-    """Stop every process in the container but this one, until `thaw_all`, and say whether all of them stand still."""
-    for limit in _FREEZE_LIMITS:
+def freeze_all(*, tries: int = len(_FREEZE_LIMITS)) -> bool:
+    """Stop every process in the container but this one, until `thaw_all`, and say whether all of them stand still.
+
+    Args:
+        tries: How often it is tried, each time with more patience.
+    """
+    for limit in _FREEZE_LIMITS[:tries]:
         with suppress(ProcessLookupError):
             os.kill(-1, signal.SIGSTOP)  # also what is being forked at this moment: the kernel has both get it
         deadline = time.monotonic() + limit

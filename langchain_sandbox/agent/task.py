@@ -56,6 +56,7 @@ class Task(Work):
         self._booted = booted or Booted(wire, hello["model"], folder=self.arrival.folder)
         self._opencode = self._booted.opencode
         self._stays = bool(hello.get("stay"))
+        self._hurries = booted is not None  # who has booted ahead does not wait for a big program to be taken apart
         self._aborted = False
         self._rested = threading.Event()  # all is done for the task, and nothing runs
         self._arriving: threading.Thread | None = None
@@ -200,7 +201,7 @@ class Task(Work):
         self._stays = self._stays and not self._aborted and self._booted.park()
         if self._stays:
             self.endpoint.end_all()
-        else:
+        elif self._aborted or not self._hurries or not children.freeze_all(tries=1):
             super()._still()
 
     def _make_room(self) -> None:

@@ -18,6 +18,7 @@ from langchain_sandbox.errors import SandboxUnavailableError
 FILES = {
     "engine/Dockerfile": "FROM scratch\n",
     "compose/entrypoint.sh": "exec true\n",
+    "agent/native/gc_timer.c": "int nothing;\n",
     **{name: f"# {name}\n" for name in image._INSIDE if "*" not in name},
     "link.py": "LINK = 1\n",
     "agent/__init__.py": '"""Agent."""\n',
@@ -43,11 +44,14 @@ def tag_of(package: Path) -> str:
 def test_context_holds_what_the_container_runs_and_nothing_else(package: Path) -> None:
     (package / "pool.py").write_text("host only")
     (package / "agent" / "notes.txt").write_text("not code")
-    inside = {name for name in FILES if name not in {"engine/Dockerfile", "compose/entrypoint.sh"}}
+    inside = {
+        name for name in FILES if name not in {"engine/Dockerfile", "compose/entrypoint.sh", "agent/native/gc_timer.c"}
+    }
     assert set(image._context(package)) == {
         "Dockerfile",
         "agent/__main__.py",
         "agent/entrypoint.sh",
+        "native/gc_timer.c",
         "agent/langchain_sandbox/__init__.py",
         "agent/models.json",
         *(f"agent/langchain_sandbox/{name}" for name in inside),
@@ -198,7 +202,7 @@ def test_the_archive_is_the_same_every_time_and_readable_for_every_uid(package: 
         members = {member.name: member for member in entries}
     folders = {name for name, member in members.items() if member.isdir()}
     inside = {"agent/langchain_sandbox", "agent/langchain_sandbox/agent", "agent/langchain_sandbox/engine"}
-    assert folders == {"agent", "ca", *inside}
+    assert folders == {"agent", "ca", "native", *inside}
     assert set(members) - folders == set(context)
     assert all(members[name].mode == 0o755 for name in folders)
     assert all(members[name].mode == 0o644 for name in context)

@@ -120,7 +120,8 @@ def image_context() -> dict[str, bytes]:
     """The files that an image is built from, all but the host's CA bundle.
 
     Returns:
-        Contents by path in the build context: `Dockerfile`, and below `agent/` what the container runs.
+        Contents by path in the build context: `Dockerfile`, below `agent/` what the container runs, and below `native/`
+        what is compiled for it.
 
     Raises:
         SandboxUnavailableError: If the package is incomplete.
@@ -194,6 +195,7 @@ def _context(root: Path) -> dict[str, bytes]:
             # Not the package's own: that one is for LangChain, which the container does not have.
             f"{inside}/__init__.py": b"",
             "agent/entrypoint.sh": (root / "compose/entrypoint.sh").read_bytes(),
+            "native/gc_timer.c": (root / "agent/native/gc_timer.c").read_bytes(),
         }
         for pattern in _INSIDE:
             # A pattern without a wildcard is a file that must be there.
