@@ -191,8 +191,8 @@ HOT = Contestant(
         "the limit: `opencode serve` of our image in one long-lived container (`docker run --detach`, a published "
         "loopback port, the repository mounted, straight to the model server), asked over HTTP by `POST /session` and "
         "`POST /session/ID/message`. All tasks share it; what the last one changed is taken back before the clock "
-        "starts. It makes no patch. It is OpenCode as anybody starts it: its engine collects garbage every 16 ms, which in "
-        "ours it does not (decision 21)."
+        "starts. It makes no patch. It is OpenCode as anybody starts it: its engine collects garbage every 16 ms, and "
+        "ours does not (decision 21)."
     ),
     open=_open_hot,
 )
