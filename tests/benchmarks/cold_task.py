@@ -96,7 +96,8 @@ def run_ours(sandbox: Sandbox, timings: list[Timings]) -> float:
 def _render_timings(timings: list[Timings]) -> str:
     moments: dict[str, list[float]] = {}
     for name, seconds in (item for timing in timings for item in timing.model_dump().items()):
-        moments.setdefault(name, []).append(seconds)
+        if seconds is not None:  # as the moment at which a spare was handed over
+            moments.setdefault(name, []).append(seconds)
     return ", ".join(f"{name} {statistics.median(seconds):.2f}" for name, seconds in moments.items())
 
 

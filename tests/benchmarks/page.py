@@ -41,8 +41,8 @@ Tasks that come while others are being done. In a burst, all start at once, and 
 
 """
 _SUSTAINED = """\
-A pool of two, and a task every {every:g} s. Half that time after each, the hot prompt has its turn; now and then, in
-an interval of its own, the seed.
+A pool of two, and a task every {every:g} s. Four fifths of that time after each, the hot prompt has its turn; now and
+then, in an interval of its own, the seed.
 
 """
 _THROUGHPUT = """\
