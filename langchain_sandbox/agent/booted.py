@@ -92,13 +92,6 @@ class Booted:
             raise OpenCodeError(msg, code="opencode_api")
         return feed
 
-    def neglect(self) -> None:
-        """Close the stream of events, for `attend` to open anew."""
-        with self._parking:
-            feed, self._feed = self._feed, None
-        if feed is not None:
-            feed.end()
-
     def listen(self, hear: Callable[[dict[str, Any]], None]) -> None:
         """Have somebody told of OpenCode's events from now on, in a thread."""
         self._hear = hear

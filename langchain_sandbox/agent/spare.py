@@ -119,10 +119,7 @@ class Spare:
         opencode.prompt(session, parts=[{"type": "text", "text": _TASK}], agent="build")
         opencode.delete_session(session)
         _clear()
-        # The conversation can be begun now. The stream of events is opened once more when it wakes up, and that takes
-        # four times as long if it was not done often.
-        self._booted.neglect()
-        self._booted.attend()
+        self._booted.attend()  # the conversation can be begun now, and the next time only the events' stream is opened
         self._wire.send_message({"type": "warm"})
 
 
