@@ -124,7 +124,12 @@ class Run:
         """
         self._logger.info("[%s] run begins", self._request.run_id)
         with self._places.task():
-            return await self._execute()
+            try:
+                return await self._execute()
+            finally:
+                if self._spent is not None and self._pool is not None:
+                    with anyio.CancelScope(shield=True):
+                        await self._pool.remove(self._spent)
 
     async def _execute(self) -> SandboxResult:
         self._loading = self._load()
@@ -141,8 +146,6 @@ class Run:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(self._keeper.leave)
                 await self._loading.aclose()
-                if self._spent is not None and self._pool is not None:
-                    await self._pool.remove(self._spent)
             self._log.close()
 
     async def _write_events(self) -> None:

@@ -104,7 +104,7 @@ class Sleeper:
 
 @pytest.fixture
 def sleeper(monkeypatch: pytest.MonkeyPatch) -> booted.Booted:
-    monkeypatch.setattr(children, "freeze_all", lambda **_: True)
+    monkeypatch.setattr(children, "freeze_all", lambda: True)
     found = object.__new__(booted.Booted)
     found.opencode, found.session = Sleeper(), "s"  # type: ignore[assignment]
     found._feed, found._hear, found._parks = None, None, 0
@@ -184,7 +184,7 @@ def test_opencode_alone_settles_after_a_task_unless_another_one_comes(
             pass
 
     monkeypatch.setattr(children, "freeze_all", freeze_all)
-    monkeypatch.setattr(children, "stand_still", lambda **_: True)
+    monkeypatch.setattr(children, "stand_still", lambda: True)
     monkeypatch.setattr(booted, "_SETTLING", 0.2)
     sleeper.opencode, sleeper._vigil, sleeper.endpoint = Watched(), Kept(), Asked()  # type: ignore[assignment]
     sleeper._expected = threading.Event()
