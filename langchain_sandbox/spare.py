@@ -34,7 +34,7 @@ _BOOT_LIMIT = 90.0
 _WAKE_LIMIT = 4.5
 _MAX_WORDS = 500
 _MORE_ROUNDS = 3  # of warming up, after the first: the next one would make a task quicker by little
-_SETTLING = 1.0  # seconds; OpenCode collects its garbage half a second after the last thing that it did
+_SETTLING = 1.5  # seconds; OpenCode collects its garbage a second after the last thing that it did
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

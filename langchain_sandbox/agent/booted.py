@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from langchain_sandbox.agent.wire import Outlet
 
 _STREAM_LIMIT = 10.0
-_SETTLING = 1.0  # seconds; its garbage collection begins half a second after the last thing that it did
+_SETTLING = 1.5  # seconds; it collects its garbage a second after the last thing that it did
 _TITLE = "task"  # the same for all, since a spare's conversation begins before its task is known
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import time
+from contextlib import closing
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from support import bash, say, told
@@ -24,6 +28,11 @@ const timer = setInterval(() => {
   if (++turn >= 100) { clearInterval(timer); console.log("done"); }
 }, 20);
 """
+# One that has nothing to do, as OpenCode between two tasks.
+REST = 'globalThis.kept = "x".repeat(100); console.log("resting"); setInterval(() => {}, 60000);'
+COLLECTED = re.compile(r"^([0-9T:-]+\.[0-9]{6})\S* .*=> (?:Eden|Full)Collection", re.MULTILINE)
+SLEEP = 2.5  # seconds; more than the one between two collections
+AT_ONCE = 0.8  # seconds; less than it
 LOOK = "env | grep LD_; echo mine: $(grep -c gc_timer /proc/self/maps); echo its: $(grep -c gc_timer /proc/$PPID/maps)"
 
 
@@ -42,6 +51,33 @@ def count_collections(client: docker.DockerClient, environment: dict[str, str]) 
     return output.count("=> EdenCollection") + output.count("=> FullCollection")
 
 
+def find_collections_after_sleep(client: docker.DockerClient, environment: dict[str, str]) -> list[float]:
+    """Seconds after it was woken up, for all that our OpenCode's engine collected until shortly after that."""
+    container = client.containers.run(
+        image_tag(),
+        ["-e", REST],
+        entrypoint=["/usr/local/bin/opencode"],
+        environment={**environment, "BUN_BE_BUN": "1", "BUN_JSC_logGC": "1"},
+        labels={labels.OWNER: current_owner()},
+        detach=True,
+    )
+    try:
+        with closing(container.logs(stream=True, follow=True)) as lines:
+            assert any(b"resting" in line for line in lines)
+        time.sleep(SLEEP)  # so that it has collected what there was
+        container.kill("SIGSTOP")
+        time.sleep(SLEEP)
+        woken = time.time()
+        container.kill("SIGCONT")
+        time.sleep(2 * AT_ONCE)
+        log = container.logs(timestamps=True).decode()
+    finally:
+        container.remove(force=True)
+    moments = [datetime.fromisoformat(found).replace(tzinfo=UTC).timestamp() for found in COLLECTED.findall(log)]
+    assert any(moment < woken for moment in moments)
+    return [moment - woken for moment in moments if moment >= woken]
+
+
 def test_it_keeps_opencodes_engine_from_collecting_at_every_turn(client: docker.DockerClient) -> None:
     ours = build_environment(config="/none", password="word")
     theirs = {name: value for name, value in ours.items() if name != "LD_PRELOAD"}
@@ -49,6 +85,13 @@ def test_it_keeps_opencodes_engine_from_collecting_at_every_turn(client: docker.
     # Where `often` is low, OpenCode has a later Bun, which does not do that: then the library can go.
     assert often > 30
     assert 0 < seldom < often / 3
+
+
+def test_it_keeps_opencodes_engine_from_collecting_when_it_is_woken_up(client: docker.DockerClient) -> None:
+    ours = build_environment(config="/none", password="word")
+    theirs = {name: value for name, value in ours.items() if name != "LD_PRELOAD"}
+    assert min(find_collections_after_sleep(client, theirs)) < AT_ONCE
+    assert min(find_collections_after_sleep(client, ours)) > AT_ONCE  # it collects once a second, as ever
 
 
 def test_opencode_has_it_and_no_tool() -> None:
