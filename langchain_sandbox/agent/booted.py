@@ -113,7 +113,8 @@ class Booted:
         return still
 
     def wake(self) -> None:
-        """Let everything run again."""
+        """Let everything run again, OpenCode first."""
+        self.wake_opencode()
         children.thaw_all()
 
     def wake_opencode(self) -> None:

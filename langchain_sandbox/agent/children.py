@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import select
 import signal
@@ -278,10 +279,13 @@ def stand_still() -> bool:
 
 
 def thaw(child: subprocess.Popen[bytes]) -> None:
-    """Let one process go on, if it has not ended."""
-    with _changed, suppress(ProcessLookupError):
+    """Let one process go on, if it has not ended.
+
+    Its first thread is told: what a program has to do when it goes on is done then before that thread does anything.
+    """
+    with _changed:
         if child.pid not in _exits:
-            os.kill(child.pid, signal.SIGCONT)
+            ctypes.CDLL(None).tgkill(child.pid, child.pid, signal.SIGCONT)
 
 
 def thaw_all() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
+import signal
 import time
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from support import bash, say, told
 
@@ -36,31 +38,33 @@ AT_ONCE = 0.8  # seconds; less than it
 LOOK = "env | grep LD_; echo mine: $(grep -c gc_timer /proc/self/maps); echo its: $(grep -c gc_timer /proc/$PPID/maps)"
 
 
+def build_environments() -> tuple[dict[str, str], dict[str, str]]:
+    """OpenCode's with the library, and without."""
+    ours = build_environment(config="/none", password="word")
+    return ours, {name: value for name, value in ours.items() if name != "LD_PRELOAD"}
+
+
+def build_engine(program: str, environment: dict[str, str]) -> dict[str, Any]:
+    """The engine of our OpenCode with a program of ours, telling of each collection."""
+    return {
+        "image": image_tag(),
+        "command": ["-e", program],
+        "entrypoint": ["/usr/local/bin/opencode"],
+        "environment": {**environment, "BUN_BE_BUN": "1", "BUN_JSC_logGC": "1"},
+        "labels": {labels.OWNER: current_owner()},
+    }
+
+
 def count_collections(client: docker.DockerClient, environment: dict[str, str]) -> int:
     """How often the engine of our OpenCode collects in two seconds of such work."""
-    output = client.containers.run(
-        image_tag(),
-        ["-e", WORK],
-        entrypoint=["/usr/local/bin/opencode"],
-        environment={**environment, "BUN_BE_BUN": "1", "BUN_JSC_logGC": "1"},
-        labels={labels.OWNER: current_owner()},
-        stderr=True,
-        remove=True,
-    ).decode()
+    output = client.containers.run(**build_engine(WORK, environment), stderr=True, remove=True).decode()
     assert "done" in output
     return output.count("=> EdenCollection") + output.count("=> FullCollection")
 
 
 def find_collections_after_sleep(client: docker.DockerClient, environment: dict[str, str]) -> list[float]:
     """Seconds after it was woken up, for all that our OpenCode's engine collected until shortly after that."""
-    container = client.containers.run(
-        image_tag(),
-        ["-e", REST],
-        entrypoint=["/usr/local/bin/opencode"],
-        environment={**environment, "BUN_BE_BUN": "1", "BUN_JSC_logGC": "1"},
-        labels={labels.OWNER: current_owner()},
-        detach=True,
-    )
+    container = client.containers.run(**build_engine(REST, environment), detach=True)
     try:
         with closing(container.logs(stream=True, follow=True)) as lines:
             assert any(b"resting" in line for line in lines)
@@ -68,7 +72,10 @@ def find_collections_after_sleep(client: docker.DockerClient, environment: dict[
         container.kill("SIGSTOP")
         time.sleep(SLEEP)
         woken = time.time()
-        container.kill("SIGCONT")
+        # To its first thread, as PID 1 wakes it.
+        container.reload()
+        pid = container.attrs["State"]["Pid"]
+        assert ctypes.CDLL(None).tgkill(pid, pid, signal.SIGCONT) == 0
         time.sleep(2 * AT_ONCE)
         log = container.logs(timestamps=True).decode()
     finally:
@@ -79,8 +86,7 @@ def find_collections_after_sleep(client: docker.DockerClient, environment: dict[
 
 
 def test_it_keeps_opencodes_engine_from_collecting_at_every_turn(client: docker.DockerClient) -> None:
-    ours = build_environment(config="/none", password="word")
-    theirs = {name: value for name, value in ours.items() if name != "LD_PRELOAD"}
+    ours, theirs = build_environments()
     often, seldom = count_collections(client, theirs), count_collections(client, ours)
     # Where `often` is low, OpenCode has a later Bun, which does not do that: then the library can go.
     assert often > 30
@@ -88,8 +94,7 @@ def test_it_keeps_opencodes_engine_from_collecting_at_every_turn(client: docker.
 
 
 def test_it_keeps_opencodes_engine_from_collecting_when_it_is_woken_up(client: docker.DockerClient) -> None:
-    ours = build_environment(config="/none", password="word")
-    theirs = {name: value for name, value in ours.items() if name != "LD_PRELOAD"}
+    ours, theirs = build_environments()
     assert min(find_collections_after_sleep(client, theirs)) < AT_ONCE
     assert min(find_collections_after_sleep(client, ours)) > AT_ONCE  # it collects once a second, as ever
 

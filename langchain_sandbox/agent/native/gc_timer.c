@@ -8,7 +8,8 @@
  *
  * So this one timer is never set. Garbage is collected as ever when enough was allocated, and once a second. That second
  * is always over for who was stopped, as a spare is until its task comes: the first 10 to 20 milliseconds of the task
- * would be for collecting what is not there. So it begins anew when the process goes on.
+ * would be for collecting what is not there. So it begins anew when the process goes on, if its first thread is told:
+ * where another one takes the signal, the first may be at the timer before it.
  *
  * Tools do not get this library: it takes itself out of the environment that they inherit.
  */
