@@ -1,0 +1,219 @@
+"""The way out as programs in the container see it: an HTTP proxy on loopback whose every connection the host makes.
+
+Nothing is decided here. The host gets a name and a port, looks at its list, and takes the bytes or refuses; a program
+that speaks to this port can do no more than one that asks politely.
+"""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import socket
+import socketserver
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from langchain_sandbox.link import Channel, Data, End, LinkEvent, Message, Reset
+
+if TYPE_CHECKING:
+    from langchain_sandbox.agent.wire import Outlet
+
+PORT = 4001
+_MAX_HEAD = 64 * 1024
+_PIECE = 64 * 1024
+_HOP_BY_HOP = {"proxy-connection", "proxy-authorization", "connection", "keep-alive"}
+
+ENVIRONMENT = {
+    **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), f"http://127.0.0.1:{PORT}"),
+    **dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost,::1"),
+}
+"""Tells programs of it. What listens on loopback, the model's address too, is not asked for through it."""
+
+
+_offered: dict[str, str] = {}
+
+
+def offered() -> dict[str, str]:
+    """What programs are to be told; nothing where there is no way out."""
+    return dict(_offered)
+
+
+class Proxy:
+    """Serves 127.0.0.1 and relays over the link's EGRESS channel, one stream per connection."""
+
+    def __init__(self, wire: Outlet) -> None:
+        self._wire = wire
+        self._ids = itertools.count(1)
+        self._open: dict[int, queue.SimpleQueue[LinkEvent]] = {}
+        self._turn = threading.Lock()
+        relay = self
+
+        class Handler(_Handler):
+            proxy = relay
+
+        self._server = _Server(("127.0.0.1", PORT), Handler)
+
+    def start(self) -> None:
+        """Serve until the container ends, and have whatever is started from now on told of it."""
+        _offered.update(ENVIRONMENT)
+        threading.Thread(target=self._server.serve_forever, name="proxy", daemon=True).start()
+
+    def on_event(self, event: LinkEvent) -> None:
+        """Take what the host says on the EGRESS channel; never blocks."""
+        with self._turn:
+            answers = self._open.get(event.stream)
+        if answers is not None:
+            answers.put(event)
+        elif isinstance(event, Data):
+            self.consumed(event)
+
+    def ask(self, host: str, port: int) -> tuple[int, queue.SimpleQueue[LinkEvent]]:
+        """Ask for a connection; what the host says of it comes in pieces."""
+        answers: queue.SimpleQueue[LinkEvent] = queue.SimpleQueue()
+        stream = next(self._ids)
+        with self._turn:
+            self._open[stream] = answers
+        self._wire.send_message({"type": "connect", "host": host, "port": port}, channel=Channel.EGRESS, stream=stream)
+        return stream, answers
+
+    def send(self, stream: int, payload: bytes) -> None:
+        """Bytes on their way out; waits while too much is waiting already."""
+        self._wire.send_data(payload, channel=Channel.EGRESS, stream=stream)
+
+    def send_end(self, stream: int) -> None:
+        """No more of them come."""
+        self._wire.send_end(channel=Channel.EGRESS, stream=stream)
+
+    def consumed(self, data: Data) -> None:
+        """Say that bytes reached whoever asked."""
+        self._wire.acknowledge(data)
+
+    def close(self, stream: int, *, reason: str | None) -> None:
+        """Forget a connection; with a reason, have the host break it off."""
+        with self._turn:
+            answers = self._open.pop(stream, None)
+        if reason is not None:
+            self._wire.send_reset({"reason": reason}, channel=Channel.EGRESS, stream=stream)
+        while answers is not None and not answers.empty():
+            event = answers.get()
+            if isinstance(event, Data):
+                self.consumed(event)
+
+
+class _Handler(socketserver.StreamRequestHandler):
+    """One connection: a tunnel by CONNECT, or one plain request with the whole address in its first line."""
+
+    proxy: Proxy
+    disable_nagle_algorithm = True
+
+    def handle(self) -> None:
+        head = self._read_head()
+        parsed = parse_head(head) if head else None
+        if parsed is None:
+            self._answer("400 Bad Request", "This is the sandbox's proxy: CONNECT host:port, or GET http://host/path.")
+            return
+        host, port, forward = parsed
+        stream, answers = self.proxy.ask(host, port)
+        reason: str | None = "the client went away"
+        try:
+            match answers.get():
+                case Message(body={"type": "open"}):
+                    if forward:
+                        self.proxy.send(stream, forward)
+                    else:
+                        self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                    threading.Thread(target=self._go_out, args=(stream,), name="way_out", daemon=True).start()
+                    reason = self._come_in(answers)
+                case Message(body=body):
+                    self._answer("403 Forbidden", f"The sandbox does not let this through: {body.get('message')}.")
+                    reason = None
+                case _:
+                    reason = None
+        except OSError:
+            pass
+        finally:
+            self.proxy.close(stream, reason=reason)
+
+    def _read_head(self) -> bytes:
+        """All up to the empty line; nothing if that does not come."""
+        head = bytearray()
+        try:
+            while line := self.rfile.readline(_MAX_HEAD - len(head)):
+                head += line
+                if line in {b"\r\n", b"\n"}:
+                    return bytes(head)
+        except OSError:
+            pass
+        return b""
+
+    def _answer(self, status: str, words: str) -> None:
+        body = f"{words}\n".encode()
+        lines = (f"HTTP/1.1 {status}", "Content-Type: text/plain; charset=utf-8", f"Content-Length: {len(body)}")
+        with suppress(OSError):
+            self.wfile.write("".join(f"{line}\r\n" for line in (*lines, "Connection: close", "")).encode() + body)
+
+    def _go_out(self, stream: int) -> None:
+        with suppress(OSError, ValueError):
+            while piece := self.rfile.read1(_PIECE):
+                self.proxy.send(stream, piece)
+        self.proxy.send_end(stream)
+
+    def _come_in(self, answers: queue.SimpleQueue[LinkEvent]) -> str | None:
+        """Give on what comes, and return why the host should break off, if it should."""
+        while True:
+            match answers.get():
+                case Data(payload=payload) as data:
+                    try:
+                        self.wfile.write(payload)
+                    finally:
+                        self.proxy.consumed(data)
+                case End():
+                    with suppress(OSError):
+                        self.connection.shutdown(socket.SHUT_WR)
+                    return None
+                case Reset():
+                    with suppress(OSError):
+                        self.connection.shutdown(socket.SHUT_RDWR)
+                    return None
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+    request_queue_size = 64
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: a client that goes away is no news, and the log is for what is."""
+
+
+def parse_head(head: bytes) -> tuple[str, int, bytes] | None:
+    """Where a request wants to go, and what of it is to be said there: nothing for a tunnel. `None` if it is neither.
+
+    Pure. A request with the whole address becomes one as servers take it, and says that it is the only one on its
+    connection: the next may want to go elsewhere.
+
+    Args:
+        head: The request's, up to the empty line.
+    """
+    first, *lines = head.decode("latin-1").replace("\r\n", "\n").rstrip("\n").split("\n")
+    words = first.split(" ")
+    if len(words) != 3:  # noqa: PLR2004 - method, target, version
+        return None
+    method, target, version = words
+    try:
+        parts = urlsplit(f"//{target}" if method == "CONNECT" else target)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    if not host:
+        return None
+    if method == "CONNECT":
+        return (host, port, b"") if port else None
+    if parts.scheme != "http":
+        return None
+    kept = [line for line in lines if line.partition(":")[0].strip().lower() not in _HOP_BY_HOP]
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    said = "\r\n".join([f"{method} {path} {version}", *kept, "Connection: close", "", ""])
+    return host, port or 80, said.encode("latin-1")
