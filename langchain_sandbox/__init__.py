@@ -14,6 +14,7 @@ from langchain_sandbox._version import __version__
 if TYPE_CHECKING:
     from langchain_sandbox.commands.command import Command
     from langchain_sandbox.config import Limits, ModelEndpoint
+    from langchain_sandbox.egress_config import Egress
     from langchain_sandbox.errors import (
         CommandError,
         SandboxApplyError,
@@ -60,6 +61,7 @@ __all__ = [
     "CommandResult",
     "CommandTool",
     "DirectoryRunStore",
+    "Egress",
     "Limits",
     "ModelEndpoint",
     "Pool",
@@ -101,6 +103,7 @@ _HOMES = {
     "CommandResult": "executions",
     "CommandTool": "tools",
     "DirectoryRunStore": "run_store",
+    "Egress": "egress_config",
     "Limits": "config",
     "ModelEndpoint": "config",
     "Pool": "pool_config",

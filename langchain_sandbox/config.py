@@ -35,7 +35,7 @@ _HOST = re.compile(r"[A-Za-z0-9._:%-]+")
 _KEY = re.compile(r"[!-~]+")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)([kmgt]?)i?b?")
 _SIZES = ("memory", "workspace", "workspace_file", "home", "tmp", "changes")
-_WHOLE = {"pids", "workspace_files", "model_calls", "tokens"}
+_WHOLE = {"pids", "workspace_files", "model_calls", "tokens", "repeats"}
 
 _UNITS = {"": 1, "k": KIB, "m": MIB, "g": GIB, "t": 1024 * GIB}
 
@@ -127,6 +127,8 @@ class Limits:
         changes: Bytes of changed files that are taken out of the container.
         model_calls: Model calls in one run; more ends it as `budget_exceeded`. `None` for no limit.
         tokens: Prompt and completion tokens in one run, as the server counts them. `None` for no limit.
+        repeats: How often the agent may do the same with the same result, one after the other (one step, or a circle of
+            up to four), before the run ends as `loop`. `None` for as often as it likes.
         first_byte: Seconds that the model may take before a call's first byte.
         idle: Seconds that the model may pause inside an answer.
 
@@ -150,6 +152,7 @@ class Limits:
     changes: int | str = 256 * MIB
     model_calls: int | None = 200
     tokens: int | None = None
+    repeats: int | None = 12
     first_byte: float = 120.0
     idle: float = 60.0
 
@@ -158,7 +161,7 @@ class Limits:
             object.__setattr__(self, name, parse_bytes(name, getattr(self, name)))
         for item in fields(self):
             value = getattr(self, item.name)
-            if value is None and item.name in {"model_calls", "tokens"}:
+            if value is None and item.name in {"model_calls", "tokens", "repeats"}:
                 continue
             whole = isinstance(value, int) or item.name not in _WHOLE
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf or not whole:
@@ -191,6 +194,11 @@ class Limits:
 def may_be_remote(environ: Mapping[str, str]) -> bool:
     """Whether `SANDBOX_ALLOW_REMOTE_MODEL` lets the model server be outside the user's network."""
     return environ.get("SANDBOX_ALLOW_REMOTE_MODEL", "").lower() in {"1", "true", "yes"}
+
+
+def may_ignore_limits(environ: Mapping[str, str]) -> bool:
+    """Whether `SANDBOX_ALLOW_IGNORED_LIMITS` lets runs take place where the engine holds nobody to limits."""
+    return environ.get("SANDBOX_ALLOW_IGNORED_LIMITS", "").lower() in {"1", "true", "yes"}
 
 
 def read_values(

@@ -13,6 +13,7 @@ from langchain_sandbox.dialogue import Assignment, Dialogue
 from langchain_sandbox.gateway.relay import Gateway, GatewayFailure
 from langchain_sandbox.judge import REPAIRS
 from langchain_sandbox.link import Channel, LinkEvent, Message
+from langchain_sandbox.stillness import Stillness
 from langchain_sandbox.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Conversation(Dialogue):
     def __init__(self, *, report: Report, emit: Callable[..., None], on_working: Callable[[], None]) -> None:
         super().__init__(report=report, emit=emit, on_working=on_working)
         self._transcript = Transcript(emit, clock=report.clock)
+        self._stillness = Stillness(clock=report.clock)
         self._answers = asyncio.Queue[Any](REPAIRS + 1)
         self._gateway: Gateway
 
@@ -88,9 +90,21 @@ class Conversation(Dialogue):
         )
 
     async def _watch_work(self) -> None:
-        await anyio.sleep(_STALL_LIMIT)
-        if not self._gateway.calls:
+        self._stillness.stir()
+        while (still := self._stillness.seconds(busy=self._busy)) < _STALL_LIMIT:  # noqa: ASYNC110 - for time to pass
+            await anyio.sleep(_STALL_LIMIT - still)
+        if self._gateway.calls:
+            self._stall(f"OpenCode did nothing for {_STALL_LIMIT:g} s: no tool ran, and the model was not asked.")
+        else:
             self._stall(f"OpenCode had its task for {_STALL_LIMIT:g} s and did not ask the model.")
+
+    @property
+    def _busy(self) -> bool:
+        """Whether there is a reason to be quiet: an answer is awaited, a tool runs, or OpenCode has done its part.
+
+        After that our own program looks for what was changed, for which it has until the task's time is over.
+        """
+        return self._transcript.idle or self._transcript.working or self._gateway.busy
 
     def _build_task(self) -> dict[str, Any]:
         judge = self._assignment.judge
@@ -104,6 +118,8 @@ class Conversation(Dialogue):
         while True:
             repair = await anyio.to_thread.run_sync(judge.hear, await self._answers.get())
             if repair is not None:
+                self._transcript.idle = False
+                self._stillness.stir()
                 self._report.warnings.append(judge.complaint)
                 self._emit("warning", message=judge.complaint)
             self._link.send_message({"type": "verdict", "repair": repair})
@@ -113,9 +129,11 @@ class Conversation(Dialogue):
     def _on_event(self, event: LinkEvent) -> None:
         match event:
             case Message(channel=Channel.EVENTS, body=body):
+                self._stillness.stir()
                 self._transcript.on_event(body)
             case _ if event.channel is Channel.MODEL:
                 self._report.mark("first_model_call")
+                self._stillness.stir()
                 self._gateway.on_event(event)
             case _:
                 super()._on_event(event)

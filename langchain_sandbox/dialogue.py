@@ -12,6 +12,7 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
+from langchain_sandbox.gateway.egress import EgressRelay
 from langchain_sandbox.link import PROTOCOL_VERSION, Channel, Data, FileStream, LinkEvent, Message
 from langchain_sandbox.workspace.applying.seed import describe_change
 from langchain_sandbox.workspace.content import pieces
@@ -23,9 +24,11 @@ if TYPE_CHECKING:
 
     from langchain_sandbox.commands.prompt import Prompt
     from langchain_sandbox.config import Limits
+    from langchain_sandbox.egress_config import Egress
     from langchain_sandbox.engine.connection import Connection
     from langchain_sandbox.gateway.call import ModelSource
     from langchain_sandbox.gateway.contents import Contents
+    from langchain_sandbox.gateway.passage import EgressRecord
     from langchain_sandbox.judge import Judge
     from langchain_sandbox.live_container import LiveContainer
     from langchain_sandbox.report import Report
@@ -58,6 +61,7 @@ class Assignment:
             task has to wait until all of the workspace is in place.
         changes: Takes what comes out.
         contents: Collects what is said to the model and by it; `None` where nobody wants it.
+        egress: Where programs in the container may go; `None` for nowhere.
     """
 
     prompt: Prompt
@@ -70,6 +74,7 @@ class Assignment:
     workspace: Callable[[], Awaitable[Carriage]]
     changes: ChangesReceiver
     contents: Contents | None = None
+    egress: Egress | None = None
     stays: bool = False
     instructions: Callable[[], Awaitable[str | None]] | None = None
 
@@ -93,6 +98,7 @@ class Dialogue:
         self._link: Connection
         self._container: LiveContainer
         self._assignment: Assignment
+        self._egress: EgressRelay | None = None
         self._interrupted = False
         self.settled = anyio.Event()
         """Set when nothing more will come from the container."""
@@ -115,6 +121,7 @@ class Dialogue:
         container.listen(self._on_event)
         async with anyio.create_task_group() as tasks:
             self._prepare(tasks)
+            self._egress = self._report.egress = self._open_egress(tasks)
             try:
                 tasks.start_soon(self._serve_link)
                 self._link.send_message(self._build_hello())
@@ -176,7 +183,24 @@ class Dialogue:
             "folder": assignment.folder,
             "mounted": assignment.mounted,
             "stay": assignment.stays,
+            "egress": assignment.egress is not None,
         }
+
+    def _open_egress(self, tasks: TaskGroup) -> EgressRelay | None:
+        if self._assignment.egress is None:
+            return None
+        return EgressRelay(
+            link=self._link,
+            egress=self._assignment.egress,
+            tasks=tasks,
+            clock=self._report.clock,
+            on_record=self._on_connection,
+        )
+
+    def _on_connection(self, record: EgressRecord) -> None:
+        fields = record.describe()
+        del fields["at"]  # an event's own time is when it was over
+        self._emit("connection", **fields)
 
     async def _part(self) -> None:
         """Get what is still to be had."""
@@ -263,6 +287,8 @@ class Dialogue:
                 self._on_control(body)
             case Message(channel=Channel.FILES, stream=FileStream.RESULT, body=body):
                 self._on_result(body)
+            case _ if event.channel is Channel.EGRESS and self._egress is not None:
+                self._egress.on_event(event)
             case _ if event.channel is Channel.FILES:
                 self._assignment.changes.on_event(event)
             case Data():

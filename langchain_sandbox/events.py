@@ -76,6 +76,19 @@ class ModelCallEvent(_Event):
     error: str | None = Field(description="Code of what went wrong.")
 
 
+class ConnectionEvent(_Event):
+    """A program's attempt to get out of the container is over."""
+
+    type: Literal["connection"] = "connection"
+    host: str = Field(description="The name that was asked for. Untrusted.")
+    port: int = Field(description="The port.")
+    address: str | None = Field(description="Where it led; None if it did not get that far.")
+    refused: str | None = Field(description="Why it was not let through, or ended; None if it was.")
+    sent: int = Field(description="Bytes that left.")
+    received: int = Field(description="Bytes that came.")
+    seconds: float = Field(description="How long it was open.")
+
+
 class StepEvent(_Event):
     """OpenCode has finished a step: one answer of the model and the tools that it asked for."""
 
@@ -106,6 +119,7 @@ SandboxEvent = Annotated[
     | ToolEndedEvent
     | ModelCallStartedEvent
     | ModelCallEvent
+    | ConnectionEvent
     | StepEvent
     | WarningEvent
     | FinishedEvent,

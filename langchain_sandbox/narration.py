@@ -39,6 +39,9 @@ def narrate(kind: str, fields: Mapping[str, Any]) -> str:
             tokens = f"{fields['prompt_tokens']} + {fields['completion_tokens']} tokens"
             error = f", {fields['error']}" if fields["error"] else ""
             words = f"model call {fields['index']}: {tokens} in {fields['duration']:.1f} s{error}"
+        case "connection":
+            what = fields["refused"] or f"{fields['sent']} bytes out, {fields['received']} in"
+            words = f"connection to {fields['host']}:{fields['port']}: {what}"
         case "warning":
             words = f"warning: {fields['message']}"
         case _:

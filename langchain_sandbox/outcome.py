@@ -109,6 +109,15 @@ RULES: list[Rule] = [
         lambda f: _failure(f, "Raise the limit, or give a smaller task."),
     ),
     (
+        "loop",
+        lambda f: f.failure is not None and f.failure[0] == "loop",
+        lambda f: _failure(
+            f,
+            "What was changed until then is kept. Say in the task what to do instead, or serve a stronger model; where "
+            "the same is meant to be done so often, raise Limits.repeats.",
+        ),
+    ),
+    (
         "context_overflow",
         lambda f: f.failure is not None and f.failure[0] == "context_overflow",
         lambda f: _failure(f, "Serve the model with a longer context (vLLM: --max-model-len), or give a smaller task."),

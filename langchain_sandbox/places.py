@@ -1,4 +1,4 @@
-"""Who may boot a container now, in this whole process, and whether anybody works in one."""
+"""Who may boot a container now, in this whole process: bounded by cores and by memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,24 @@ import anyio
 from langchain_sandbox.errors import SandboxUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+NEED = 640 * 1024 * 1024
+"""Bytes that a container with OpenCode in it takes, and what is to be left for its commands; see docs/benchmarks.md."""
+_LOOK_AGAIN = 1.0  # seconds; nobody says when another program gives memory back
+_MEMORY = "/proc/meminfo"
+
+
+def read_free_memory() -> int | None:
+    """Bytes that this machine could give to new programs, as its kernel says; `None` where there is no such kernel."""
+    try:
+        with open(_MEMORY, encoding="ascii") as file:  # noqa: PTH123 - read often
+            for line in file:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    return None
 
 
 @dataclass(slots=True, eq=False)
@@ -26,14 +43,18 @@ class _Turn:
 class Places:
     """Bounds how many containers boot at once. For one event loop.
 
-    Tasks come before those who boot ahead of need, and find a place free that those never take.
+    Tasks come before those who boot ahead of need, and find a place free that those never take. Where the machine has
+    no memory left for one more, they wait until it has; but one task is always let in.
 
     Args:
         count: How many.
+        free_memory: Says how many bytes are left; `None` where nobody knows.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, free_memory: Callable[[], int | None] = read_free_memory) -> None:
         self._count = count
+        self._free_memory = free_memory
+        self._inside: set[object] = set()
         self._taken: set[object] = set()
         self._waiting: deque[_Turn] = deque()
         self._ahead: deque[_Turn] = deque()
@@ -55,9 +76,12 @@ class Places:
         with anyio.move_on_after(timeout) as clock:
             await self._wait(who, self._waiting)
         if clock.cancelled_caught:
-            msg = (
-                f"{self._count} sandboxes are booting already, and none was done within {timeout:g} s (queue_timeout)."
+            reason = (
+                f"{self._count} sandboxes are booting already, and none was done"
+                if len(self._taken) >= self._count
+                else f"This machine has no {NEED >> 20} MiB of memory left for one more sandbox, and got none"
             )
+            msg = f"{reason} within {timeout:g} s (queue_timeout)."
             raise SandboxUnavailableError(msg)
 
     async def take_ahead(self, who: object) -> None:
@@ -84,14 +108,20 @@ class Places:
             self._made_ahead -= room
 
     @contextmanager
-    def task(self) -> Iterator[None]:
-        """While somebody's task is under way, those who boot ahead of need had better wait."""
+    def task(self, who: object) -> Iterator[None]:
+        """While somebody's task is under way, those who boot ahead of need had better wait.
+
+        Args:
+            who: As for `take`; its place is given back in the end, if it still has one.
+        """
         self._tasks += 1
         if self._quiet.is_set():
             self._quiet = anyio.Event()
         try:
             yield
         finally:
+            self._inside.discard(who)
+            self.give(who)
             self._tasks -= 1
             if not self._tasks:
                 self._quiet.set()
@@ -115,7 +145,10 @@ class Places:
         queue.append(turn)
         self._call_next()
         try:
-            await turn.come.wait()
+            while not turn.come.is_set():
+                with anyio.move_on_after(_LOOK_AGAIN):
+                    await turn.come.wait()
+                self._call_next()
         except BaseException:
             if turn in queue:
                 queue.remove(turn)
@@ -125,11 +158,21 @@ class Places:
 
     def _call_next(self) -> None:
         """Let in whoever may come in now."""
-        while self._waiting and len(self._taken) < self._count:
+        while self._waiting and len(self._taken) < self._count and (self._is_alone() or self._has_memory()):
+            self._inside.add(self._waiting[0].who)
             self._let_in(self._waiting.popleft())
         # Behind a task that waits there is nothing free; otherwise the last place is for the next task.
-        while self._ahead and len(self._taken) < max(1, self._count - 1):
+        while self._ahead and not self._waiting and self._has_memory() and len(self._taken) < max(1, self._count - 1):
             self._let_in(self._ahead.popleft())
+
+    def _is_alone(self) -> bool:
+        """Whether nobody is inside, so that no memory will come free by waiting."""
+        return not self._inside and not self._taken
+
+    def _has_memory(self) -> bool:
+        """Whether there is memory for one more; those who are booting have not taken all of theirs yet."""
+        free = self._free_memory()
+        return free is None or free >= (len(self._taken) + 1) * NEED
 
     def _let_in(self, turn: _Turn) -> None:
         self._taken.add(turn.who)

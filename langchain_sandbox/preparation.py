@@ -10,6 +10,7 @@ from langchain_sandbox.config import ModelEndpoint
 from langchain_sandbox.gateway.relay import GatewayFailure
 from langchain_sandbox.gateway.rules import find_shortage
 from langchain_sandbox.gateway.upstream import UpstreamError, find_upstream
+from langchain_sandbox.held_limits import require_limits
 
 if TYPE_CHECKING:
     from langchain_sandbox.engine.base import Engine
@@ -53,6 +54,9 @@ async def find_means(request: RunRequest, engine: Engine, *, image: str | None =
         if isinstance(part, BaseException) and not isinstance(part, UpstreamError):
             raise part
     means = Means(image=str(known), warnings=list(request.warnings))
+    if image is None:
+        warning = await require_limits(engine, means.image, ignored_allowed=request.allow_ignored_limits)
+        means.warnings += [warning] if warning else []
     if isinstance(found, UpstreamError):
         means.failure = GatewayFailure(found.code, str(found))
     else:

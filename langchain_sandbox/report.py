@@ -70,6 +70,14 @@ class Observer(Protocol):
         """Requests that were not let through."""
 
 
+class Passport(Protocol):
+    """Whoever lets the container's programs out, as far as the result tells of it."""
+
+    @property
+    def described(self) -> list[dict[str, Any]]:
+        """The attempts, in the order in which they ended."""
+
+
 class Failure(Protocol):
     """Why the run cannot go on: a stable name, and words for people."""
 
@@ -94,6 +102,7 @@ class Report:
     claimed_before: Sequence[str] = ()  # in the run that this one goes on from
     commits: list[Commit] = field(default_factory=list)
     gateway: Observer | None = None
+    egress: Passport | None = None
     claim: dict[str, Any] | None = None
     judge: Judge | None = None
     command: Command | None = None
@@ -197,6 +206,7 @@ def build_fields(
         "partial": status != "completed" and bool(patch.size or report.commits),
         "steps": [asdict(step) for step in report.steps],
         "model_calls": [_place(call, report.began) for call in (gateway.records if gateway else [])[:_MAX_CALLS]],
+        "connections": report.egress.described if report.egress else [],
         "usage": {
             "model_calls": gateway.budget.calls if gateway else 0,
             "prompt_tokens": gateway.budget.prompt_tokens if gateway else 0,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from langchain_sandbox.config import Limits, ModelEndpoint
+    from langchain_sandbox.egress_config import Egress
     from langchain_sandbox.gateway.call import ModelSource
     from langchain_sandbox.gateway.contents import Contents
     from langchain_sandbox.revision import Revision
@@ -80,7 +81,9 @@ class RunRequest:
     queue_timeout: float | None
     changes: ChangesPolicy
     retention: Retention
+    allow_ignored_limits: bool = False
     revision: Revision | None = None
+    egress: Egress | None = None
     warnings: tuple[str, ...] = ()
     record: Contents | None = None
     run_id: str = field(default_factory=lambda: secrets.token_hex(6))

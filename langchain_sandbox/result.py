@@ -120,6 +120,19 @@ class ModelCall(_Part):
     error: str | None = Field(default=None, description="Code of what went wrong.")
 
 
+class Connection(_Part):
+    """A program's attempt to get out of the container, as the host saw it."""
+
+    host: str = Field(description="The name that was asked for. Untrusted.")
+    port: int = Field(description="The port.")
+    at: float = Field(description="Seconds from the run's start.")
+    address: str | None = Field(default=None, description="Where it led; None if it did not get that far.")
+    refused: str | None = Field(default=None, description="Why it was not let through, or ended; None if it was.")
+    sent: int = Field(default=0, description="Bytes that left.")
+    received: int = Field(default=0, description="Bytes that came.")
+    seconds: float = Field(default=0.0, description="How long it was open.")
+
+
 class Usage(_Part):
     """What the run used of the model, as the host counted it."""
 
@@ -253,6 +266,9 @@ class SandboxResult(BaseModel):
     )
     steps: list[Step] = Field(default_factory=list, description="What the agent did, as it reported it.")
     model_calls: list[ModelCall] = Field(default_factory=list, description="In the order in which they began.")
+    connections: list[Connection] = Field(
+        default_factory=list, description="What programs in the container tried to reach, where egress lets them."
+    )
     usage: Usage = Field(default=Usage(), description="What it used of the model.")
     timings: Timings = Field(default=Timings(), description="When it came how far.")
     warnings: list[str] = Field(default_factory=list, description="What a user should know, and did not stop it.")

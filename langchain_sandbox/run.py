@@ -123,7 +123,7 @@ class Run:
             SandboxUnavailableError: If the engine or the image is not there.
         """
         self._logger.info("[%s] run begins", self._request.run_id)
-        with self._places.task():
+        with self._places.task(self):
             try:
                 return await self._execute()
             finally:
@@ -356,6 +356,7 @@ class Run:
             workspace=self._await_workspace,
             changes=changes,
             contents=request.record,
+            egress=request.egress,
             instructions=self._loading.instructions if early else None,
         )
 

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from langchain_sandbox.applier import Applier
 from langchain_sandbox.batch import arun_side_by_side, run_side_by_side
-from langchain_sandbox.config import DEFAULT_TIMEOUT, ChangesPolicy, Limits, ModelEndpoint, may_be_remote
+from langchain_sandbox.config import (
+    DEFAULT_TIMEOUT,
+    ChangesPolicy,
+    Limits,
+    ModelEndpoint,
+    may_be_remote,
+    may_ignore_limits,
+)
+from langchain_sandbox.egress_config import Egress
 from langchain_sandbox.engine.address import find_engine
 from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.event_log import EventLog
@@ -38,7 +46,7 @@ from langchain_sandbox.watching import await_for, wait_for
 from langchain_sandbox.workspace_config import Retention, Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 
     from langchain_core.language_models import BaseChatModel
 
@@ -75,10 +83,14 @@ class Sandbox(Applier, Holdings):
         queue_timeout: Seconds that a run may wait for a place to boot; no limit by default.
         allow_remote_model: Whether the model may be outside loopback and private networks, or, as a chat model is,
             where nobody can see; `SANDBOX_ALLOW_REMOTE_MODEL=1`, else no.
+        allow_ignored_limits: Whether runs may take place on an engine that takes limits of memory and processes and
+            ignores them, as some rootless ones do; `SANDBOX_ALLOW_IGNORED_LIMITS=1`, else no.
         retention: How much is kept of runs that are over; `SANDBOX_KEEP_*` by default.
         trace: What LangChain's tracers are told of runs that tools and nodes begin: `"metadata"` that there were calls
             of the model and of tools, how long and how they ended; `"full"` also what was said in them; `"off"`
             nothing. `SANDBOX_TRACE`, else `"metadata"`.
+        egress: Where programs in the container may go, by name: `["pypi.org", "*.example.org:443"]`, or an `Egress`
+            that says more; `SANDBOX_EGRESS`, else nowhere.
         pool: Containers that are booted ahead, so that a task need not wait for that: a `Pool`, or how many; 0 for
             none. Or another sandbox, whose pool is used and which alone closes it. `SANDBOX_POOL_SIZE`, `_IDLE` and
             `_MEMORY`, else none.
@@ -109,8 +121,10 @@ class Sandbox(Applier, Holdings):
         timeout: float | None = None,
         queue_timeout: float | None = None,
         allow_remote_model: bool | None = None,
+        allow_ignored_limits: bool | None = None,
         retention: Retention | None = None,
         trace: TraceLevel | None = None,
+        egress: Egress | Iterable[str] | None = None,
         pool: Pool | Sandbox | int | None = None,
         on_event: OnEvent | None = None,
     ) -> None:
@@ -118,6 +132,9 @@ class Sandbox(Applier, Holdings):
         if allow_remote_model is None:
             allow_remote_model = may_be_remote(environ)
         self.allow_remote_model = allow_remote_model
+        if allow_ignored_limits is None:
+            allow_ignored_limits = may_ignore_limits(environ)
+        self.allow_ignored_limits = allow_ignored_limits
         self.model = check_model(model, allow_remote=allow_remote_model)
         chosen = workspace if workspace is not None else environ.get("SANDBOX_WORKSPACE") or None
         self.workspace = _check_workspace(chosen)
@@ -130,6 +147,7 @@ class Sandbox(Applier, Holdings):
         self.queue_timeout = None if queue_timeout is None else check_timeout("queue_timeout", queue_timeout)
         self.retention = retention or Retention.from_env()
         self.trace = check_trace(trace or environ.get("SANDBOX_TRACE") or "metadata")
+        self.egress = Egress.from_env(environ) if egress is None else Egress.of(egress)
         Holdings.__init__(self, pool, environ)
         if on_event is not None and not callable(on_event):
             msg = f"on_event is a function that takes an event, not {on_event!r:.100}."
@@ -366,6 +384,7 @@ class Sandbox(Applier, Holdings):
             workspace=chosen,
             model=find_model(self.model, prompt.command),
             allow_remote_model=self.allow_remote_model,
+            allow_ignored_limits=self.allow_ignored_limits,
             image=self.image,
             limits=self.limits,
             timeout=seconds,
@@ -375,6 +394,7 @@ class Sandbox(Applier, Holdings):
             revision=revision,
             warnings=(*warned, *warnings),
             record=record,
+            egress=self.egress,
         )
 
     def __repr__(self) -> str:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from langchain_sandbox.applier import Applier
 from langchain_sandbox.closing import Closing
 from langchain_sandbox.commands.prompt import Prompt
-from langchain_sandbox.config import ChangesPolicy, Limits
+from langchain_sandbox.config import ChangesPolicy, Limits, may_ignore_limits
+from langchain_sandbox.egress_config import Egress
 from langchain_sandbox.engine.address import find_engine
 from langchain_sandbox.errors import SandboxConfigError, SandboxError
 from langchain_sandbox.event_log import EventLog
@@ -27,7 +28,7 @@ from langchain_sandbox.workspace.inbound.selection import find_folder
 from langchain_sandbox.workspace_config import Retention, Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from concurrent.futures import Future
 
     from anyio.from_thread import BlockingPortal
@@ -73,10 +74,12 @@ class Shell(Applier, Closing):
         workspace: The folder whose copy commands work on; `SANDBOX_WORKSPACE`, else an empty one.
         image: As for `Sandbox`.
         limits: What all commands together may use; `SANDBOX_LIMIT_*` by default. Those of the model do not matter.
+            On an engine that ignores limits it starts only with `SANDBOX_ALLOW_IGNORED_LIMITS=1`.
         changes: What becomes of the changes at the end; as for `Sandbox`.
         timeout: Seconds that the container may live from its start; 3600 by default.
         queue_timeout: As for `Sandbox`.
         retention: As for `Sandbox`.
+        egress: As for `Sandbox`: where commands may go; `SANDBOX_EGRESS`, else nowhere.
 
     Raises:
         SandboxConfigError: If an option cannot work.
@@ -101,6 +104,7 @@ class Shell(Applier, Closing):
         timeout: float = DEFAULT_SHELL_TIMEOUT,
         queue_timeout: float | None = None,
         retention: Retention | None = None,
+        egress: Egress | Iterable[str] | None = None,
     ) -> None:
         environ = os.environ
         chosen = workspace if workspace is not None else environ.get("SANDBOX_WORKSPACE") or None
@@ -118,12 +122,14 @@ class Shell(Applier, Closing):
             workspace=self.workspace,
             model=None,
             allow_remote_model=False,
+            allow_ignored_limits=may_ignore_limits(environ),
             image=image or environ.get("SANDBOX_IMAGE") or None,
             limits=limits or Limits.from_env(),
             timeout=check_timeout("timeout", timeout),
             queue_timeout=None if queue_timeout is None else check_timeout("queue_timeout", queue_timeout),
             changes=policy,
             retention=retention or Retention.from_env(),
+            egress=Egress.from_env(environ) if egress is None else Egress.of(egress),
         )
         self._lock = threading.Lock()
         self._begun: _Begun | None = None

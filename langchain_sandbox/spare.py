@@ -47,6 +47,7 @@ class SpareKind:
         context: Tokens that the model takes in all.
         output: Tokens that it may answer with.
         folder: Where in the repository the agent works: empty for its root, else such as `packages/a/`.
+        egress: Whether programs in it may go anywhere; where to, its task says.
     """
 
     image: str
@@ -54,6 +55,7 @@ class SpareKind:
     context: int
     output: int
     folder: str = ""
+    egress: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,12 @@ def build_want(request: RunRequest, means: Means, engine: Engine, *, folder: str
     assert means.source is not None, "a spare needs a model"  # noqa: S101 - a mistake of ours, not of a caller
     source = means.source
     kind = SpareKind(
-        image=means.image, limits=request.limits, context=source.context, output=source.output, folder=folder
+        image=means.image,
+        limits=request.limits,
+        context=source.context,
+        output=source.output,
+        folder=folder,
+        egress=request.egress is not None,
     )
     return Want(engine, kind)
 
@@ -171,7 +178,7 @@ class Spare:
             self._gateway = Gateway(
                 link=self.container.link,
                 source=WarmUp(context=kind.context, output=kind.output),
-                limits=replace(kind.limits, model_calls=None, tokens=None),
+                limits=replace(kind.limits, model_calls=None, tokens=None, repeats=None),
                 tasks=tasks,
                 on_call=lambda _: None,
                 on_failure=lambda _: None,
@@ -182,6 +189,7 @@ class Spare:
                 spare=True,
                 model={"context": kind.context, "output": kind.output},
                 folder=kind.folder,
+                egress=kind.egress,
             )
             await self.container.start()
             tasks.start_soon(collect_garbage, engine)

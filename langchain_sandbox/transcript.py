@@ -88,6 +88,13 @@ class Transcript:
         self._users: dict[str, _Draft] = {}  # tool parts, and the step that each belongs to
         self._drafts: list[_Draft] = []
         self._claimed: dict[str, None] = {}
+        self.idle = False
+        """Whether the agent has said its last word, for all that OpenCode says."""
+
+    @property
+    def working(self) -> bool:
+        """Whether OpenCode says that a tool runs."""
+        return "running" in self._tools.values()
 
     @property
     def claimed_files(self) -> list[str]:
@@ -119,6 +126,8 @@ class Transcript:
             case "session.created":
                 # The first is the task's own; others are subagents, whose work shows as a tool of the first.
                 self._session = self._session or str(properties.get("sessionID"))
+            case "session.idle":
+                self.idle = self.idle or properties.get("sessionID") == self._session
             case "message.updated":
                 self._on_message(properties.get("info"))
             case "message.part.delta":

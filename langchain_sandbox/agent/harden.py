@@ -2,7 +2,8 @@
 
 The filter is stacked on top of whatever the engine applies, because engines differ: Docker 20.10 lets a container
 open AF_VSOCK sockets, which reach the hypervisor whatever the network mode, and use io_uring, which no filter sees
-into. Every process in the container inherits it.
+into; and one without a filter lets anybody make a user namespace, who has every capability in it. Every process in
+the container inherits it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,16 @@ _EAFNOSUPPORT = 97
 
 _X32_BIT = 0x40000000
 
-# Numbers of: socket | ptrace, keyctl family, bpf, userfaultfd, perf_event_open, process_vm_*, io_uring
+# The calls that make or change mounts by descriptor have the same numbers everywhere: open_tree, move_mount, fsopen,
+# fsconfig, fsmount, fspick, mount_setattr.
+_MOUNTS = (428, 429, 430, 431, 432, 433, 442)
+_CLONE3 = 435
+# Flags of clone that ask for a namespace, whichever; threads and children have none of them.
+_NAMESPACES = 0x7E020000
+
+# Numbers of: socket | clone
+# | ptrace, keyctl family, bpf, userfaultfd, perf_event_open, process_vm_*, io_uring, mount, umount2, pivot_root,
+#   unshare, setns
 # | prlimit64, sched_setparam, sched_setscheduler, sched_setattr | setpriority
 # The last two groups are for oneself only, who is 0 in the first or second argument. All in the container are one user,
 # which is all that the kernel asks for: a limit of one second killed PID 1, and the idle class would keep it from its
@@ -35,14 +45,16 @@ _TABLES = {
     "x86_64": (
         0xC000003E,
         41,
-        (101, 248, 249, 250, 321, 323, 298, 310, 311, 425, 426, 427),
+        56,
+        (101, 248, 249, 250, 321, 323, 298, 310, 311, 425, 426, 427, 165, 166, 155, 272, 308, *_MOUNTS),
         (302, 142, 144, 314),
         (141,),
     ),
     "aarch64": (
         0xC00000B7,
         198,
-        (117, 217, 218, 219, 280, 282, 241, 270, 271, 425, 426, 427),
+        220,
+        (117, 217, 218, 219, 280, 282, 241, 270, 271, 425, 426, 427, 40, 39, 41, 97, 268, *_MOUNTS),
         (261, 118, 119, 274),
         (140,),
     ),
@@ -51,6 +63,7 @@ _TABLES = {
 _LD_W_ABS = 0x20
 _JEQ = 0x15
 _JGE = 0x35
+_JSET = 0x45
 _RET = 0x06
 _ALLOW = 0x7FFF0000
 _ERRNO = 0x00050000
@@ -107,7 +120,7 @@ def build_filter(machine: str) -> bytes:
     if machine not in _TABLES:
         msg = f"no seccomp table for {machine}; the image is for x86_64 and aarch64"
         raise OSError(msg)
-    arch, socket, denied, own_first, own_second = _TABLES[machine]
+    arch, socket, clone, denied, own_first, own_second = _TABLES[machine]
     head = [
         (_LD_W_ABS, 0, 0, _OFFSET_ARCH),
         (_JEQ, 1, 0, arch),
@@ -121,6 +134,16 @@ def build_filter(machine: str) -> bytes:
         (_LD_W_ABS, 0, 0, _OFFSET_ARG0),
         *((_JEQ, len(_AF_ALLOWED) - index, 0, family) for index, family in enumerate(_AF_ALLOWED)),
         (_RET, 0, 0, _ERRNO | _EAFNOSUPPORT),
+        (_RET, 0, 0, _ALLOW),
+    ]
+    clones = [
+        # Its flags lie in memory, where a filter cannot look. As if the kernel did not have it: then clone is asked.
+        (_JEQ, 0, 1, _CLONE3),
+        (_RET, 0, 0, _ERRNO | _ENOSYS),
+        (_JEQ, 0, 4, clone),
+        (_LD_W_ABS, 0, 0, _OFFSET_ARG0),
+        (_JSET, 0, 1, _NAMESPACES),
+        (_RET, 0, 0, _ERRNO | _EPERM),
         (_RET, 0, 0, _ALLOW),
     ]
     own = [
@@ -140,7 +163,7 @@ def build_filter(machine: str) -> bytes:
         (_RET, 0, 0, _ALLOW),
         (_RET, 0, 0, _ERRNO | _EPERM),
     ]
-    return b"".join(struct.pack("=HBBI", *step) for step in head + sockets + own + denials)
+    return b"".join(struct.pack("=HBBI", *step) for step in head + sockets + clones + own + denials)
 
 
 def _prctl(libc: ctypes.CDLL, option: int, value: int, pointer: object = 0) -> None:

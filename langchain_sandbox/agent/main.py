@@ -19,6 +19,7 @@ from langchain_sandbox.agent.wire import Wire
 from langchain_sandbox.link import PROTOCOL_VERSION, Channel, Data, LinkEvent, Message
 
 if TYPE_CHECKING:
+    from langchain_sandbox.agent.proxy import Proxy
     from langchain_sandbox.agent.spare import Spare
     from langchain_sandbox.agent.work import Work
 
@@ -36,6 +37,7 @@ class Agent:
     def __init__(self, read_fd: int, write_fd: int) -> None:
         self.wire = Wire(read_fd=read_fd, write_fd=write_fd, on_event=self._on_event, on_end=_end_of_link)
         self._work: Spare | Work | None = None
+        self._proxy: Proxy | None = None
         self._deadline = Deadline(self._expire)
         self._hello = threading.Event()
         self._bye = threading.Event()
@@ -60,6 +62,8 @@ class Agent:
             self._on_control(event.body)
         elif self._work is not None and event.channel in {Channel.MODEL, Channel.EXEC, Channel.FILES}:
             self._work.on_event(event)
+        elif self._proxy is not None and event.channel is Channel.EGRESS:
+            self._proxy.on_event(event)
         elif isinstance(event, Data):
             self.wire.acknowledge(event)
 
@@ -82,6 +86,8 @@ class Agent:
             return
         if not hello.get("spare"):
             self._set_deadline(hello)
+        if hello.get("egress"):
+            self._proxy = _open_proxy(self.wire)
         self._work = _make_work(self.wire, hello)
         self._hello.set()
 
@@ -92,6 +98,15 @@ class Agent:
     def _expire(self) -> None:
         if self._work is None or not self._work.resting:
             os._exit(EXIT_DEADLINE)
+
+
+def _open_proxy(wire: Wire) -> Proxy:
+    """A way out; whatever is started from now on is told of it."""
+    from langchain_sandbox.agent.proxy import Proxy  # noqa: PLC0415 - few containers have one
+
+    proxy = Proxy(wire)
+    proxy.start()
+    return proxy
 
 
 def _make_work(wire: Wire, hello: dict[str, Any]) -> Spare | Work:

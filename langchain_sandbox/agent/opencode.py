@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from langchain_sandbox.agent import children, endpoint
+from langchain_sandbox.agent import children, endpoint, proxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,6 +132,7 @@ def tool_environment() -> dict[str, str]:
         # pass over those that the image has.
         "PYTHONDONTWRITEBYTECODE": "1",
         "GIT_TERMINAL_PROMPT": "0",
+        **proxy.offered(),
     }
 
 

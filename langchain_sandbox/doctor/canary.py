@@ -1,84 +1,19 @@
-"""Checks that the engine really puts up the walls: a small container looks at them from inside, and tries them.
-
-An engine may take a limit and ignore it without a word: a rootless one does where its cgroups cannot bound anything.
-So the container is made exactly as a run's, with a program of ours in place of the image's own.
-"""
+"""Checks that the engine really puts up the walls, by a small container that looks at them from inside."""
 
 from __future__ import annotations
 
-import json
-import secrets
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from langchain_sandbox.config import Limits
 from langchain_sandbox.doctor.engine import is_rootless
 from langchain_sandbox.doctor.finding import Finding, Known
-from langchain_sandbox.engine import labels
-from langchain_sandbox.engine.base import ContainerSpec
 from langchain_sandbox.engine.docker import DockerEngine
-from langchain_sandbox.engine.hardening import build_memory_limit
-from langchain_sandbox.engine.owner import current_owner
+from langchain_sandbox.engine.trial import TIME_LIMIT, find_ignored, try_walls
 from langchain_sandbox.errors import SandboxUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-_TIME_LIMIT = 20.0
-_REMOVE_LIMIT = 5.0
-_PIDS = 16
-_KILLED = 137
-LIMITS = Limits(memory="32m", workspace="1m", home="1m", tmp="1m", pids=_PIDS, cpus=1)
-
-# Prints one JSON object a line, as far as it gets: a memory limit may take the whole container. The child that
-# eats memory offers itself to the kernel first. The alarm ends what nobody waits for any more.
-_PROGRAM = """
-import json, os, signal, sys
-signal.alarm(20)
-def tell(**facts):
-    print(json.dumps(facts), flush=True)
-status = dict(line.split(":", 1) for line in open("/proc/self/status").read().splitlines() if ":" in line)
-try:
-    open("/probe", "w").close()
-    writable = True
-except OSError:
-    writable = False
-tell(
-    interfaces=[line.split(":")[0].strip() for line in open("/proc/net/dev") if ":" in line],
-    capabilities=int(status["CapEff"], 16) | int(status["CapBnd"], 16),
-    no_new_privileges=status["NoNewPrivs"].strip() == "1",
-    seccomp=status["Seccomp"].strip() == "2",
-    writable_root=writable,
-    uid=os.getuid(),
-)
-pids, memory = int(sys.argv[1]), int(sys.argv[2])
-hold, release = os.pipe()
-children = []
-try:
-    while len(children) < 2 * pids:
-        child = os.fork()
-        if child == 0:
-            os.close(release)
-            os.read(hold, 1)
-            os._exit(0)
-        children.append(child)
-except OSError:
-    pass
-processes = 1 + len(children)
-os.close(release)
-for child in children:
-    os.waitpid(child, 0)
-tell(processes=processes)
-child = os.fork()
-if child == 0:
-    open("/proc/self/oom_score_adj", "w").write("1000")
-    eaten = bytearray(memory)
-    for place in range(0, memory, 4096):
-        eaten[place] = 1
-    os._exit(0)
-tell(memory_held=os.waitpid(child, 0)[1] != 0)
-"""
 
 
 def check_walls(known: Known) -> Finding:
@@ -89,7 +24,7 @@ def check_walls(known: Known) -> Finding:
         message = f"The engine does not make a container as a run needs it. {error}"
         return Finding("walls", "error", message, "Look at the engine's log (`journalctl -u docker`).")
     except TimeoutError:
-        message = f"A container that should take a second was not done within {_TIME_LIMIT:g} s."
+        message = f"A container that should take a second was not done within {TIME_LIMIT:g} s."
         return Finding("walls", "error", message, "See whether the machine is busy, and look at the engine's log.")
     return judge_walls(known.canary)
 
@@ -137,15 +72,8 @@ def judge_limits(canary: Mapping[str, Any], info: Mapping[str, Any]) -> Finding:
         canary: What the container reported, and how it ended.
         info: The engine's words on itself.
     """
-    ignored = []
-    if canary.get("processes", 0) > _PIDS:
-        ignored.append(f"processes ({canary['processes']} ran where {_PIDS} were allowed)")
-    # Where the kernel took the container whole, nothing was said, and the limit was held.
-    if not canary.get("memory_held", canary.get("oom") or canary.get("exit_code") == _KILLED):
-        ignored.append(
-            f"memory (it was given {_eaten() >> 20} MiB where {build_memory_limit(LIMITS) >> 20} were allowed)"
-        )
-    if "processes" not in canary:
+    ignored = find_ignored(canary)
+    if ignored is None:
         return Finding("limits", "skipped", "The container ended before it could try its limits.")
     if not ignored:
         return Finding("limits", "ok", "The engine holds a container to its limits of memory and processes.")
@@ -169,37 +97,7 @@ def _explain_ignored(info: Mapping[str, Any]) -> str:
     )
 
 
-def _eaten() -> int:
-    """Bytes that the container tries to take: well over its limit, and not too much where there is none."""
-    return build_memory_limit(LIMITS) * 3 // 2
-
-
 async def _release(known: Known) -> dict[str, Any]:
     """Let one container try its walls, and return what it said and how it ended."""
     assert known.address is not None  # noqa: S101 - there is an image, so there is an engine
-    spec = ContainerSpec(
-        name=f"langchain-sandbox-doctor-{secrets.token_hex(6)}",
-        image=known.image_id or "",
-        limits=LIMITS,
-        labels={labels.OWNER: current_owner()},
-        program=("/usr/bin/python3", "-I", "-S", "-c", _PROGRAM, str(_PIDS), str(_eaten())),
-    )
-    engine = DockerEngine(known.address)
-    container = await engine.create(spec)
-    try:
-        with anyio.fail_after(_TIME_LIMIT):
-            stream = await container.attach()
-            await container.start()
-            output = b""
-            while data := await stream.receive():
-                output += data
-            end = await container.wait()
-            await stream.aclose()
-    finally:
-        with anyio.move_on_after(_REMOVE_LIMIT, shield=True):
-            await container.remove()
-            await container.aclose()
-    said: dict[str, Any] = {}
-    for line in output.decode("utf-8", "replace").splitlines():
-        said |= json.loads(line)
-    return {"exit_code": end.exit_code, "oom": end.oom, "stderr": stream.stderr_tail[-300:], **said}
+    return await try_walls(DockerEngine(known.address), known.image_id or "")

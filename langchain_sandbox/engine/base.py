@@ -131,6 +131,13 @@ class Engine(Protocol):
     def private_places(self) -> list[Path]:
         """Files of this machine that no container may see, such as the engine's own socket."""
 
+    async def identify(self) -> str:
+        """A name for it that changes when it is another engine, another version, or was set up anew.
+
+        Raises:
+            SandboxUnavailableError: If it does not answer.
+        """
+
     async def require_image(self, name: str | None, *, workspace: Path | None = None) -> str:
         """The id of the image with that name, else of the one that the workspace picks, else of the package's own.
 

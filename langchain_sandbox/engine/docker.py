@@ -52,6 +52,7 @@ class DockerEngine:
         self.address = address
         self._client: docker.DockerClient | None = None
         self._connecting = anyio.Lock()
+        self._identity: str | None = None
         self._places = anyio.CapacityLimiter(_MAKE_PLACES)
         # Places of their own: a hundred containers being made must not keep one from being killed.
         self._remove_places = anyio.CapacityLimiter(_REMOVE_PLACES)
@@ -71,6 +72,23 @@ class DockerEngine:
     def private_places(self) -> list[Path]:
         """The engine's socket."""
         return [Path(self.address.socket)] if self.address.socket else []
+
+    async def identify(self) -> str:
+        """Its own name for itself, and what it says of how containers are bounded."""
+        if self._identity is None:
+            client = await self._connect()
+            told = await self._call(client.api.info)
+            words = (
+                "ID",
+                "ServerVersion",
+                "KernelVersion",
+                "CgroupVersion",
+                "CgroupDriver",
+                "MemoryLimit",
+                "PidsLimit",
+            )
+            self._identity = json.dumps([self.address.url, *(told.get(word) for word in words)])
+        return self._identity
 
     async def require_image(self, name: str | None, *, workspace: Path | None = None) -> str:
         """The id of the image with that name, else of the one that the workspace picks, else of the package's own."""

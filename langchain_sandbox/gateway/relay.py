@@ -15,6 +15,7 @@ import anyio
 
 from langchain_sandbox.gateway.budget import Budget
 from langchain_sandbox.gateway.call import CallError, ModelCall
+from langchain_sandbox.gateway.loops import Circles
 from langchain_sandbox.gateway.rules import MAX_REQUEST, Route, route
 from langchain_sandbox.link import Channel, Data, End, LinkEvent, Message, Reset
 from langchain_sandbox.untrusted import clean_text
@@ -124,6 +125,7 @@ class Gateway:
         self._caller = source.open(limits)
         self._exchanges: dict[int, _Exchange] = {}
         self._overflows = 0
+        self._circles = Circles(limits.repeats)
         self.budget = Budget(limits)
         self.calls: list[ModelCall] = []
         self.failure: GatewayFailure | None = None
@@ -133,6 +135,11 @@ class Gateway:
     def records(self) -> list[CallRecord]:
         """What there is to tell of the calls, in the order in which they began."""
         return [call.record() for call in self.calls]
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being answered."""
+        return bool(self._exchanges)
 
     async def aclose(self) -> None:
         """Close the connections to the model server."""
@@ -188,10 +195,9 @@ class Gateway:
         if self.failure is not None:
             await sink.refuse(400, self.failure.message)
             return
-        over = self.budget.take_call()
-        if over is not None:
-            self._fail(GatewayFailure("budget_exceeded", over))
-            await sink.refuse(400, over)
+        if (reason := self._find_reason(body)) is not None:
+            self._fail(reason)
+            await sink.refuse(400, reason.message)
             return
         call = ModelCall(index=len(self.calls), started=time.monotonic())
         self.calls.append(call)
@@ -214,6 +220,14 @@ class Gateway:
             call.duration = time.monotonic() - call.started
             self.budget.add(call.usage)
             self._on_call(call.record())
+
+    def _find_reason(self, body: dict[str, Any]) -> GatewayFailure | None:
+        """Why one more call makes no sense, if it does not; else it is counted."""
+        circle = self._circles.hear(body.get("messages"))
+        if circle is not None:
+            return GatewayFailure("loop", circle)
+        over = self.budget.take_call()
+        return GatewayFailure("budget_exceeded", over) if over is not None else None
 
     def _count_overflow(self, call: ModelCall) -> None:
         """OpenCode answers the first overflow by summing up the conversation; when that does not help, it is over."""

@@ -16,6 +16,7 @@ ROWS: list[tuple[Facts, str, str, str]] = [
     (replace(DONE, cancelled=True), "cancelled", "cancelled", "cancelled"),
     (Facts(failure=("model_unreachable", "no route")), "model_unreachable", "model_unreachable", "No route."),
     (Facts(failure=("budget_exceeded", "200 calls")), "budget_exceeded", "budget_exceeded", "200 calls"),
+    (Facts(failure=("loop", "in a circle")), "loop", "loop", "In a circle."),
     (Facts(failure=("context_overflow", "too long")), "context_overflow", "context_overflow", "Too long."),
     (Facts(failure=("model_exception", "it raised")), "model_error", "model_exception", "It raised."),
     (Facts(failure=("answer_cut", "in the middle")), "model_error", "answer_cut", "In the middle."),

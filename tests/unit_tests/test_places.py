@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 
 from langchain_sandbox.errors import SandboxUnavailableError
-from langchain_sandbox.places import Places
+from langchain_sandbox.places import NEED, Places, read_free_memory
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 async def settle() -> None:
@@ -85,9 +89,9 @@ async def test_who_gives_up_leaves_no_place_taken(*, at_once: bool) -> None:
 async def test_it_is_quiet_when_no_task_is_under_way() -> None:
     places = Places(1)
     await places.quiet(patience=60)
-    with places.task():
+    with places.task(object()):
         waiting = asyncio.ensure_future(places.quiet(patience=60))
-        with places.task():
+        with places.task(object()):
             await settle()
         await settle()
         assert not waiting.done()
@@ -98,8 +102,61 @@ async def test_it_is_quiet_when_no_task_is_under_way() -> None:
 async def test_it_is_quiet_while_no_task_is_under_way() -> None:
     places = Places(1)
     assert places.is_quiet()
-    with places.task():
-        with places.task():
+    with places.task(object()):
+        with places.task(object()):
             assert not places.is_quiet()
         assert not places.is_quiet()
     assert places.is_quiet()
+
+
+async def test_where_memory_is_short_tasks_wait_and_one_is_always_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("langchain_sandbox.places._LOOK_AGAIN", 0.01)
+    free = 0
+    places = Places(4, free_memory=lambda: free)
+    with places.task("a"):
+        await places.take("a", timeout=1)
+        places.give("a")  # it has booted, and works
+        with pytest.raises(
+            SandboxUnavailableError, match=r"no 640 MiB of memory left.*within 0.05 s \(queue_timeout\)"
+        ):
+            await places.take("b", timeout=0.05)
+        second, ahead = (asyncio.ensure_future(each) for each in (places.take("b", timeout=1), places.take_ahead("c")))
+        await asyncio.sleep(0.03)
+        assert not second.done()
+    await settle()
+    assert second.done()  # the first is gone
+    await asyncio.sleep(0.03)
+    assert not ahead.done()  # nobody needs a spare on a machine that has no memory
+    free = 2 * NEED
+    await asyncio.wait_for(ahead, 1)
+
+
+async def test_those_who_boot_will_need_theirs() -> None:
+    places = Places(4, free_memory=lambda: 3 * NEED - 1)
+    turns = [asyncio.ensure_future(places.take(who, timeout=None)) for who in "abc"]
+    await settle()
+    assert [turn.done() for turn in turns] == [True, True, False]
+    places.give("a")
+    await settle()
+    assert turns[2].done()
+
+
+async def test_where_nobody_knows_memory_is_no_bound() -> None:
+    places = Places(3, free_memory=lambda: None)
+    for who in "abc":
+        await places.take(who, timeout=0.1)
+
+
+@pytest.mark.parametrize(
+    ("text", "free"),
+    [("MemFree: 1 kB\nMemAvailable:   2048 kB\n", 2 * 1024 * 1024), ("", None), ("MemAvailable:\n", None)],
+)
+def test_what_a_kernel_says_of_its_memory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, free: int | None
+) -> None:
+    path = tmp_path / "meminfo"
+    path.write_text(text)
+    monkeypatch.setattr("langchain_sandbox.places._MEMORY", str(path))
+    assert read_free_memory() == free
+    path.unlink()
+    assert read_free_memory() is None

@@ -31,6 +31,18 @@ FORBIDDEN = [
     ("io_uring_setup", 425, 425),
     ("io_uring_enter", 426, 426),
     ("io_uring_register", 427, 427),
+    ("mount", 165, 40),
+    ("umount2", 166, 39),
+    ("pivot_root", 155, 41),
+    ("unshare", 272, 97),
+    ("setns", 308, 268),
+    ("open_tree", 428, 428),
+    ("move_mount", 429, 429),
+    ("fsopen", 430, 430),
+    ("fsconfig", 431, 431),
+    ("fsmount", 432, 432),
+    ("fspick", 433, 433),
+    ("mount_setattr", 442, 442),
 ]
 # The same, and which argument says whose it is; 0 is oneself.
 OWN = [
@@ -40,12 +52,24 @@ OWN = [
     ("sched_setattr", 314, 274, 0),
     ("setpriority", 141, 140, 1),
 ]
+CLONE = {"x86_64": 56, "aarch64": 220}
+CLONE3 = 435
+# From the kernel's own header: what makes a namespace, and what threads and children are made with.
+NEW = {
+    "NEWNS": 0x20000,
+    "NEWCGROUP": 0x2000000,
+    "NEWUTS": 0x4000000,
+    "NEWIPC": 0x8000000,
+    "NEWUSER": 0x10000000,
+    "NEWPID": 0x20000000,
+    "NEWNET": 0x40000000,
+}
+THREAD, CHILD = 0x3D0F00, 0x1200011
 NEEDED = [
     ("read", 0, 63),
     ("openat", 257, 56),
     ("execve", 59, 221),
     ("clone", 56, 220),
-    ("clone3", 435, 435),
     ("connect", 42, 203),
     ("bind", 49, 200),
     ("socketpair", 53, 199),
@@ -78,6 +102,8 @@ def run(program: bytes, *, number: int, arch: int, arguments: tuple[int, ...] = 
                 position += on_true if accumulator == operand else on_false
             case 0x35:  # BPF_JMP | BPF_JGE | BPF_K
                 position += on_true if accumulator >= operand else on_false
+            case 0x45:  # BPF_JMP | BPF_JSET | BPF_K
+                position += on_true if accumulator & operand else on_false
             case 0x06:  # BPF_RET | BPF_K
                 return operand
             case _:
@@ -104,7 +130,26 @@ def test_nothing_but_the_table_is_denied(machine: str) -> None:
     call = on(machine)
     column = 1 + list(ARCHITECTURES).index(machine)
     denied = {number for number in range(2000) if call(number) != ALLOW}
-    assert denied == {row[column] for row in FORBIDDEN} | {SOCKET[machine]}  # a socket of family 0 is none
+    assert denied == {row[column] for row in FORBIDDEN} | {CLONE3, SOCKET[machine]}  # a socket of family 0 is none
+
+
+@MACHINES
+@pytest.mark.parametrize("flags", [0, THREAD, CHILD, 0xFF])
+def test_threads_and_children_are_made_as_ever(machine: str, flags: int) -> None:
+    assert on(machine)(CLONE[machine], flags) == ALLOW
+
+
+@MACHINES
+@pytest.mark.parametrize("name", list(NEW))
+@given(others=st.integers(0, 2**64 - 1))
+def test_nobody_gets_a_namespace_of_their_own(machine: str, name: str, others: int) -> None:
+    """In a user namespace of one's own one has every capability, and much of the kernel is open that was not."""
+    assert on(machine)(CLONE[machine], others | NEW[name]) == DENIED | EPERM
+
+
+@MACHINES
+def test_a_clone_whose_flags_cannot_be_seen_is_not_there(machine: str) -> None:
+    assert on(machine)(CLONE3) == DENIED | ENOSYS  # the C library goes on with the other one
 
 
 @MACHINES
@@ -165,7 +210,7 @@ def test_every_way_through_the_program_ends_in_an_answer(machine: str) -> None:
     steps = list(struct.iter_unpack("=HBBI", build_filter(machine)))
     assert steps[-1][0] == 0x06
     for index, (code, on_true, on_false, _) in enumerate(steps):
-        if code in {0x15, 0x35}:
+        if code in {0x15, 0x35, 0x45}:
             assert index + 1 + max(on_true, on_false) < len(steps)
 
 
