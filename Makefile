@@ -17,7 +17,7 @@ IMAGE_INPUTS := Dockerfile $(shell find langchain_sandbox -name '*.py' -o -name 
 WITH_IMAGE = $(ENGINE) with sh -c 'MAKEFLAGS= $(MAKE) -s image-on-engine && exec "$$@"' sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup image demo test test-unit lint docs bench engine-stop clean image-on-engine
+.PHONY: help setup image demo test test-unit lint docs bench checklist soak engine-stop clean image-on-engine
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,12 @@ docs: $(READY) ## build the documentation's site, in build/site
 
 bench: $(READY) ## measure it beside other ways to do the same, in ten minutes; ARGS=--help
 	@$(WITH_IMAGE) $(BIN)/python tests/benchmarks/run.py $(ARGS)
+
+checklist: $(READY) ## write docs/checklist.md from what the last `make test` has shown
+	@$(WITH_IMAGE) env PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m checklist.page
+
+soak: $(READY) ## have hundreds of runs fail in every way, and look what is left; ARGS=--help
+	@$(WITH_IMAGE) env PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m soak.run $(ARGS)
 
 engine-stop: ## stop the engine that `make setup` started
 	@$(ENGINE) stop

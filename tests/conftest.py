@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import pytest
+from checklist.recorder import Recorder
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
@@ -58,6 +59,10 @@ _ENGINE = {
     "test_a_host_that_is_killed_takes_the_containers_with_it",
     "test_nothing_is_left_of_a_process_that_ends",
 }
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Recorder())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
