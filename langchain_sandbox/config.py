@@ -31,6 +31,7 @@ MAX_TASK = 4 * MIB
 DEFAULT_TIMEOUT = 300.0
 """Seconds that a run may take, where nobody says otherwise."""
 
+_RUNTIME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 _HOST = re.compile(r"[A-Za-z0-9._:%-]+")
 _KEY = re.compile(r"[!-~]+")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)([kmgt]?)i?b?")
@@ -199,6 +200,23 @@ def may_be_remote(environ: Mapping[str, str]) -> bool:
 def may_ignore_limits(environ: Mapping[str, str]) -> bool:
     """Whether `SANDBOX_ALLOW_IGNORED_LIMITS` lets runs take place where the engine holds nobody to limits."""
     return environ.get("SANDBOX_ALLOW_IGNORED_LIMITS", "").lower() in {"1", "true", "yes"}
+
+
+def choose_runtime(chosen: str | None, environ: Mapping[str, str]) -> str | None:
+    """The name of the OCI runtime that containers are to run under, `None` for the engine's default.
+
+    Args:
+        chosen: What the caller says, which counts.
+        environ: May say it with `SANDBOX_RUNTIME`.
+
+    Raises:
+        SandboxConfigError: If that is no name.
+    """
+    runtime = chosen or environ.get("SANDBOX_RUNTIME") or None
+    if runtime is not None and not (isinstance(runtime, str) and _RUNTIME.fullmatch(runtime)):
+        msg = f"runtime is the name of a runtime of the engine's, such as 'runsc', not {runtime!r:.100}."
+        raise SandboxConfigError(msg)
+    return runtime
 
 
 def read_values(

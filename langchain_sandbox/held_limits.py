@@ -29,13 +29,16 @@ REMEMBERED = 7 * 24 * 3600.0
 logger = logging.getLogger(__name__)
 
 
-async def require_limits(engine: Engine, image: str, *, ignored_allowed: bool) -> str | None:
+async def require_limits(
+    engine: Engine, image: str, *, ignored_allowed: bool, runtime: str | None = None
+) -> str | None:
     """Refuse an engine that ignores limits.
 
     Args:
         engine: The engine.
         image: An image of ours that is there.
         ignored_allowed: Whether the caller takes the risk.
+        runtime: The OCI runtime that containers run under; each has its own way with limits.
 
     Returns:
         What the caller should know; nothing where limits are held.
@@ -43,7 +46,7 @@ async def require_limits(engine: Engine, image: str, *, ignored_allowed: bool) -
     Raises:
         SandboxUnavailableError: If they are not, and that is not allowed.
     """
-    ignored = await _find_ignored(engine, image)
+    ignored = await _find_ignored(engine, image, runtime)
     if not ignored:
         return None
     message = f"The engine takes limits and ignores them: {', '.join(ignored)}. One run could take the machine down."
@@ -56,13 +59,13 @@ async def require_limits(engine: Engine, image: str, *, ignored_allowed: bool) -
     raise SandboxUnavailableError(msg)
 
 
-async def _find_ignored(engine: Engine, image: str) -> list[str]:
-    path = _place(await engine.identify())
+async def _find_ignored(engine: Engine, image: str, runtime: str | None) -> list[str]:
+    path = _place(f"{await engine.identify()} {runtime or ''}".rstrip())
     remembered = await anyio.to_thread.run_sync(_recall, path)
     if remembered is not None:
         return remembered
     try:
-        ignored = find_ignored(await try_walls(engine, image))
+        ignored = find_ignored(await try_walls(engine, image, runtime=runtime))
     except TimeoutError:
         ignored = None
     if ignored is None:  # a machine that is too busy to tell, or no program of ours: a run says more than this can

@@ -105,18 +105,21 @@ class SparePool:
         """As `aclose`, without waiting for it."""
         self._scope.cancel()
 
-    def rouse(self, engine: Engine, limits: Limits) -> Spare | None:
+    def rouse(self, engine: Engine, limits: Limits, *, runtime: str | None) -> Spare | None:
         """Wake the spare that a task will probably need, while it is still being found out which one it needs.
 
         Args:
             engine: Where the task's container is to be.
             limits: The task's.
+            runtime: The task's.
 
         Returns:
             It; `calm` puts it back to sleep if nobody has taken it.
         """
         for waiting in reversed(self._waiting):
-            if waiting.want.engine is engine and waiting.want.kind.limits == limits and not waiting.roused:
+            kind = waiting.want.kind
+            alike = waiting.want.engine is engine and kind.limits == limits and kind.runtime == runtime
+            if alike and not waiting.roused:
                 waiting.roused = True
                 waiting.spare.rouse()
                 return waiting.spare

@@ -24,12 +24,14 @@ class Means:
 
     Args:
         image: The image's id.
+        runtime: The OCI runtime that it runs under.
         source: The model; `None` where nothing inside thinks, or it cannot be had.
         failure: Why it cannot be had.
         warnings: What the caller should know of them.
     """
 
     image: str
+    runtime: str = ""
     source: ModelSource | None = None
     failure: GatewayFailure | None = None
     warnings: list[str] = field(default_factory=list)
@@ -54,8 +56,11 @@ async def find_means(request: RunRequest, engine: Engine, *, image: str | None =
         if isinstance(part, BaseException) and not isinstance(part, UpstreamError):
             raise part
     means = Means(image=str(known), warnings=list(request.warnings))
+    means.runtime = await engine.require_runtime(request.runtime)
     if image is None:
-        warning = await require_limits(engine, means.image, ignored_allowed=request.allow_ignored_limits)
+        warning = await require_limits(
+            engine, means.image, ignored_allowed=request.allow_ignored_limits, runtime=request.runtime
+        )
         means.warnings += [warning] if warning else []
     if isinstance(found, UpstreamError):
         means.failure = GatewayFailure(found.code, str(found))

@@ -82,6 +82,7 @@ class RunRequest:
     changes: ChangesPolicy
     retention: Retention
     allow_ignored_limits: bool = False
+    runtime: str | None = None
     revision: Revision | None = None
     egress: Egress | None = None
     warnings: tuple[str, ...] = ()

@@ -221,6 +221,7 @@ class Receipt(_Part):
 
     package: str = Field(description="This package's version.")
     image: str = Field(default="", description="The image's id.")
+    runtime: str = Field(default="", description="The OCI runtime that the container ran under, as the engine says.")
     opencode: str = Field(default="", description="OpenCode's version, as the container says.")
     model: str = Field(default="", description="The model's name, as the server says.")
     patch_sha256: str = Field(default="", description="Of the patch, all of it, however long.")

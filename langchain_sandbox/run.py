@@ -164,7 +164,7 @@ class Run:
         """Have a spare woken that will probably be ours, while it is still being found out what we need."""
         if self._pool is None or self._mounts:
             return None
-        return self._pool.rouse(self._engine, self._request.limits)
+        return self._pool.rouse(self._engine, self._request.limits, runtime=self._request.runtime)
 
     def _calm(self) -> None:
         """Have it go to sleep again, if it is not ours."""
@@ -315,6 +315,7 @@ class Run:
             name=f"langchain-sandbox-{request.run_id}",
             image=self._means.image,
             limits=request.limits,
+            runtime=request.runtime,
             labels={labels.OWNER: await anyio.to_thread.run_sync(current_owner), labels.RUN: request.run_id},
             mounts=carriage.mounts if carriage is not None else (),
             user=carriage.user if carriage is not None else None,
@@ -379,6 +380,7 @@ class Run:
             patch=patch,
             intake=intake,
             image=self._means.image,
+            runtime=self._means.runtime,
             model=self._means.source.model if self._means.source else "",
             patch_file=str(self._keeper.patch) if self._keeper.patch else None,
         )

@@ -15,6 +15,7 @@ from langchain_sandbox.config import (
     ChangesPolicy,
     Limits,
     ModelEndpoint,
+    choose_runtime,
     may_be_remote,
     may_ignore_limits,
 )
@@ -85,6 +86,8 @@ class Sandbox(Applier, Holdings):
             where nobody can see; `SANDBOX_ALLOW_REMOTE_MODEL=1`, else no.
         allow_ignored_limits: Whether runs may take place on an engine that takes limits of memory and processes and
             ignores them, as some rootless ones do; `SANDBOX_ALLOW_IGNORED_LIMITS=1`, else no.
+        runtime: The OCI runtime that containers run under, by the name that the engine knows it by: `"runsc"` is
+            gVisor's, a stronger wall. `SANDBOX_RUNTIME`, else the engine's default.
         retention: How much is kept of runs that are over; `SANDBOX_KEEP_*` by default.
         trace: What LangChain's tracers are told of runs that tools and nodes begin: `"metadata"` that there were calls
             of the model and of tools, how long and how they ended; `"full"` also what was said in them; `"off"`
@@ -122,6 +125,7 @@ class Sandbox(Applier, Holdings):
         queue_timeout: float | None = None,
         allow_remote_model: bool | None = None,
         allow_ignored_limits: bool | None = None,
+        runtime: str | None = None,
         retention: Retention | None = None,
         trace: TraceLevel | None = None,
         egress: Egress | Iterable[str] | None = None,
@@ -135,6 +139,7 @@ class Sandbox(Applier, Holdings):
         if allow_ignored_limits is None:
             allow_ignored_limits = may_ignore_limits(environ)
         self.allow_ignored_limits = allow_ignored_limits
+        self.runtime = choose_runtime(runtime, environ)
         self.model = check_model(model, allow_remote=allow_remote_model)
         chosen = workspace if workspace is not None else environ.get("SANDBOX_WORKSPACE") or None
         self.workspace = _check_workspace(chosen)
@@ -385,6 +390,7 @@ class Sandbox(Applier, Holdings):
             model=find_model(self.model, prompt.command),
             allow_remote_model=self.allow_remote_model,
             allow_ignored_limits=self.allow_ignored_limits,
+            runtime=self.runtime,
             image=self.image,
             limits=self.limits,
             timeout=seconds,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_sandbox.applier import Applier
 from langchain_sandbox.closing import Closing
 from langchain_sandbox.commands.prompt import Prompt
-from langchain_sandbox.config import ChangesPolicy, Limits, may_ignore_limits
+from langchain_sandbox.config import ChangesPolicy, Limits, choose_runtime, may_ignore_limits
 from langchain_sandbox.egress_config import Egress
 from langchain_sandbox.engine.address import find_engine
 from langchain_sandbox.errors import SandboxConfigError, SandboxError
@@ -79,6 +79,7 @@ class Shell(Applier, Closing):
         timeout: Seconds that the container may live from its start; 3600 by default.
         queue_timeout: As for `Sandbox`.
         retention: As for `Sandbox`.
+        runtime: As for `Sandbox`.
         egress: As for `Sandbox`: where commands may go; `SANDBOX_EGRESS`, else nowhere.
 
     Raises:
@@ -104,6 +105,7 @@ class Shell(Applier, Closing):
         timeout: float = DEFAULT_SHELL_TIMEOUT,
         queue_timeout: float | None = None,
         retention: Retention | None = None,
+        runtime: str | None = None,
         egress: Egress | Iterable[str] | None = None,
     ) -> None:
         environ = os.environ
@@ -123,6 +125,7 @@ class Shell(Applier, Closing):
             model=None,
             allow_remote_model=False,
             allow_ignored_limits=may_ignore_limits(environ),
+            runtime=choose_runtime(runtime, environ),
             image=image or environ.get("SANDBOX_IMAGE") or None,
             limits=limits or Limits.from_env(),
             timeout=check_timeout("timeout", timeout),

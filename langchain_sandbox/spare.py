@@ -48,6 +48,7 @@ class SpareKind:
         output: Tokens that it may answer with.
         folder: Where in the repository the agent works: empty for its root, else such as `packages/a/`.
         egress: Whether programs in it may go anywhere; where to, its task says.
+        runtime: The OCI runtime that it runs under; `None` for the engine's default.
     """
 
     image: str
@@ -56,6 +57,7 @@ class SpareKind:
     output: int
     folder: str = ""
     egress: bool = False
+    runtime: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ def build_want(request: RunRequest, means: Means, engine: Engine, *, folder: str
         output=source.output,
         folder=folder,
         egress=request.egress is not None,
+        runtime=request.runtime,
     )
     return Want(engine, kind)
 
@@ -125,6 +128,7 @@ class Spare:
             name=f"langchain-sandbox-{name}",
             image=kind.image,
             limits=kind.limits,
+            runtime=kind.runtime,
             labels={labels.OWNER: await anyio.to_thread.run_sync(current_owner), labels.RUN: name},
         )
         spare = cls(await LiveContainer.make(engine, spec), kind)

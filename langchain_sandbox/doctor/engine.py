@@ -19,6 +19,7 @@ from langchain_sandbox.doctor.finding import Finding, Known
 from langchain_sandbox.doctor.host import judge_room
 from langchain_sandbox.engine.address import EngineAddress, find_engine
 from langchain_sandbox.engine.dial import reach
+from langchain_sandbox.engine.docker import find_dialect
 from langchain_sandbox.errors import SandboxError
 from langchain_sandbox.portal import get_portal
 
@@ -89,8 +90,7 @@ def judge_engine(version: Mapping[str, Any], info: Mapping[str, Any], address: E
 
 def engine_kind(version: Mapping[str, Any], info: Mapping[str, Any]) -> str:
     """The engine's product name."""
-    names = [str(part.get("Name", "")) for part in version.get("Components") or []]
-    if any("podman" in name.lower() for name in names):
+    if find_dialect(version) == "podman":
         return "Podman"
     return "Docker Desktop" if "Docker Desktop" in str(info.get("OperatingSystem", "")) else "Docker"
 

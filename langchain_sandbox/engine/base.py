@@ -52,6 +52,7 @@ class ContainerSpec:
         program: What runs instead of the image's own program, for a look at the walls from inside.
         mounts: Places of the host's; none but for a workspace that is mounted.
         user: Who its programs are, as `uid:gid`; never root.
+        runtime: The OCI runtime that it runs under, by the engine's name for it; `None` for the engine's default.
     """
 
     name: str
@@ -61,6 +62,7 @@ class ContainerSpec:
     program: tuple[str, ...] | None = None
     mounts: tuple[Mount, ...] = ()
     user: str | None = None
+    runtime: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,10 +150,19 @@ class Engine(Protocol):
             SandboxUnavailableError: If the engine or the image is not there; the message says how to get it.
         """
 
+    async def require_runtime(self, name: str | None) -> str:
+        """The name of the OCI runtime that containers run under, where one is asked for or not.
+
+        Raises:
+            SandboxConfigError: If the engine has none of that name; the message names those that it has.
+            SandboxUnavailableError: If it does not answer.
+        """
+
     async def create(self, spec: ContainerSpec) -> Container:
         """Make a container that does not run yet.
 
         Raises:
+            SandboxConfigError: If it would run under another runtime than the one that is asked for.
             SandboxUnavailableError: If the engine refuses.
         """
 

@@ -19,13 +19,14 @@ import requests
 from langchain_sandbox.engine import labels
 from langchain_sandbox.engine.attach import AttachedStream, open_attachment
 from langchain_sandbox.engine.base import ContainerEnd, ContainerSpec
-from langchain_sandbox.engine.hardening import USER, build_host_config
+from langchain_sandbox.engine.hardening import USER, Dialect, build_host_config
 from langchain_sandbox.engine.images.choice import choose_image
 from langchain_sandbox.engine.owner import is_dead
-from langchain_sandbox.errors import SandboxUnavailableError
+from langchain_sandbox.engine.runtimes import check_made, check_runtime
+from langchain_sandbox.errors import SandboxConfigError, SandboxUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from langchain_sandbox.engine.address import EngineAddress
 
@@ -39,6 +40,7 @@ PROGRAM = ["/usr/bin/python3", "-I", "-S", "/opt/langchain-sandbox"]
 _GONE = {404, 409}  # no such container, or its removal is in progress
 _MAKE_PLACES = 16
 _REMOVE_PLACES = 8
+_CLEANUP_LIMIT = 5.0
 
 
 class DockerEngine:
@@ -52,7 +54,8 @@ class DockerEngine:
         self.address = address
         self._client: docker.DockerClient | None = None
         self._connecting = anyio.Lock()
-        self._identity: str | None = None
+        self._told: dict[str, Any] | None = None
+        self._dialect: Dialect = "docker"
         self._places = anyio.CapacityLimiter(_MAKE_PLACES)
         # Places of their own: a hundred containers being made must not keep one from being killed.
         self._remove_places = anyio.CapacityLimiter(_REMOVE_PLACES)
@@ -75,20 +78,25 @@ class DockerEngine:
 
     async def identify(self) -> str:
         """Its own name for itself, and what it says of how containers are bounded."""
-        if self._identity is None:
-            client = await self._connect()
-            told = await self._call(client.api.info)
-            words = (
-                "ID",
-                "ServerVersion",
-                "KernelVersion",
-                "CgroupVersion",
-                "CgroupDriver",
-                "MemoryLimit",
-                "PidsLimit",
-            )
-            self._identity = json.dumps([self.address.url, *(told.get(word) for word in words)])
-        return self._identity
+        told = await self._ask()
+        words = (
+            "ID",
+            "ServerVersion",
+            "KernelVersion",
+            "CgroupVersion",
+            "CgroupDriver",
+            "MemoryLimit",
+            "PidsLimit",
+        )
+        return json.dumps([self.address.url, *(told.get(word) for word in words)])
+
+    async def require_runtime(self, name: str | None) -> str:
+        """The name of the OCI runtime that containers run under, where one is asked for or not."""
+        try:
+            return check_runtime(name, await self._ask())
+        except SandboxConfigError:
+            self._told = None  # the user may be about to register it
+            raise
 
     async def require_image(self, name: str | None, *, workspace: Path | None = None) -> str:
         """The id of the image with that name, else of the one that the workspace picks, else of the package's own."""
@@ -98,11 +106,14 @@ class DockerEngine:
     async def create(self, spec: ContainerSpec) -> DockerContainer:
         """Make a container that does not run yet."""
         client = await self._connect()
-        config = build_container_config(spec)
+        config = build_container_config(spec, dialect=self._dialect)
         # Not abandoned when cancelled: a container that is being made has to be known to be removed.
         with anyio.CancelScope(shield=True):
             made = await self._call(partial(client.api.create_container_from_config, config, name=spec.name))
-        return DockerContainer(self, str(made["Id"]), spec.name)
+        container = DockerContainer(self, str(made["Id"]), spec.name)
+        if spec.runtime is not None:
+            await self._check_made(container, spec.runtime)
+        return container
 
     async def collect_garbage(self) -> list[str]:
         """Remove what dead processes of this machine left behind."""
@@ -158,6 +169,25 @@ class DockerEngine:
             raise self._unreachable(error) from error
         return _parse_events(response)
 
+    async def _check_made(self, container: DockerContainer, runtime: str) -> None:
+        """Throw a container away that was made under another runtime."""
+        client = await self._connect()
+        try:
+            told = await self._call(partial(client.api.inspect_container, container.id))
+            check_made(runtime, told, await self._ask())
+        except BaseException:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(_CLEANUP_LIMIT):
+                await container.remove()
+                await container.aclose()
+            raise
+
+    async def _ask(self) -> dict[str, Any]:
+        """The engine's words on itself, when it was asked first: that takes longer than waking a spare."""
+        if self._told is None:
+            client = await self._connect()
+            self._told = await self._call(client.api.info)
+        return self._told
+
     async def _prefix(self) -> str:
         client = await self._connect()
         return f"/v{client.api.api_version}"
@@ -165,7 +195,9 @@ class DockerEngine:
     async def _connect(self) -> docker.DockerClient:
         async with self._connecting:
             if self._client is None:
-                self._client = await self._call(self.address.connect)
+                client = await self._call(self.address.connect)
+                self._dialect = find_dialect(await self._call(client.version))
+                self._client = client
         return self._client
 
     async def _call(self, function: Callable[[], T], *, places: anyio.CapacityLimiter | None = None) -> T:
@@ -220,7 +252,7 @@ class DockerContainer:
                         self.oom = True
                     case "die":
                         exit_code = int(event["Actor"]["Attributes"].get("exitCode", -1))
-                    case "destroy":
+                    case "destroy" | "remove":  # the latter is Podman's word
                         return ContainerEnd(exit_code=exit_code, oom=self.oom)
         except (httpx.HTTPError, OSError):
             pass  # as at the stream's end: the engine went away
@@ -235,8 +267,13 @@ class DockerContainer:
         await self._stack.aclose()
 
 
-def build_container_config(spec: ContainerSpec) -> dict[str, Any]:
-    """The body of the engine's create call."""
+def build_container_config(spec: ContainerSpec, *, dialect: Dialect = "docker") -> dict[str, Any]:
+    """The body of the engine's create call.
+
+    Args:
+        spec: What is to be made.
+        dialect: Which engine it is for.
+    """
     return {
         "Image": spec.image,
         # Nothing of how it starts is left to the image: a derived one may stand on somebody else's.
@@ -256,8 +293,20 @@ def build_container_config(spec: ContainerSpec) -> dict[str, Any]:
         "AttachStdout": True,
         "AttachStderr": True,
         "StopSignal": "SIGKILL",  # PID 1 ignores the polite ones; `docker stop` should not wait for nothing
-        "HostConfig": build_host_config(spec.limits, mounts=spec.mounts),
+        "HostConfig": build_host_config(
+            spec.limits, mounts=spec.mounts, runtime=spec.runtime, dialect=dialect
+        ),
     }
+
+
+def find_dialect(version: Mapping[str, Any]) -> Dialect:
+    """Which engine it is, by its own words on its version.
+
+    Args:
+        version: Its answer to `/version`.
+    """
+    names = [str(part.get("Name", "")) for part in version.get("Components") or []]
+    return "podman" if any("podman" in name.lower() for name in names) else "docker"
 
 
 async def _parse_events(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:

@@ -1,7 +1,9 @@
 """A small container that looks at its walls from inside, and tries its limits.
 
 An engine may take a limit and ignore it without a word: a rootless one does where its cgroups cannot bound anything.
-So the container is made exactly as a run's, with a program of ours in place of the image's own.
+So the container is made exactly as a run's, with a program of ours in place of the image's own. Where the runtime puts
+a kernel of its own around it, as gVisor does, that kernel counts too: it needs some threads and some memory itself,
+and at a limit the host's kernel takes it, and the container whole. Then another container tries what is left.
 """
 
 from __future__ import annotations
@@ -26,16 +28,19 @@ if TYPE_CHECKING:
 TIME_LIMIT = 20.0
 """Seconds that the container has; it takes less than one."""
 _REMOVE_LIMIT = 5.0
-_PIDS = 16
+_PIDS = 128  # gVisor's own threads need some fifty
 _KILLED = 137
+_LATE = 142  # by the alarm
 LIMITS = Limits(memory="32m", workspace="1m", home="1m", tmp="1m", pids=_PIDS, cpus=1)
 """What the container may use."""
 
 # Prints one JSON object a line, as far as it gets: a memory limit may take the whole container. The child that
 # eats memory offers itself to the kernel first. The alarm ends what nobody waits for any more.
 _PROGRAM = """
-import json, os, signal, sys
+import ctypes, json, os, signal, sys, threading
 signal.alarm(20)
+pids, memory, parts = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+libc = ctypes.CDLL(None)
 def tell(**facts):
     print(json.dumps(facts), flush=True)
 status = dict(line.split(":", 1) for line in open("/proc/self/status").read().splitlines() if ":" in line)
@@ -47,57 +52,62 @@ except OSError:
 tell(
     interfaces=[line.split(":")[0].strip() for line in open("/proc/net/dev") if ":" in line],
     capabilities=int(status["CapEff"], 16) | int(status["CapBnd"], 16),
-    no_new_privileges=status["NoNewPrivs"].strip() == "1",
-    seccomp=status["Seccomp"].strip() == "2",
+    no_new_privileges=libc.prctl(39, 0, 0, 0, 0) == 1,
+    seccomp=status.get("Seccomp", "0").strip() == "2",
     writable_root=writable,
     uid=os.getuid(),
+    kernel=os.uname().release,
 )
-pids, memory = int(sys.argv[1]), int(sys.argv[2])
-hold, release = os.pipe()
-children = []
-try:
-    while len(children) < 2 * pids:
-        child = os.fork()
-        if child == 0:
-            os.close(release)
-            os.read(hold, 1)
-            os._exit(0)
-        children.append(child)
-except OSError:
-    pass
-processes = 1 + len(children)
-os.close(release)
-for child in children:
-    os.waitpid(child, 0)
-tell(processes=processes)
-child = os.fork()
-if child == 0:
-    open("/proc/self/oom_score_adj", "w").write("1000")
-    eaten = bytearray(memory)
-    for place in range(0, memory, 4096):
-        eaten[place] = 1
-    os._exit(0)
-tell(memory_held=os.waitpid(child, 0)[1] != 0)
+if "processes" in parts:
+    release = threading.Event()
+    threading.stack_size(65536)
+    threads = 0
+    try:
+        while threads < 2 * pids:
+            threading.Thread(target=release.wait, daemon=True).start()
+            threads += 1
+    except RuntimeError:
+        pass
+    release.set()
+    tell(processes=1 + threads)
+if "memory" in parts:
+    child = os.fork()
+    if child == 0:
+        open("/proc/self/oom_score_adj", "w").write("1000")
+        eaten = bytearray(memory)
+        for place in range(0, memory, 4096):
+            eaten[place] = 1
+        os._exit(0)
+    tell(memory_held=os.waitpid(child, 0)[1] != 0)
 """
 
 
-async def try_walls(engine: Engine, image: str) -> dict[str, Any]:
-    """Let one container look at its walls and try its limits, and return what it said and how it ended.
+async def try_walls(engine: Engine, image: str, *, runtime: str | None = None) -> dict[str, Any]:
+    """Let a container look at its walls and try its limits, and return what it said and how it ended.
 
     Args:
         engine: Where.
         image: The image's id.
+        runtime: The OCI runtime, where it is not to be the engine's default.
 
     Raises:
         SandboxUnavailableError: If the engine does not make such a container.
         TimeoutError: If it was not done in time.
     """
+    said = await _try(engine, image, runtime, "processes", "memory")
+    if _died_of_processes(said):
+        said |= {"processes": None, **await _try(engine, image, runtime, "memory")}
+    return said
+
+
+async def _try(engine: Engine, image: str, runtime: str | None, *parts: str) -> dict[str, Any]:
     spec = ContainerSpec(
         name=f"langchain-sandbox-trial-{secrets.token_hex(6)}",
         image=image,
         limits=LIMITS,
+        runtime=runtime,
         labels={labels.OWNER: current_owner()},
-        program=("/usr/bin/python3", "-I", "-S", "-c", _PROGRAM, str(_PIDS), str(_eaten())),
+        program=("/usr/bin/python3", "-I", "-S", "-c", _PROGRAM, str(_PIDS), str(_eaten()), *parts),
     )
     container = await engine.create(spec)
     try:
@@ -119,6 +129,11 @@ async def try_walls(engine: Engine, image: str) -> dict[str, Any]:
     return {"exit_code": end.exit_code, "oom": end.oom, "stderr": stream.stderr_tail[-300:], **said}
 
 
+def _died_of_processes(said: Mapping[str, Any]) -> bool:
+    """Whether the container was taken whole when it had too many of them, which is a limit that was held."""
+    return "uid" in said and "processes" not in said and said["exit_code"] not in {None, 0, _LATE}
+
+
 def find_ignored(told: Mapping[str, Any]) -> list[str] | None:
     """The limits that were not held; `None` if the container ended before it could try them. Pure.
 
@@ -128,7 +143,7 @@ def find_ignored(told: Mapping[str, Any]) -> list[str] | None:
     if "processes" not in told:
         return None
     ignored = []
-    if told["processes"] > _PIDS:
+    if (told["processes"] or 0) > _PIDS:
         ignored.append(f"processes ({told['processes']} ran where {_PIDS} were allowed)")
     # Where the kernel took the container whole, nothing was said, and the limit was held.
     if not told.get("memory_held", told.get("oom") or told.get("exit_code") == _KILLED):

@@ -52,6 +52,7 @@ def draw_receipt(fields: Mapping[str, Any]) -> list[Html]:
         ("OpenCode", receipt["opencode"]),
         ("Model", receipt["model"]),
         ("Image", receipt["image"]),
+        ("Runtime", receipt["runtime"]),
         ("Command", receipt["command"]),
         ("Command file, SHA-256", receipt["command_sha256"]),
         ("Settings, SHA-256", receipt["config_sha256"]),
