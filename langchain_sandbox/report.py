@@ -107,6 +107,7 @@ class Report:
     judge: Judge | None = None
     command: Command | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+    runtime: str = ""
     end: ContainerEnd = field(default_factory=ContainerEnd)
     cleanup_confirmed: bool = True
     cleanup_pending: bool = False
@@ -167,7 +168,6 @@ def build_fields(
     intake: Intake,
     image: str,
     model: str,
-    runtime: str = "",
     patch_file: str | None = None,
     repository: str = REPOSITORY,
 ) -> dict[str, Any]:
@@ -180,7 +180,6 @@ def build_fields(
         intake: What went in.
         image: The image's id or name.
         model: The model's name.
-        runtime: The OCI runtime that the container ran under.
         patch_file: Where the patch is kept; without it, all of it is part of the result, however long.
         repository: Where the agent works, in the container.
     """
@@ -233,7 +232,7 @@ def build_fields(
         "receipt": {
             "package": __version__,
             "image": image,
-            "runtime": runtime,
+            "runtime": report.runtime,
             "opencode": clean_text(claim.get("opencode"), _MAX_WORDS),
             "model": model,
             "patch_sha256": patch.sha256,

@@ -137,6 +137,7 @@ class Run:
         writing = asyncio.create_task(self._write_events())
         try:
             self._means = await self._find_means()
+            self._report.runtime = self._means.runtime
             for warning in self._means.warnings:
                 self._warn(warning)
             return await self._execute_with_means()
@@ -380,7 +381,6 @@ class Run:
             patch=patch,
             intake=intake,
             image=self._means.image,
-            runtime=self._means.runtime,
             model=self._means.source.model if self._means.source else "",
             patch_file=str(self._keeper.patch) if self._keeper.patch else None,
         )

@@ -95,7 +95,7 @@ class Shell(Applier, Closing):
         ```
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a choice that somebody has to make
         self,
         *,
         workspace: Workspace | str | os.PathLike[str] | None = None,

@@ -34,6 +34,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         examples="""
             langchain-sandbox doctor
             langchain-sandbox doctor --workspace ~/project --model http://127.0.0.1:8000/v1
+            langchain-sandbox doctor --runtime runsc               # try its walls
             langchain-sandbox doctor --json                        # in a script
         """,
     )
@@ -47,7 +48,8 @@ def run(options: argparse.Namespace) -> int:
     from langchain_sandbox.doctor import examine  # noqa: PLC0415 - loads the docker library
 
     findings = []
-    for finding in examine(model=options.model, workspace=options.workspace, image=options.image):
+    asked = {name: getattr(options, name) for name in ("model", "workspace", "image", "runtime")}
+    for finding in examine(**asked):
         findings.append(finding)
         if not options.json:
             sys.stdout.write(f"{_line(finding)}\n")

@@ -89,6 +89,7 @@ def _read_settings(options: argparse.Namespace) -> ServerSettings:
         fallback=folder,
         model=_find_model(options.model),
         image=options.image,
+        runtime=options.runtime,
         timeout=options.timeout,
         changes=options.changes,
         include=options.include,

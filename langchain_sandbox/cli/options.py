@@ -51,7 +51,7 @@ def add_command(
 
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say where the work is, where the model is, and which image."""
+    """Add the options that say where the work is, where the model is, which image and which runtime."""
     add_workspace(parser, "folder that tasks work on a copy of (SANDBOX_WORKSPACE)")
     parser.add_argument(
         "--model",
@@ -60,6 +60,9 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
         "SANDBOX_MODEL_NAME and SANDBOX_MODEL_API_KEY",
     )
     parser.add_argument("--image", metavar="NAME", help="an image derived from the package's own (SANDBOX_IMAGE)")
+    parser.add_argument(
+        "--runtime", metavar="NAME", help="the engine's OCI runtime, such as runsc, gVisor's (SANDBOX_RUNTIME)"
+    )
 
 
 def add_workspace(parser: argparse.ArgumentParser, help_text: str) -> None:

@@ -198,6 +198,7 @@ def _make_sandbox(options: argparse.Namespace) -> Sandbox:
         model=ModelEndpoint.from_env(environ),
         workspace=choose_workspace(options),
         image=options.image,
+        runtime=options.runtime,
         timeout=options.timeout,
         changes="apply" if options.apply else "review" if options.review else None,
         pool=0,  # whatever the environment says: there will be no second task

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from langchain_sandbox.doctor import canary, engine, host, image, model, tracing
 from langchain_sandbox.doctor.finding import Finding, Known
+from langchain_sandbox.doctor.runtime import look_at_runtime
 
 if TYPE_CHECKING:
     import os
@@ -56,6 +57,7 @@ CHECKS = (
     Check(name="clock", look=engine.check_clock, needs=("client",)),
     Check(name="disk", look=engine.check_disk, needs=("client",)),
     Check(name="image", look=image.check_image, needs=("client",)),
+    Check(name="runtime", look=look_at_runtime, needs=("client",)),
     Check(name="walls", look=canary.check_walls, limit=30.0, needs=("client", "image_id")),
     Check(name="limits", look=canary.check_limits, needs=("client", "image_id", "canary")),
     Check(name="model", look=model.check_model, limit=8.0),
@@ -68,7 +70,11 @@ CHECKS = (
 
 
 def examine(
-    *, model: str | None = None, workspace: str | os.PathLike[str] | None = None, image: str | None = None
+    *,
+    model: str | None = None,
+    workspace: str | os.PathLike[str] | None = None,
+    image: str | None = None,
+    runtime: str | None = None,
 ) -> Iterator[Finding]:
     """Look at everything that a run needs. Changes nothing; one small container is made and removed.
 
@@ -76,6 +82,7 @@ def examine(
         model: Address of the model server, in place of `SANDBOX_MODEL_BASE_URL`.
         workspace: A folder that runs would work on; `SANDBOX_WORKSPACE` by default.
         image: As for `Sandbox`; `SANDBOX_IMAGE` by default.
+        runtime: As for `Sandbox`; `SANDBOX_RUNTIME` by default.
 
     Yields:
         One finding for each check, as soon as it is known. Without an engine, say, what needs one is skipped and
@@ -87,7 +94,8 @@ def examine(
             print(finding.status, finding.check, finding.message, finding.remedy)
         ```
     """
-    known = Known(model=model, folder=Path(workspace) if workspace is not None else None, image=image)
+    folder = Path(workspace) if workspace is not None else None
+    known = Known(model=model, folder=folder, image=image, runtime=runtime)
     with known.stack:
         for check in CHECKS:
             missing = next((need for need in check.needs if not getattr(known, need)), None)

@@ -48,6 +48,7 @@ class Known:
         workspace: The same, with all options.
         image: Name of a derived image.
         limits: What runs may use.
+        runtime: The OCI runtime that runs ask for; `None` for the engine's default.
         allow_remote_model: Whether the model server may be outside the user's network.
         trace: What tracers are told of runs.
         endpoint: The model server as configured; `None` if it is not, or cannot be.
@@ -68,6 +69,7 @@ class Known:
     workspace: Workspace | None = None
     image: str | None = None
     limits: Limits = field(default_factory=Limits)
+    runtime: str | None = None
     allow_remote_model: bool = False
     trace: TraceLevel = "metadata"
     endpoint: ModelEndpoint | None = None

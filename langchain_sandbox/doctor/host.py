@@ -71,12 +71,13 @@ def check_settings(known: Known) -> Finding:
     except ImportError:
         return Finding("settings", "skipped", "The package cannot be imported.")
     try:
-        sandbox = sandbox_class(model=_NOWHERE, workspace=known.folder, image=known.image)
+        sandbox = sandbox_class(model=_NOWHERE, workspace=known.folder, image=known.image, runtime=known.runtime)
     except SandboxConfigError as error:
         return Finding("settings", "error", str(error), "Correct or unset the SANDBOX_* variable that it comes from.")
     known.workspace = sandbox.workspace
     known.image = sandbox.image
     known.limits = sandbox.limits
+    known.runtime = sandbox.runtime
     known.allow_remote_model = sandbox.allow_remote_model
     known.trace = sandbox.trace
     names = sorted(name for name in os.environ if name.startswith("SANDBOX_"))

@@ -293,9 +293,7 @@ def build_container_config(spec: ContainerSpec, *, dialect: Dialect = "docker") 
         "AttachStdout": True,
         "AttachStderr": True,
         "StopSignal": "SIGKILL",  # PID 1 ignores the polite ones; `docker stop` should not wait for nothing
-        "HostConfig": build_host_config(
-            spec.limits, mounts=spec.mounts, runtime=spec.runtime, dialect=dialect
-        ),
+        "HostConfig": build_host_config(spec.limits, mounts=spec.mounts, runtime=spec.runtime, dialect=dialect),
     }
 
 

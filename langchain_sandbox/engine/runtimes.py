@@ -53,7 +53,7 @@ def check_runtime(name: str | None, info: Mapping[str, Any]) -> str:
         has = ", ".join(filter(None, [f"{default} (its default)" if default else "", *others]))
         msg = (
             f"The engine knows no runtime {name!r}; it has: {has or 'none that it names'}. Docker is told of one in "
-            f'/etc/docker/daemon.json, `{{"runtimes": {{"{name}": {{"path": "/usr/bin/{name}"}}}}}}`, and started anew. '
+            f'/etc/docker/daemon.json, `{{"runtimes": {{"{name}": {{"path": "/usr/bin/{name}"}}}}}}`, and restarted. '
             "See docs/stronger-walls.md."
         )
         raise SandboxConfigError(msg)

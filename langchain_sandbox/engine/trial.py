@@ -17,7 +17,7 @@ import anyio
 from langchain_sandbox.config import Limits
 from langchain_sandbox.engine import labels
 from langchain_sandbox.engine.base import ContainerSpec
-from langchain_sandbox.engine.hardening import build_memory_limit
+from langchain_sandbox.engine.hardening import WORKSPACE_MOUNT, build_memory_limit
 from langchain_sandbox.engine.owner import current_owner
 
 if TYPE_CHECKING:
@@ -31,15 +31,15 @@ _REMOVE_LIMIT = 5.0
 _PIDS = 128  # gVisor's own threads need some fifty
 _KILLED = 137
 _LATE = 142  # by the alarm
-LIMITS = Limits(memory="32m", workspace="1m", home="1m", tmp="1m", pids=_PIDS, cpus=1)
+LIMITS = Limits(memory="64m", workspace="1m", home="1m", tmp="1m", pids=_PIDS, cpus=1)
 """What the container may use."""
 
 # Prints one JSON object a line, as far as it gets: a memory limit may take the whole container. The child that
 # eats memory offers itself to the kernel first. The alarm ends what nobody waits for any more.
 _PROGRAM = """
-import ctypes, json, os, signal, sys, threading
+import ctypes, json, os, signal, sys
 signal.alarm(20)
-pids, memory, parts = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+pids, memory, workspace, parts = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4:]
 libc = ctypes.CDLL(None)
 def tell(**facts):
     print(json.dumps(facts), flush=True)
@@ -57,19 +57,26 @@ tell(
     writable_root=writable,
     uid=os.getuid(),
     kernel=os.uname().release,
+    files=os.statvfs(workspace).f_files,
 )
 if "processes" in parts:
-    release = threading.Event()
-    threading.stack_size(65536)
-    threads = 0
+    hold, release = os.pipe()
+    children = []
     try:
-        while threads < 2 * pids:
-            threading.Thread(target=release.wait, daemon=True).start()
-            threads += 1
-    except RuntimeError:
+        while len(children) < 2 * pids:
+            child = os.fork()
+            if child == 0:
+                os.close(release)
+                os.read(hold, 1)
+                os._exit(0)
+            children.append(child)
+    except OSError:
         pass
-    release.set()
-    tell(processes=1 + threads)
+    processes = 1 + len(children)
+    os.close(release)
+    for child in children:
+        os.waitpid(child, 0)
+    tell(processes=processes)
 if "memory" in parts:
     child = os.fork()
     if child == 0:
@@ -107,7 +114,7 @@ async def _try(engine: Engine, image: str, runtime: str | None, *parts: str) -> 
         limits=LIMITS,
         runtime=runtime,
         labels={labels.OWNER: current_owner()},
-        program=("/usr/bin/python3", "-I", "-S", "-c", _PROGRAM, str(_PIDS), str(_eaten()), *parts),
+        program=("/usr/bin/python3", "-I", "-S", "-c", _PROGRAM, str(_PIDS), str(_eaten()), WORKSPACE_MOUNT, *parts),
     )
     container = await engine.create(spec)
     try:
@@ -131,7 +138,8 @@ async def _try(engine: Engine, image: str, runtime: str | None, *parts: str) -> 
 
 def _died_of_processes(said: Mapping[str, Any]) -> bool:
     """Whether the container was taken whole when it had too many of them, which is a limit that was held."""
-    return "uid" in said and "processes" not in said and said["exit_code"] not in {None, 0, _LATE}
+    fine = {None, 0, _KILLED, _LATE}
+    return "uid" in said and "processes" not in said and not said["oom"] and said["exit_code"] not in fine
 
 
 def find_ignored(told: Mapping[str, Any]) -> list[str] | None:
@@ -151,6 +159,15 @@ def find_ignored(told: Mapping[str, Any]) -> list[str] | None:
             f"memory (it was given {_eaten() >> 20} MiB where {build_memory_limit(LIMITS) >> 20} were allowed)"
         )
     return ignored
+
+
+def counts_files(told: Mapping[str, Any]) -> bool:
+    """Whether the number of files in the container is bounded, too, and not by memory alone. Pure.
+
+    Args:
+        told: What the container reported.
+    """
+    return bool(told.get("files") == LIMITS.workspace_files)
 
 
 def _eaten() -> int:

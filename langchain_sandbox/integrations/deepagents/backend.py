@@ -87,6 +87,7 @@ class SandboxBackend(Applier, Closing, BaseSandbox):
             timeout=timeout,
             queue_timeout=sandbox.queue_timeout if sandbox else None,
             retention=sandbox.retention if sandbox else None,
+            runtime=sandbox.runtime if sandbox else None,
         )
         self._command_timeout = check_timeout("command_timeout", command_timeout) if command_timeout else 0.0
 

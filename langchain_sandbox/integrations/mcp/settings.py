@@ -26,6 +26,7 @@ class ServerSettings:
         fallback: The folder where the server was started, for a client without roots.
         model: The model server; `None` if none is configured, which each call then says.
         image: As for `Sandbox`.
+        runtime: As for `Sandbox`.
         timeout: As for `Sandbox`.
         changes: What becomes of the changes of each run, as for `Sandbox`.
         include: Which tools there are, as for `SandboxToolkit.from_repo`.
@@ -36,6 +37,7 @@ class ServerSettings:
     fallback: Workspace
     model: ModelEndpoint | None = None
     image: str | None = None
+    runtime: str | None = None
     timeout: float | str | None = None
     changes: ChangesPolicy | None = None
     include: Sequence[str] | None = field(default=None)
@@ -55,6 +57,7 @@ class ServerSettings:
             model=self.model or _NOWHERE,
             workspace=workspace,
             image=self.image,
+            runtime=self.runtime,
             timeout=self.timeout,  # type: ignore[arg-type]
             changes=self.changes,
             pool=pool,
