@@ -2,8 +2,9 @@
 
 The filter is stacked on top of whatever the engine applies, because engines differ: Docker 20.10 lets a container
 open AF_VSOCK sockets, which reach the hypervisor whatever the network mode, and use io_uring, which no filter sees
-into; and one without a filter lets anybody make a user namespace, who has every capability in it. Every process in
-the container inherits it.
+into; one without a filter lets anybody make a user namespace, who has every capability in it; and gVisor's kernel
+does not keep signals from PID 1 as Linux does, so that a tool could stop it, and it would not see its host die. Every
+process in the container inherits it.
 """
 
 from __future__ import annotations
@@ -34,11 +35,16 @@ _CLONE3 = 435
 # Flags of clone that ask for a namespace, whichever; threads and children have none of them.
 _NAMESPACES = 0x7E020000
 
+_SIGSTOP = 19
+
 # Numbers of: socket | clone
 # | ptrace, keyctl family, bpf, userfaultfd, perf_event_open, process_vm_*, io_uring, mount, umount2, pivot_root,
 #   unshare, setns
 # | prlimit64, sched_setparam, sched_setscheduler, sched_setattr | setpriority
-# The last two groups are for oneself only, who is 0 in the first or second argument. All in the container are one user,
+# | kill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo, pidfd_open | tkill
+# The last two groups are for anybody but PID 1, who is their first argument; tkill names one of its threads, and which
+# those are a filter does not know, so that one is for all signals but the one that stops.
+# The two before are for oneself only, who is 0 in the first or second argument. All in the container are one user,
 # which is all that the kernel asks for: a limit of one second killed PID 1, and the idle class would keep it from its
 # deadline.
 _TABLES = {
@@ -49,6 +55,8 @@ _TABLES = {
         (101, 248, 249, 250, 321, 323, 298, 310, 311, 425, 426, 427, 165, 166, 155, 272, 308, *_MOUNTS),
         (302, 142, 144, 314),
         (141,),
+        (62, 234, 129, 297, 434),
+        200,
     ),
     "aarch64": (
         0xC00000B7,
@@ -57,6 +65,8 @@ _TABLES = {
         (117, 217, 218, 219, 280, 282, 241, 270, 271, 425, 426, 427, 40, 39, 41, 97, 268, *_MOUNTS),
         (261, 118, 119, 274),
         (140,),
+        (129, 131, 138, 240, 434),
+        130,
     ),
 }
 
@@ -91,6 +101,9 @@ def harden() -> None:
         signal.SIGUSR1,
         signal.SIGUSR2,
         signal.SIGALRM,
+        signal.SIGTSTP,
+        signal.SIGTTIN,
+        signal.SIGTTOU,
     ):
         # Python's own SIGINT handler would let any tool in the container end PID 1. Handled, not ignored: what is
         # ignored stays so in every program that is started, and a project's tests may want to be interrupted.
@@ -120,7 +133,7 @@ def build_filter(machine: str) -> bytes:
     if machine not in _TABLES:
         msg = f"no seccomp table for {machine}; the image is for x86_64 and aarch64"
         raise OSError(msg)
-    arch, socket, clone, denied, own_first, own_second = _TABLES[machine]
+    arch, socket, clone, denied, own_first, own_second, signals, tkill = _TABLES[machine]
     head = [
         (_LD_W_ABS, 0, 0, _OFFSET_ARCH),
         (_JEQ, 1, 0, arch),
@@ -158,12 +171,26 @@ def build_filter(machine: str) -> bytes:
             (_RET, 0, 0, _ALLOW),
         )
     ]
+    others = [
+        step
+        for number, offset, value in (
+            *((number, _OFFSET_ARG0, 1) for number in signals),
+            (tkill, _OFFSET_ARG1, _SIGSTOP),
+        )
+        for step in (
+            (_JEQ, 0, 4, number),
+            (_LD_W_ABS, 0, 0, offset),
+            (_JEQ, 0, 1, value),
+            (_RET, 0, 0, _ERRNO | _EPERM),
+            (_RET, 0, 0, _ALLOW),
+        )
+    ]
     denials = [
         *((_JEQ, len(denied) - index, 0, number) for index, number in enumerate(denied)),
         (_RET, 0, 0, _ALLOW),
         (_RET, 0, 0, _ERRNO | _EPERM),
     ]
-    return b"".join(struct.pack("=HBBI", *step) for step in head + sockets + clones + own + denials)
+    return b"".join(struct.pack("=HBBI", *step) for step in head + sockets + clones + own + others + denials)
 
 
 def _prctl(libc: ctypes.CDLL, option: int, value: int, pointer: object = 0) -> None:

@@ -52,6 +52,15 @@ OWN = [
     ("sched_setattr", 314, 274, 0),
     ("setpriority", 141, 140, 1),
 ]
+# Who they are for is the first argument.
+SIGNALS = [
+    ("kill", 62, 129),
+    ("tgkill", 234, 131),
+    ("rt_sigqueueinfo", 129, 138),
+    ("rt_tgsigqueueinfo", 297, 240),
+    ("pidfd_open", 434, 434),
+]
+TKILL = {"x86_64": 200, "aarch64": 130}
 CLONE = {"x86_64": 56, "aarch64": 220}
 CLONE3 = 435
 # From the kernel's own header: what makes a namespace, and what threads and children are made with.
@@ -79,7 +88,8 @@ NEEDED = [
     ("seccomp", 317, 277),
     ("epoll_create1", 291, 20),
     ("memfd_create", 319, 279),
-    ("kill", 62, 129),
+    ("tkill", 200, 130),
+    *SIGNALS,
     *[row[:3] for row in OWN],
 ]
 MACHINES = pytest.mark.parametrize("machine", list(ARCHITECTURES))
@@ -162,6 +172,23 @@ def test_limits_and_ranks_are_set_for_oneself_only(
     number, before = row[1 + list(ARCHITECTURES).index(machine)], (7,) * row[3]
     assert on(machine)(number, *before, high << 32 | other) == DENIED | EPERM
     assert on(machine)(number, *before, high << 32) == ALLOW
+
+
+@MACHINES
+@pytest.mark.parametrize("row", SIGNALS)
+@given(other=st.integers(0, 2**32 - 1).filter(lambda pid: pid != 1), high=st.integers(0, 2**32 - 1))
+def test_no_signal_is_sent_to_pid_1(machine: str, row: tuple[str, int, int], other: int, high: int) -> None:
+    """Linux does not deliver them; gVisor's kernel does."""
+    number = row[1 + list(ARCHITECTURES).index(machine)]
+    assert on(machine)(number, high << 32 | 1, 19) == DENIED | EPERM
+    assert on(machine)(number, high << 32 | other, 19) == ALLOW
+
+
+@MACHINES
+@pytest.mark.parametrize("thread", [1, 2, 7])
+def test_no_single_thread_is_stopped(machine: str, thread: int) -> None:
+    assert on(machine)(TKILL[machine], thread, 19) == DENIED | EPERM
+    assert on(machine)(TKILL[machine], thread, 6) == ALLOW  # as a C library does that is not GNU's
 
 
 @MACHINES
