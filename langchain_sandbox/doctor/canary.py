@@ -67,6 +67,8 @@ def judge_walls(canary: Mapping[str, Any], info: Mapping[str, Any]) -> Finding:
             f"{shut} It has a kernel of its own, too: {kernel}, not the machine's {machines}. That is the runtime's, "
             "and takes the place of the engine's filter of system calls; our own is there as ever."
         )
+        if not canary.get("closed", True):
+            message += " It lets tools read the link to the host, whose words the host does not believe anyway."
         return Finding("walls", "ok", message)
     if not canary["seccomp"]:
         message = (

@@ -41,6 +41,8 @@ _GONE = {404, 409}  # no such container, or its removal is in progress
 _MAKE_PLACES = 16
 _REMOVE_PLACES = 8
 _CLEANUP_LIMIT = 5.0
+_REMOVE_TRIES = 10
+_REMOVE_PAUSE = 0.2
 
 
 class DockerEngine:
@@ -140,14 +142,23 @@ class DockerEngine:
         """Kill and remove a container by its id; that it is gone already is no error."""
         client = await self._connect()
 
-        def remove() -> None:
+        def remove() -> bool:
             try:
                 client.api.remove_container(container, force=True, v=True)
             except docker.errors.APIError as error:
+                # Podman refuses to kill what is just ending by itself.
+                if "container state improper" in str(error.explanation):
+                    return False
                 if error.status_code not in _GONE:
                     raise
+            return True
 
-        await self._call(remove, places=self._remove_places)
+        for _ in range(_REMOVE_TRIES):
+            if await self._call(remove, places=self._remove_places):
+                return
+            await anyio.sleep(_REMOVE_PAUSE)
+        msg = "The engine says that the container is neither running nor gone."
+        raise SandboxUnavailableError(msg)
 
     async def attach(self, container: str) -> AttachedStream:
         """Open a container's standard streams."""

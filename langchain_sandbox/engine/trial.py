@@ -49,6 +49,16 @@ try:
     writable = True
 except OSError:
     writable = False
+libc.prctl(4, 0, 0, 0, 0)
+child = os.fork()
+if child == 0:
+    try:
+        os.listdir("/proc/1/fd")
+    except OSError:
+        os._exit(0)
+    os._exit(1)
+closed = os.waitpid(child, 0)[1] == 0
+libc.prctl(4, 1, 0, 0, 0)
 tell(
     interfaces=[line.split(":")[0].strip() for line in open("/proc/net/dev") if ":" in line],
     capabilities=int(status["CapEff"], 16) | int(status["CapBnd"], 16),
@@ -58,6 +68,7 @@ tell(
     uid=os.getuid(),
     kernel=os.uname().release,
     files=os.statvfs(workspace).f_files,
+    closed=closed,
 )
 if "processes" in parts:
     hold, release = os.pipe()

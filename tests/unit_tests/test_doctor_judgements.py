@@ -18,6 +18,7 @@ from langchain_sandbox.doctor.finding import Finding, Known
 from langchain_sandbox.doctor.image import judge_derived
 from langchain_sandbox.doctor.model import check_name, judge_context
 from langchain_sandbox.doctor.probe import Answer, judge_answer, read_answer
+from langchain_sandbox.doctor.runtime import judge_runtime
 from langchain_sandbox.doctor.tracing import judge_tracing
 from langchain_sandbox.engine.address import EngineAddress
 from langchain_sandbox.engine.images.package_image import OPENCODE_VERSION, image_tag
@@ -25,7 +26,13 @@ from langchain_sandbox.installation import _fits
 
 HERE = EngineAddress("unix:///var/run/docker.sock")
 DOCKER = {"Version": "24.0.7", "ApiVersion": "1.43", "Components": [{"Name": "Engine"}]}
-LINUX = {"OSType": "linux", "Architecture": "x86_64", "CgroupVersion": "2", "SecurityOptions": ["name=seccomp"]}
+LINUX = {
+    "OSType": "linux",
+    "Architecture": "x86_64",
+    "CgroupVersion": "2",
+    "SecurityOptions": ["name=seccomp"],
+    "KernelVersion": "6.1.0",
+}
 SHUT_IN = {
     "interfaces": ["lo"],
     "capabilities": 0,
@@ -35,7 +42,10 @@ SHUT_IN = {
     "uid": 1000,
     "exit_code": 0,
     "oom": True,
-    "processes": 16,
+    "processes": 128,
+    "kernel": "6.1.0",
+    "files": 200_000,
+    "closed": True,
     "memory_held": True,
 }
 
@@ -125,7 +135,7 @@ def test_a_derived_image_is_judged_by_its_layers_or_else_by_its_labels() -> None
 
 
 def test_walls_that_hold_are_ok() -> None:
-    assert canary.judge_walls(SHUT_IN).status == "ok"
+    assert canary.judge_walls(SHUT_IN, LINUX).status == "ok"
     assert canary.judge_limits(SHUT_IN, LINUX).status == "ok"
 
 
@@ -140,17 +150,17 @@ def test_walls_that_hold_are_ok() -> None:
     ],
 )
 def test_each_hole_in_the_walls_is_named(report: dict, said: str) -> None:
-    finding = canary.judge_walls(SHUT_IN | report)
+    finding = canary.judge_walls(SHUT_IN | report, LINUX)
     assert finding.status == "error"
     assert said in finding.message
 
 
 def test_a_missing_filter_of_system_calls_is_a_warning() -> None:
-    assert canary.judge_walls(SHUT_IN | {"seccomp": False}).status == "warning"
+    assert canary.judge_walls(SHUT_IN | {"seccomp": False}, LINUX).status == "warning"
 
 
 def test_a_container_that_said_nothing_is_shown_with_its_last_words() -> None:
-    finding = canary.judge_walls({"exit_code": 127, "oom": False, "stderr": "no such file"})
+    finding = canary.judge_walls({"exit_code": 127, "oom": False, "stderr": "no such file"}, LINUX)
     assert "127" in finding.message
     assert "no such file" in finding.message
     assert canary.judge_limits({"exit_code": 127, "oom": False}, LINUX).status == "skipped"
@@ -166,11 +176,60 @@ def test_a_container_that_said_nothing_is_shown_with_its_last_words() -> None:
 )
 def test_limits_that_are_ignored_are_an_error_with_a_remedy(options: list[str], cgroup: str, remedy: str) -> None:
     info = {"SecurityOptions": options, "CgroupVersion": cgroup}
-    finding = canary.judge_limits(SHUT_IN | {"processes": 33, "memory_held": False}, info)
+    finding = canary.judge_limits(SHUT_IN | {"processes": 257, "memory_held": False}, info)
     assert finding.status == "error"
-    assert "33 ran where 16" in finding.message
+    assert "257 ran where 128" in finding.message
     assert "memory" in finding.message
     assert remedy in finding.remedy
+
+
+def test_a_kernel_of_its_own_is_told_and_stands_for_the_engines_filter() -> None:
+    gvisor = SHUT_IN | {"seccomp": False, "kernel": "4.4.0", "closed": False}
+    finding = canary.judge_walls(gvisor, LINUX)
+    assert finding.status == "ok"
+    assert "a kernel of its own, too: 4.4.0, not the machine's 6.1.0" in finding.message
+    assert "the link to the host" in finding.message
+    assert "the link to the host" not in canary.judge_walls(gvisor | {"closed": True}, LINUX).message
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "said"),
+    [
+        ({}, "ok", "memory and processes"),
+        ({"processes": None}, "ok", "takes the container whole"),
+        ({"files": 0}, "warning", "does not count files"),
+    ],
+)
+def test_what_of_the_limits_is_weaker_is_said(change: dict, status: str, said: str) -> None:
+    finding = canary.judge_limits(SHUT_IN | change, LINUX)
+    assert finding.status == status
+    assert said in finding.message
+
+
+RUNTIMES = {"DefaultRuntime": "runc", "Runtimes": {"runc": {}, "runsc": {}, "io.containerd.runc.v2": {}}}
+PODMAN = {"Components": [{"Name": "Podman Engine"}]}
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "status", "said"),
+    [
+        (None, DOCKER, "ok", "under runc, the engine's default. The engine also has runsc."),
+        ("runsc", DOCKER, "ok", "under runsc, as it was asked for. The engine also has runc."),
+        ("kata", DOCKER, "error", "knows no runtime 'kata'; it has: runc (its default), runsc."),
+        (None, PODMAN, "ok", "one runtime for all"),
+        ("runc", PODMAN, "ok", "one runtime for all"),
+        ("runsc", PODMAN, "error", "podman --runtime runsc system service"),
+    ],
+)
+def test_the_runtime_is_told(name: str | None, version: dict, status: str, said: str) -> None:
+    finding = judge_runtime(name, version, RUNTIMES)
+    assert finding.status == status
+    assert said in words(finding)
+
+
+def test_an_engine_without_runtimes_of_a_name_is_told_as_that() -> None:
+    assert "has no other" in judge_runtime(None, DOCKER, {}).message
+    assert "has no other" in judge_runtime(None, DOCKER, {"DefaultRuntime": "runc"}).message
 
 
 def test_a_container_that_the_kernel_took_whole_has_held_its_limit() -> None:

@@ -15,8 +15,8 @@ from langchain_sandbox.held_limits import REMEMBERED, require_limits
 if TYPE_CHECKING:
     from pathlib import Path
 
-HELD = {"processes": 16, "memory_held": True, "exit_code": 0, "oom": False}
-IGNORED = {"processes": 33, "memory_held": False, "exit_code": 0, "oom": False}
+HELD = {"processes": 128, "memory_held": True, "exit_code": 0, "oom": False}
+IGNORED = {"processes": 257, "memory_held": False, "exit_code": 0, "oom": False}
 
 
 class Engine:
@@ -26,6 +26,7 @@ class Engine:
         self.told = told
         self.name = name
         self.tried = 0
+        self.runtimes: list[str | None] = []
 
     async def identify(self) -> str:
         return self.name
@@ -33,8 +34,9 @@ class Engine:
 
 @pytest.fixture(autouse=True)
 def trial(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    async def try_walls(engine: Engine, _image: str) -> dict[str, object]:
+    async def try_walls(engine: Engine, _image: str, *, runtime: str | None) -> dict[str, object]:
         engine.tried += 1
+        engine.runtimes.append(runtime)
         if not engine.told:
             raise TimeoutError
         return engine.told
@@ -55,7 +57,7 @@ async def test_an_engine_that_holds_them_is_tried_once(tmp_path: Path) -> None:
 async def test_one_that_ignores_them_is_refused_each_time_and_says_what_to_do() -> None:
     engine = Engine(IGNORED)
     for _ in range(2):
-        with pytest.raises(SandboxUnavailableError, match="33 ran where 16 were allowed") as caught:
+        with pytest.raises(SandboxUnavailableError, match="257 ran where 128 were allowed") as caught:
             await require_limits(engine, "image", ignored_allowed=False)
     assert "SANDBOX_ALLOW_IGNORED_LIMITS=1" in str(caught.value)
     assert "langchain-sandbox doctor" in str(caught.value)
@@ -78,6 +80,13 @@ async def test_another_engine_and_a_week_later_are_tried_anew(tmp_path: Path) ->
         os.utime(path, (long_ago, long_ago))
     await require_limits(first, "image", ignored_allowed=False)
     assert first.tried == 2
+
+
+async def test_each_runtime_is_tried_by_itself() -> None:
+    engine = Engine(HELD)
+    for runtime in (None, "runsc", None, "runsc", "kata"):
+        await require_limits(engine, "image", ignored_allowed=False, runtime=runtime)
+    assert engine.runtimes == [None, "runsc", "kata"]
 
 
 @pytest.mark.parametrize("told", [{}, {"exit_code": 127, "oom": False}])
@@ -111,12 +120,13 @@ async def test_where_nothing_can_be_written_it_is_tried_each_time(tmp_path: Path
     ("told", "words"),
     [
         (HELD, []),
-        (HELD | {"processes": 17}, ["processes"]),
+        (HELD | {"processes": 129}, ["processes"]),
         (HELD | {"memory_held": False}, ["memory"]),
         (IGNORED, ["processes", "memory"]),
-        ({"processes": 16, "exit_code": 137, "oom": False}, []),
-        ({"processes": 16, "exit_code": 0, "oom": True}, []),
-        ({"processes": 16, "exit_code": 1, "oom": False}, ["memory"]),
+        ({"processes": 128, "exit_code": 137, "oom": False}, []),
+        ({"processes": None, "exit_code": 137, "oom": True}, []),
+        ({"processes": 128, "exit_code": 0, "oom": True}, []),
+        ({"processes": 128, "exit_code": 1, "oom": False}, ["memory"]),
     ],
 )
 def test_which_limits_were_not_held(told: dict[str, object], words: list[str]) -> None:
