@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -18,7 +19,7 @@ import pytest
 from langchain_sandbox.engine.images.package_image import image_tag
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
 _LIMIT = 60.0
 
@@ -33,6 +34,7 @@ class PrivateEngine:
             "unshare",
             "--net",
             dockerd,
+            f"--config-file={folder}/daemon.json",
             f"--host=unix://{folder}/engine.sock",
             f"--data-root={folder}/data",
             f"--exec-root={folder}/exec",
@@ -47,6 +49,8 @@ class PrivateEngine:
     def start(self) -> Self:
         """Start it, anew too, and wait until it answers."""
         (self._folder / "pid").unlink(missing_ok=True)
+        # One that was killed has left its containerd behind, which the next one would believe to be its own.
+        self._end([pid for pid, program in self._find_rest().items() if program == "containerd"])
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log, start_new_session=True)
         began = time.monotonic()
@@ -74,40 +78,51 @@ class PrivateEngine:
         self._process.send_signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(20)
-        deadline = time.monotonic() + 10
-        while (rest := self._find_rest()) and time.monotonic() < deadline:
-            for pid in rest:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            time.sleep(0.1)
+        while rest := list(self._find_rest()):
+            self._end(rest)
         self._process.wait()
         mounts = [line.split()[1] for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
         for place in sorted((each for each in mounts if each.startswith(f"{self._folder}/")), reverse=True):
             subprocess.run(["umount", "--lazy", place], check=False, capture_output=True)
 
-    def _find_rest(self) -> list[int]:
-        """Whoever runs by a command that names our folder."""
-        found = []
+    def _end(self, pids: list[int]) -> None:
+        """Kill processes and wait until they are gone."""
+        deadline = time.monotonic() + 10
+        while (rest := [pid for pid in pids if pid in self._find_rest()]) and time.monotonic() < deadline:
+            for pid in rest:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.1)
+
+    def _find_rest(self) -> dict[int, str]:
+        """Whoever runs by a command that names our folder, and what that command is."""
+        found = {}
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit() and int(entry.name) != os.getpid():
                 with suppress(OSError):
-                    if str(self._folder).encode() in (entry / "cmdline").read_bytes():
-                        found.append(int(entry.name))
+                    command = (entry / "cmdline").read_bytes()
+                    if str(self._folder).encode() in command:
+                        found[int(entry.name)] = Path(os.fsdecode(command.split(b"\0")[0])).name
         return found
 
 
 @contextmanager
-def open_private_engine(client: docker.DockerClient) -> Iterator[PrivateEngine]:
+def open_private_engine(
+    client: docker.DockerClient, *, runtimes: Mapping[str, Sequence[str]] | None = None
+) -> Iterator[PrivateEngine]:
     """One with the sandbox image; skipped where there is no dockerd, or no root.
 
     Args:
         client: Another engine, which has the image.
+        runtimes: OCI runtimes that it knows besides its own: the program and its options, by name.
     """
     dockerd = shutil.which("dockerd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
     if dockerd is None or os.geteuid() != 0:
         pytest.skip("an engine of one's own needs dockerd and root")
     folder = Path(tempfile.mkdtemp(prefix="lse-", dir="/tmp"))  # a socket's path has to be short
     engine = PrivateEngine(folder, dockerd)
+    known = {name: {"path": path, "runtimeArgs": options} for name, (path, *options) in (runtimes or {}).items()}
+    (folder / "daemon.json").write_text(json.dumps({"runtimes": known}))
     try:
         engine.start()
         try:
