@@ -1,4 +1,4 @@
-"""A Podman service of a test's own, which speaks Docker's API: its images, its containers and its socket in a folder."""
+"""A Podman service of a test's own, which speaks Docker's API: images, containers and socket in a folder."""
 
 from __future__ import annotations
 

@@ -62,7 +62,8 @@ status = dict(line.split(":\t", 1) for line in read("/proc/self/status").splitli
 print("PROBE" + json.dumps({
     "interfaces": [line.split(":")[0].strip() for line in read("/proc/net/dev").splitlines()[2:]],
     "routes": len(read("/proc/net/route").splitlines()) - 1,
-    "status": {name: status[name].split() for name in ("Uid", "CapEff", "CapBnd", "CapPrm", "NoNewPrivs", "Seccomp")},
+    "status": {name: status.get(name, "").split() for name in
+               ("Uid", "CapEff", "CapBnd", "CapPrm", "NoNewPrivs", "Seccomp")},
     "sockets": {"vsock": sock(40), "alg": sock(38, socket.SOCK_SEQPACKET), "packet": sock(17, socket.SOCK_RAW),
                 "unix": sock(1), "inet": sock(2), "inet6": sock(10)},
     "syscalls": {"io_uring_setup": call(425, 1, 0), "ptrace": call(101, 16, 2**22 + 1, 0, 0), "bpf": call(321, 0, 0, 0),

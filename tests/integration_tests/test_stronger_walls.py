@@ -103,8 +103,9 @@ def wall(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     wait_until(lambda: not wall.containers(), 10)
 
 
+@pytest.mark.usefixtures("hasty_spares")
 def test_h11_tasks_run_in_a_booted_container_one_after_the_other_and_can_be_cancelled(
-    wall: Wall, repository: Path, hasty_spares: None, record_property: Callable[[str, object], None]
+    wall: Wall, repository: Path, record_property: Callable[[str, object], None]
 ) -> None:
     first = bash("echo one > one.txt && git add -A && git -c user.name=a -c user.email=a@b.c commit -qm one")
     turns = [first, say("One."), bash("cat one.txt; echo two > two.txt"), say("Two."), bash("sleep 60"), say()]
