@@ -17,7 +17,7 @@ IMAGE_INPUTS := Dockerfile $(shell find langchain_sandbox -name '*.py' -o -name 
 WITH_IMAGE = $(ENGINE) with sh -c 'MAKEFLAGS= $(MAKE) -s image-on-engine && exec "$$@"' sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup image demo test test-unit lint docs bench checklist soak engine-stop clean image-on-engine
+.PHONY: help setup image demo test test-unit lint docs bench checklist soak walls engine-stop clean image-on-engine
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,10 @@ checklist: $(READY) ## write docs/checklist.md from what the last `make test` ha
 
 soak: $(READY) ## have hundreds of runs fail in every way, and look what is left; ARGS=--help
 	@$(WITH_IMAGE) env PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m soak.run $(ARGS)
+
+walls: $(READY) ## install gVisor and Podman (Debian, as root), and run the tests that need them
+	@scripts/stronger-walls
+	@$(WITH_IMAGE) $(BIN)/python -m pytest -rs tests/integration_tests/test_stronger_walls.py $(ARGS)
 
 engine-stop: ## stop the engine that `make setup` started
 	@$(ENGINE) stop
