@@ -157,7 +157,7 @@ def test_limits_that_an_engine_ignores_are_found_out(monkeypatch: pytest.MonkeyP
     found = look()
     assert found["walls"].status == "ok"
     assert found["limits"].status == "error"
-    assert "33 ran where 16 were allowed" in found["limits"].message
+    assert "257 ran where 128 were allowed" in found["limits"].message
     assert "memory" in found["limits"].message
 
 
