@@ -17,6 +17,8 @@ from langchain_sandbox.engine import labels
 from langchain_sandbox.engine.base import ContainerSpec
 from langchain_sandbox.engine.hardening import build_memory_limit
 from langchain_sandbox.engine.owner import current_owner
+from langchain_sandbox.errors import SandboxUnavailableError
+from langchain_sandbox.link import LinkError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -109,6 +111,9 @@ async def try_walls(engine: Engine, image: str) -> dict[str, Any]:
                 output += data
             end = await container.wait()
             await stream.aclose()
+    except LinkError as error:
+        msg = f"What the container said did not arrive as it was said: {error}."
+        raise SandboxUnavailableError(msg) from error
     finally:
         with anyio.move_on_after(_REMOVE_LIMIT, shield=True):
             await container.remove()
