@@ -140,7 +140,7 @@ def test_what_is_counted_is_a_whole_number(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_no_limit_at_all_is_for_calls_and_tokens_only(name: str) -> None:
+def test_no_limit_at_all_is_for_what_is_counted_only(name: str) -> None:
     if name in OPTIONAL:
         assert getattr(Limits(**{name: None}), name) is None
     else:
