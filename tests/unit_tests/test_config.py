@@ -14,7 +14,7 @@ from langchain_sandbox.workspace_config import ApplyPolicy, Retention, Workspace
 KEY = "s3cr3t-key"
 SIZES = ["memory", "workspace", "workspace_file", "home", "tmp", "changes"]
 FIELDS = [item.name for item in fields(Limits)]
-OPTIONAL = ["model_calls", "tokens"]
+OPTIONAL = ["model_calls", "tokens", "repeats"]
 
 
 @pytest.mark.parametrize(
