@@ -6,7 +6,10 @@ share it, so it uses nothing but the standard library.
 
 Theory of operation
 -------------------
-A frame is a ten-byte header (payload length, kind, channel, stream) and at most 64 KiB of payload. A channel is a
+A frame is a ten-byte header (payload length, kind, channel, stream) and at most 64 KiB of payload, each followed by
+its CRC-32; the header's begins with the frame's number. What was damaged, lost or doubled on the way is so noticed at
+once and never acted upon, a damaged length too, which would be waited for otherwise. That is against bad networks:
+who means harm can count as well as we can. A channel is a
 class of traffic; a stream is one conversation inside it, such as one model call. Frames leave in the order of
 the channels' numbers, so a model's answer never waits behind a repository.
 
@@ -31,18 +34,22 @@ from __future__ import annotations
 
 import json
 import struct
+import zlib
 from collections import deque
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 MAX_PAYLOAD = 64 * 1024
 WINDOW = 1024 * 1024
 MAX_MESSAGE = 16 * 1024 * 1024
 
 _HEADER = struct.Struct(">IBBI")
 _CREDIT = struct.Struct(">I")
+_CHECK = struct.Struct(">I")
+_HEAD = _HEADER.size + _CHECK.size
+_FRAME_NUMBERS = 1 << 32
 _GRANT_STEP = WINDOW // 4  # granting in steps keeps CREDIT frames rare
 _BEGUN = 1024  # what a message that has begun is counted as beside its bytes: to remember it costs memory, too
 
@@ -123,6 +130,18 @@ class LinkError(Exception):
     """The other side broke the protocol; the stream cannot be used any further."""
 
 
+class _Frame:
+    """What waits to be sent; it takes its number when it leaves."""
+
+    __slots__ = ("cost", "header", "payload", "size")
+
+    def __init__(self, header: bytes, payload: bytes = b"", cost: int = 0) -> None:
+        self.header = header
+        self.payload = payload
+        self.cost = cost
+        self.size = _HEAD + len(payload) + (_CHECK.size if payload else 0)
+
+
 class Link:
     """One side of the stream.
 
@@ -133,13 +152,15 @@ class Link:
     def __init__(self, *, max_message: int = MAX_MESSAGE) -> None:
         self._max_message = max_message
         self._inbound = bytearray()
+        self._received = 0
+        self._sent = 0
         self._parts: dict[tuple[Channel, int], bytearray] = {}
         self._parts_size = 0
         self._unacknowledged = dict.fromkeys(Channel, 0)
         self._to_grant = dict.fromkeys(Channel, 0)
         self._credit = dict.fromkeys(Channel, WINDOW)
-        self._urgent: deque[bytes] = deque()  # CREDIT and PING: no window, before all else
-        self._queues: dict[Channel, deque[tuple[int, bytes]]] = {channel: deque() for channel in Channel}
+        self._urgent: deque[_Frame] = deque()  # CREDIT and PING: no window, before all else
+        self._queues: dict[Channel, deque[_Frame]] = {channel: deque() for channel in Channel}
         self._queued = dict.fromkeys(Channel, 0)
 
     # What this side says.
@@ -167,7 +188,7 @@ class Link:
 
     def send_ping(self) -> None:
         """Queue a sign of life."""
-        self._urgent.append(_HEADER.pack(0, Kind.PING, Channel.CONTROL, 0))
+        self._urgent.append(_Frame(_HEADER.pack(0, Kind.PING, Channel.CONTROL, 0)))
 
     def acknowledge(self, channel: Channel, size: int) -> None:
         """Say that `size` bytes of DATA on a channel have been consumed, so that more may come."""
@@ -177,7 +198,8 @@ class Link:
         if self._to_grant[channel] >= _GRANT_STEP:
             grant, self._to_grant[channel] = self._to_grant[channel], 0
             self._unacknowledged[channel] -= grant
-            self._urgent.append(_HEADER.pack(_CREDIT.size, Kind.CREDIT, channel, 0) + _CREDIT.pack(grant))
+            header = _HEADER.pack(_CREDIT.size, Kind.CREDIT, channel, 0)
+            self._urgent.append(_Frame(header, _CREDIT.pack(grant)))
 
     def queued(self, channel: Channel) -> int:
         """Bytes that wait on a channel, for senders that want to hold back."""
@@ -199,26 +221,32 @@ class Link:
         out: list[bytes] = []
         size = 0
         while self._urgent and size < limit:
-            out.append(self._urgent.popleft())
-            size += len(out[-1])
+            size += self._write(self._urgent.popleft(), out)
         for channel in Channel:
             while size < limit and self._ready(channel):
-                cost, frame = self._queues[channel].popleft()
+                frame = self._queues[channel].popleft()
                 if channel is not Channel.CONTROL:
-                    self._credit[channel] -= cost
-                self._queued[channel] -= len(frame)
-                out.append(frame)
-                size += len(frame)
+                    self._credit[channel] -= frame.cost
+                self._queued[channel] -= frame.size
+                size += self._write(frame, out)
         return b"".join(out)
+
+    def _write(self, frame: _Frame, out: list[bytes]) -> int:
+        """Append a frame with its checks, which depend on when it leaves, and return its size."""
+        out += (frame.header, _CHECK.pack(zlib.crc32(frame.header, self._sent)))
+        if frame.payload:
+            out += (frame.payload, _CHECK.pack(zlib.crc32(frame.payload)))
+        self._sent = (self._sent + 1) % _FRAME_NUMBERS
+        return frame.size
 
     def _ready(self, channel: Channel) -> bool:
         queue = self._queues[channel]
-        return bool(queue) and (channel is Channel.CONTROL or queue[0][0] <= self._credit[channel])
+        return bool(queue) and (channel is Channel.CONTROL or queue[0].cost <= self._credit[channel])
 
     def _queue(self, kind: Kind, channel: Channel, stream: int, payload: bytes) -> None:
-        frame = _HEADER.pack(len(payload), kind, channel, stream) + payload
-        self._queues[channel].append((_cost(kind, len(payload)), frame))
-        self._queued[channel] += len(frame)
+        frame = _Frame(_HEADER.pack(len(payload), kind, channel, stream), payload, _cost(kind, len(payload)))
+        self._queues[channel].append(frame)
+        self._queued[channel] += frame.size
 
     # What the other side says.
 
@@ -231,21 +259,38 @@ class Link:
         self._inbound += data
         events: list[LinkEvent] = []
         position = 0
-        while len(self._inbound) - position >= _HEADER.size:
+        while len(self._inbound) - position >= _HEAD:
+            self._check_header(position)
             length, kind, channel, stream = _HEADER.unpack_from(self._inbound, position)
             if length > MAX_PAYLOAD:
                 msg = f"a frame of {length} bytes is longer than {MAX_PAYLOAD}"
                 raise LinkError(msg)
-            end = position + _HEADER.size + length
+            end = position + _HEAD + length + (_CHECK.size if length else 0)
             if len(self._inbound) < end:
                 break
-            payload = bytes(self._inbound[position + _HEADER.size : end])
+            payload = self._read_payload(position + _HEAD, length)
             position = end
+            self._received = (self._received + 1) % _FRAME_NUMBERS
             event = self._take(kind, channel, stream, payload)
             if event is not None:
                 events.append(event)
         del self._inbound[:position]
         return events
+
+    def _check_header(self, position: int) -> None:
+        header = self._inbound[position : position + _HEADER.size]
+        if zlib.crc32(header, self._received) != _CHECK.unpack_from(self._inbound, position + _HEADER.size)[0]:
+            first = "it is damaged, or the other side speaks another version of the protocol (rebuild the image)"
+            why = "it was damaged on the way, or something before it was lost" if self._received else first
+            msg = f"frame {self._received} does not match its check: {why}"
+            raise LinkError(msg)
+
+    def _read_payload(self, start: int, length: int) -> bytes:
+        payload = bytes(self._inbound[start : start + length])
+        if length and zlib.crc32(payload) != _CHECK.unpack_from(self._inbound, start + length)[0]:
+            msg = f"what frame {self._received} carries does not match its check: it was damaged on the way"
+            raise LinkError(msg)
+        return payload
 
     def _take(self, kind_number: int, channel_number: int, stream: int, payload: bytes) -> LinkEvent | None:
         try:

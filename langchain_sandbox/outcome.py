@@ -51,6 +51,8 @@ Rule: TypeAlias = "tuple[Status, Callable[[Facts], bool], Callable[[Facts], Endi
 
 _SHOW_LOG = "The container's last words are in result.evidence.stderr; please report it if they say nothing to you."
 _UNREACHABLE = {"model_unreachable"}
+LINK_GONE = 125
+"""What the program in the container exits with when its end of the link is closed, or what comes is damaged."""
 
 
 def decide(facts: Facts) -> tuple[Status, Ending]:
@@ -170,6 +172,15 @@ RULES: list[Rule] = [
         ),
     ),
     ("out_of_space", lambda f: _errored(f, "workspace") and bool(f.full), _no_space),
+    (
+        "protocol_error",
+        lambda f: not f.reported and f.exit_code == LINK_GONE,
+        lambda _: Ending(
+            code="link_broken",
+            message="The link broke: the program in the container got no more of it, or nothing that it understands.",
+            hint=_SHOW_LOG,
+        ),
+    ),
     (
         "crashed",
         lambda f: not f.reported,

@@ -15,12 +15,14 @@ import httpcore
 import httpx
 
 from langchain_sandbox.errors import SandboxUnavailableError
+from langchain_sandbox.link import LinkError
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
-_HEADER = struct.Struct(">BxxxI")
+_HEADER = struct.Struct(">B3sI")
 _STDERR = 2
+_KINDS = (0, 1, _STDERR)
 _READ = 256 * 1024
 _TAIL = 16 * 1024
 _SWITCHING = 101
@@ -31,31 +33,51 @@ _descriptors: set[int] = set()
 
 
 class Demultiplexer:
-    """Takes the engine's framed output apart: standard output goes on, of standard error the end is kept."""
+    """Takes the engine's framed output apart: standard output goes on, of standard error the end is kept.
+
+    What has come of a frame goes on at once. So a length that was damaged on the way is not waited for: whatever
+    follows is taken for standard output, and fails the link's checks.
+    """
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._header = bytearray()
+        self._kind = 0
+        self._missing = 0  # bytes of the frame under way
         self._stderr: deque[bytes] = deque()
         self._stderr_size = 0
 
     def receive(self, data: bytes) -> bytes:
-        """Take bytes as they come and return the standard output in them."""
-        self._buffer += data
+        """Take bytes as they come and return the standard output in them.
+
+        Raises:
+            LinkError: If that is not how an engine frames it.
+        """
         out: list[bytes] = []
         position = 0
-        while len(self._buffer) - position >= _HEADER.size:
-            kind, length = _HEADER.unpack_from(self._buffer, position)
-            end = position + _HEADER.size + length
-            if len(self._buffer) < end:
-                break
-            payload = bytes(self._buffer[position + _HEADER.size : end])
-            position = end
-            if kind == _STDERR:
+        while position < len(data):
+            if not self._missing:
+                position = self._read_header(data, position)
+                continue
+            payload = data[position : position + self._missing]
+            position += len(payload)
+            self._missing -= len(payload)
+            if self._kind == _STDERR:
                 self._keep(payload)
             else:
                 out.append(payload)
-        del self._buffer[:position]
         return b"".join(out)
+
+    def _read_header(self, data: bytes, position: int) -> int:
+        """Take what there is of a header, and return where it ends."""
+        piece = data[position : position + _HEADER.size - len(self._header)]
+        self._header += piece
+        if len(self._header) == _HEADER.size:
+            self._kind, nothing, self._missing = _HEADER.unpack(self._header)
+            if self._kind not in _KINDS or any(nothing):
+                msg = f"the engine's output begins with {bytes(self._header)!r}, which is no frame of its"
+                raise LinkError(msg)
+            self._header.clear()
+        return position + len(piece)
 
     @property
     def stderr_tail(self) -> str:
@@ -81,7 +103,11 @@ class AttachedStream:
         _descriptors.add(self._descriptor)
 
     async def receive(self) -> bytes:
-        """The next bytes of standard output; empty at its end."""
+        """The next bytes of standard output; empty at its end.
+
+        Raises:
+            LinkError: If what comes is not the engine's framing.
+        """
         while True:
             try:
                 data = await self._network.read(_READ)

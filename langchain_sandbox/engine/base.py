@@ -84,7 +84,11 @@ class ByteStream(Protocol):
     """Both directions of a container's standard streams."""
 
     async def receive(self) -> bytes:
-        """The next bytes of standard output; empty at its end."""
+        """The next bytes of standard output; empty at its end.
+
+        Raises:
+            LinkError: If the engine's own framing of them is damaged.
+        """
 
     async def send(self, data: bytes) -> None:
         """Write all of `data` to standard input."""

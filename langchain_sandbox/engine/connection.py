@@ -91,16 +91,15 @@ class Connection:
         await self._room.wait()
 
     async def _read(self) -> None:
-        while data := await self._stream.receive():
-            self._heard_at = anyio.current_time()
-            try:
+        try:
+            while data := await self._stream.receive():
+                self._heard_at = anyio.current_time()
                 for event in self._link.receive(data):
                     self._on_event(event)
-            except LinkError as error:
-                self.broken = str(error)
-                return
-            if self._link.wants_write:
-                self._changed.set()  # there is room again
+                if self._link.wants_write:
+                    self._changed.set()  # there is room again
+        except LinkError as error:
+            self.broken = str(error)
 
     async def _write(self) -> None:
         while True:

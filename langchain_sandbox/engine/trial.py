@@ -19,6 +19,8 @@ from langchain_sandbox.engine import labels
 from langchain_sandbox.engine.base import ContainerSpec
 from langchain_sandbox.engine.hardening import WORKSPACE_MOUNT, build_memory_limit
 from langchain_sandbox.engine.owner import current_owner
+from langchain_sandbox.errors import SandboxUnavailableError
+from langchain_sandbox.link import LinkError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -137,6 +139,9 @@ async def _try(engine: Engine, image: str, runtime: str | None, *parts: str) -> 
                 output += data
             end = await container.wait()
             await stream.aclose()
+    except LinkError as error:
+        msg = f"What the container said did not arrive as it was said: {error}."
+        raise SandboxUnavailableError(msg) from error
     finally:
         with anyio.move_on_after(_REMOVE_LIMIT, shield=True):
             await container.remove()

@@ -19,7 +19,8 @@ def main() -> None:
         print(json.dumps({"raised": type(error).__name__, "words": str(error)}), flush=True)
     else:
         words = f"{result.ending.code}: {result.ending.message}"
-        print(json.dumps({"status": result.status, "words": words}), flush=True)
+        told = {"status": result.status, "words": words, "started": result.timings.started or 0.0}
+        print(json.dumps(told), flush=True)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from langchain_sandbox.engine.address import find_engine
 
 _PIECE = 65536
 _SLOW = 0.05  # seconds
-_SPOILED = 64  # bytes
+_DAMAGED = 64  # bytes
 
 
 class Forwarder:
@@ -44,9 +44,13 @@ class Forwarder:
         """Close all connections, and take no more."""
         asyncio.run_coroutine_threadsafe(self._cut(), self._loop).result()
 
-    def spoil(self) -> None:
+    def damage_output(self) -> None:
         """Have the next piece that comes from the engine be another."""
-        self._mode = "spoil"
+        self._mode = "output"
+
+    def damage_input(self) -> None:
+        """Have the next piece that goes to the engine be another."""
+        self._mode = "input"
 
     def slow_down(self) -> None:
         """Have each piece take its time."""
@@ -73,9 +77,9 @@ class Forwarder:
         while data := await reader.read(_PIECE):
             if self._mode == "slow":
                 await asyncio.sleep(_SLOW)
-            elif self._mode == "spoil" and coming:
+            elif self._mode == ("output" if coming else "input"):
                 self._mode = ""
-                data = os.urandom(min(_SPOILED, len(data))) + data[_SPOILED:]
+                data = os.urandom(min(_DAMAGED, len(data))) + data[_DAMAGED:]
             writer.write(data)
             await writer.drain()
         with suppress(OSError):

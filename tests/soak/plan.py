@@ -18,7 +18,7 @@ class Fault:
     Args:
         name: What it is called.
         what: What is done, for people.
-        endings: Statuses that a run may have then. Empty for a host that is killed: there is nobody to tell.
+        endings: Statuses that a run may have then; of a host that is killed in time nobody is told any.
         apart: Whether the run's host is a process of its own.
     """
 
@@ -47,8 +47,10 @@ def _fault(name: str, what: str, *endings: str, apart: bool = False) -> Fault:
     return Fault(name=name, what=what, endings=frozenset(endings), apart=apart)
 
 
+# What is damaged may be the container's stream, or what the engine is asked and answers.
+_DAMAGED = ("protocol_error", "engine_error", "completed")
 NONE = _fault("none", "nothing", "completed")
-HOST_KILLED = _fault("host killed", "`kill -9` of the process that runs it", apart=True)
+HOST_KILLED = _fault("host killed", "`kill -9` of the process that runs it", "completed", apart=True)
 # A fault that comes when a run is over changes nothing: so each may end as if there was none.
 FAULTS = [
     HOST_KILLED,
@@ -61,19 +63,8 @@ FAULTS = [
     _fault("model refuses", "the model answers its second request with HTTP 500, again and again", "model_error"),
     _fault("engine out of reach", "all connections to the engine are closed", "engine_error", "completed", apart=True),
     _fault("engine slow", "50 ms for each piece that goes to the engine or comes from it", "completed", apart=True),
-    _fault(
-        "link corrupted",
-        "64 bytes of what comes from the engine are others",
-        "protocol_error",
-        "engine_error",
-        "crashed",
-        "model_error",
-        "incomplete",
-        "completed",
-        "stalled",
-        "timeout",
-        apart=True,
-    ),
+    _fault("output damaged", "64 bytes of what comes from the engine are others", *_DAMAGED, apart=True),
+    _fault("input damaged", "64 bytes of what goes to the engine are others", *_DAMAGED, apart=True),
 ]
 
 

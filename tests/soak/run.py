@@ -11,12 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from soak.inventory import find_left, take_inventory
+from soak.inventory import find_left, take_inventory, temporary_folder
 from soak.page import render
 from soak.plan import NONE, Planned, plan_faults, plan_runs
 from soak.runs import play
@@ -52,6 +53,11 @@ def soak(*, runs: int, faults: int, at_once: int, seed: int) -> dict[str, Any]:
         at_once: How many are under way.
         seed: What chance begins with.
     """
+    with tempfile.TemporaryDirectory(prefix="langchain-sandbox-soak-") as folder, temporary_folder(Path(folder)):
+        return _soak(runs=runs, faults=faults, at_once=at_once, seed=seed)
+
+
+def _soak(*, runs: int, faults: int, at_once: int, seed: int) -> dict[str, Any]:
     from machine import describe_machine  # noqa: PLC0415 - of the benchmarks
 
     plan = [*plan_runs(runs, killed=KILLED, seed=seed), *plan_faults(faults, seed=seed)]

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,18 +18,23 @@ import docker
 
 from langchain_sandbox import Sandbox, SandboxError
 from langchain_sandbox.engine import labels
+from langchain_sandbox.engine.address import find_engine
 from langchain_sandbox.testing import ScriptedModel
 from soak.forwarder import Forwarder
-from soak.plan import DEADLINE, GRACE, HOST_KILLED
+from soak.plan import DEADLINE, GRACE, HOST_KILLED, NONE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from langchain_sandbox.handle import RunHandle
 
     from langchain_sandbox.testing import Turn
     from soak.plan import Planned
 
 _CHILD = Path(__file__).with_name("child.py")
 _STANDSTILL = 3.0
+_POLL = 0.2
+_EARLY = {"engine out of reach", "output damaged", "input damaged"}
 _BROKEN: dict[str, Turn] = {
     "model breaks off": {"text": ["half an ", "answer"], "fault": "cut"},
     "model refuses": {"text": "", "fault": "http_500"},
@@ -44,7 +49,7 @@ class Outcome:
         planned: What was to happen.
         status: How it ended; `raised` if it was not tried, `killed` if its host was.
         words: The ending's, for people.
-        seconds: From its start to the result.
+        seconds: From the container's start to the result; where there was none, from the beginning.
     """
 
     planned: Planned
@@ -57,7 +62,7 @@ class Outcome:
         """Whether that is an ending that the fault leads to."""
         endings = self.planned.fault.endings
         # Where the engine is out of reach from the beginning there is nothing that could be tried.
-        early = self.planned.fault.name in {"engine out of reach", "link corrupted"} and self.status == "raised"
+        early = self.planned.fault.name in _EARLY and self.status == "raised"
         return self.status in endings or early or (self.planned.fault == HOST_KILLED and self.status == "killed")
 
     @property
@@ -78,23 +83,23 @@ def play(planned: Planned) -> Outcome:
         turns[1:] = [broken] * 8
     with ScriptedModel(turns) as model:
         began = time.monotonic()
-        status, words = (_play_apart if planned.fault.apart else _play_here)(planned, model)
-        return Outcome(planned=planned, status=status, words=words, seconds=time.monotonic() - began)
+        status, words, waited = (_play_apart if planned.fault.apart else _play_here)(planned, model)
+        return Outcome(planned=planned, status=status, words=words, seconds=time.monotonic() - began - waited)
 
 
-def _play_here(planned: Planned, model: ScriptedModel) -> tuple[str, str]:
+def _play_here(planned: Planned, model: ScriptedModel) -> tuple[str, str, float]:
     try:
         with (
             Sandbox(model=model.endpoint, timeout=DEADLINE).start("Work.") as handle,
-            _later(planned.at, _strike, planned.fault.name, handle),
+            _later(planned, _strike, handle),
         ):
             result = handle.result()
     except SandboxError as error:
-        return "raised", str(error)
-    return result.status, f"{result.ending.code}: {result.ending.message}"
+        return "raised", str(error), 0.0
+    return result.status, f"{result.ending.code}: {result.ending.message}", result.timings.started or 0.0
 
 
-def _play_apart(planned: Planned, model: ScriptedModel) -> tuple[str, str]:
+def _play_apart(planned: Planned, model: ScriptedModel) -> tuple[str, str, float]:
     with Forwarder() as forwarder:
         environment = os.environ | {"SANDBOX_MODEL_BASE_URL": model.endpoint.base_url}
         if planned.fault != HOST_KILLED:
@@ -105,30 +110,27 @@ def _play_apart(planned: Planned, model: ScriptedModel) -> tuple[str, str]:
                 "host killed": process.kill,
                 "engine out of reach": forwarder.cut,
                 "engine slow": forwarder.slow_down,
-                "link corrupted": forwarder.spoil,
+                "output damaged": forwarder.damage_output,
+                "input damaged": forwarder.damage_input,
             }
-            with _later(planned.at, acts[planned.fault.name]):
+            with _later(planned, _after, acts[planned.fault.name]):
                 output, _ = process.communicate(timeout=DEADLINE + 2 * GRACE)
         told: dict[str, Any] = {}
         for line in output.splitlines():
             told |= json.loads(line)
         if "status" in told:
-            return str(told["status"]), str(told["words"])
+            return str(told["status"]), str(told["words"]), float(told["started"])
         if "raised" in told:
-            return "raised", str(told["words"])
-        return ("killed", "") if process.returncode == -signal.SIGKILL else ("silent", f"exit {process.returncode}")
+            return "raised", str(told["words"]), 0.0
+        killed = process.returncode == -signal.SIGKILL
+        return ("killed", "", 0.0) if killed else ("silent", f"exit {process.returncode}", 0.0)
 
 
 @contextmanager
-def _later(seconds: float, act: Any, *arguments: Any) -> Iterator[None]:
-    """Do something after a while, unless it is over before."""
+def _later(planned: Planned, act: Callable[[Planned, Any, threading.Event], None], handle: Any) -> Iterator[None]:
+    """Have something happen beside the run."""
     over = threading.Event()
-
-    def wait() -> None:
-        if not over.wait(seconds):
-            act(*arguments)
-
-    thread = threading.Thread(target=wait, name="fault")
+    thread = threading.Thread(target=act, args=(planned, handle, over), name="fault")
     thread.start()
     try:
         yield
@@ -137,15 +139,24 @@ def _later(seconds: float, act: Any, *arguments: Any) -> Iterator[None]:
         thread.join()
 
 
-def _strike(fault: str, handle: Any) -> None:
-    if fault == "cancelled":
-        handle.cancel()
+def _after(planned: Planned, act: Callable[[], None], over: threading.Event) -> None:
+    """Do it so long after the run's process began; nothing if it is over before."""
+    if not over.wait(planned.at):
+        act()
+
+
+def _strike(planned: Planned, handle: RunHandle, over: threading.Event) -> None:
+    """Do it to a run of this process, so long after its container began; nothing if it is over before."""
+    if planned.fault == NONE:
         return
-    client = docker.from_env()
-    try:
-        with suppress(docker.errors.APIError, IndexError, OSError):  # it is not there yet, or not any more
-            (container,) = client.containers.list(filters={"label": f"{labels.RUN}={handle.run_id}"})
-            match fault:
+    with closing(find_engine().connect()) as client:
+        container = _find_container(client, handle, over)
+        if container is None or over.wait(planned.at):
+            return
+        with suppress(docker.errors.APIError, OSError, ValueError):  # it is over just now
+            match planned.fault.name:
+                case "cancelled":
+                    handle.cancel()
                 case "container killed":
                     container.kill()
                 case "container stands still":
@@ -159,10 +170,14 @@ def _strike(fault: str, handle: Any) -> None:
                     os.kill(pid, signal.SIGSTOP)
                     time.sleep(_STANDSTILL)
                     os.kill(pid, signal.SIGCONT)
-    except ValueError:
-        pass  # there is no such container, or no OpenCode in it
-    finally:
-        client.close()
+
+
+def _find_container(client: docker.DockerClient, handle: RunHandle, over: threading.Event) -> Any:
+    """The run's container as soon as it runs; `None` if that does not come."""
+    while not over.wait(_POLL):
+        if found := client.containers.list(filters={"label": f"{labels.RUN}={handle.run_id}"}):
+            return found[0]
+    return None
 
 
 def _find_opencode(client: docker.DockerClient, container: Any) -> int:

@@ -3,10 +3,12 @@
 import struct
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from langchain_sandbox.engine.attach import Demultiplexer
+from langchain_sandbox.link import LinkError
 
 OUT, ERR = 1, 2
 TAIL = 16 * 1024
@@ -35,12 +37,26 @@ def test_both_streams_are_told_apart_whatever_way_the_bytes_are_split(
 
 
 @given(frames, st.integers(1, 8))
-def test_what_is_not_complete_yet_is_not_given_on(said: list[tuple[int, bytes]], missing: int) -> None:
+def test_what_has_come_is_given_on(said: list[tuple[int, bytes]], missing: int) -> None:
     wire = b"".join(encode(*frame) for frame in said)
     demultiplexer = Demultiplexer()
     last = encode(OUT, b"the last frame")
-    assert demultiplexer.receive(wire + last[:-missing]) == joined(OUT, said)
-    assert demultiplexer.receive(last[-missing:]) == b"the last frame"
+    assert demultiplexer.receive(wire + last[:-missing]) == joined(OUT, said) + b"the last frame"[:-missing]
+    assert demultiplexer.receive(last[-missing:]) == b"the last frame"[-missing:]
+
+
+def test_a_length_that_was_damaged_is_not_waited_for() -> None:
+    damaged = struct.pack(">BxxxI", OUT, 2**31) + b"first"
+    following = encode(OUT, b"second")
+    assert Demultiplexer().receive(damaged + following) == b"first" + following
+
+
+@pytest.mark.parametrize("header", [b"HTTP/1.1", b"\x03\0\0\0\0\0\0\1", b"\1\0\1\0\0\0\0\1"])
+def test_what_is_no_frame_of_an_engines_is_an_error(header: bytes) -> None:
+    demultiplexer = Demultiplexer()
+    assert demultiplexer.receive(encode(OUT, b"said") + header[:7]) == b"said"
+    with pytest.raises(LinkError, match="no frame of its"):
+        demultiplexer.receive(header[7:])
 
 
 @given(st.lists(st.integers(1, 3 * TAIL), min_size=1, max_size=12))

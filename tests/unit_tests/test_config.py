@@ -14,7 +14,7 @@ from langchain_sandbox.workspace_config import ApplyPolicy, Retention, Workspace
 KEY = "s3cr3t-key"
 SIZES = ["memory", "workspace", "workspace_file", "home", "tmp", "changes"]
 FIELDS = [item.name for item in fields(Limits)]
-OPTIONAL = ["model_calls", "tokens"]
+OPTIONAL = ["model_calls", "tokens", "repeats"]
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_what_is_counted_is_a_whole_number(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_no_limit_at_all_is_for_calls_and_tokens_only(name: str) -> None:
+def test_no_limit_at_all_is_for_what_is_counted_only(name: str) -> None:
     if name in OPTIONAL:
         assert getattr(Limits(**{name: None}), name) is None
     else:

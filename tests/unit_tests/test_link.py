@@ -1,6 +1,7 @@
 """The link is pure, so it is fuzzed: any split, any garbage, any order of traffic."""
 
 import struct
+import zlib
 
 import pytest
 from hypothesis import given, settings
@@ -48,6 +49,13 @@ def say(link: Link, event: LinkEvent) -> None:
             link.send_reset(event.body, **where)
 
 
+def frame(number: int, length: int, kind: int, channel: int, stream: int, payload: bytes = b"") -> bytes:
+    """A frame whose checks are right, whatever is in it."""
+    header = struct.pack(">IBBI", length, kind, channel, stream)
+    told = header + struct.pack(">I", zlib.crc32(header, number)) + payload
+    return told + struct.pack(">I", zlib.crc32(payload)) if payload else told
+
+
 def drain(link: Link) -> bytes:
     out = b""
     while chunk := link.data_to_send():
@@ -85,7 +93,7 @@ def test_a_well_formed_header_with_any_payload(kind: int, channel: int, payload:
     sender, receiver = Link(), Link()
     for event in said:
         say(sender, event)
-    wire = drain(sender) + struct.pack(">IBBI", len(payload), kind, channel, 7) + payload
+    wire = drain(sender) + frame(len(said), len(payload), kind, channel, 7, payload)
     try:
         heard = receiver.receive(wire)
     except LinkError:
@@ -153,15 +161,15 @@ def test_lone_surrogates_survive_since_file_names_need_them() -> None:
 @pytest.mark.parametrize(
     ("wire", "what"),
     [
-        (struct.pack(">IBBI", MAX_PAYLOAD + 1, 2, 4, 0), "longer"),
-        (struct.pack(">IBBI", 0, 99, 0, 0), "99"),
-        (struct.pack(">IBBI", 0, 0, 99, 0), "99"),
-        (struct.pack(">IBBI", 2, 0, 0, 0) + b"[]", "object"),
-        (struct.pack(">IBBI", 4000, 0, 0, 0) + b"[" * 4000, "JSON"),
-        (struct.pack(">IBBI", 4, 5, 1, 0) + struct.pack(">I", 1), "credit"),
-        (struct.pack(">IBBI", 1, 5, 1, 0) + b"x", "CREDIT"),
-        ((struct.pack(">IBBI", MAX_PAYLOAD, 2, 4, 0) + bytes(MAX_PAYLOAD)) * 17, "unacknowledged"),
-        ((struct.pack(">IBBI", MAX_PAYLOAD, 1, 0, 0) + bytes(MAX_PAYLOAD)) * 257, "messages"),
+        (frame(0, MAX_PAYLOAD + 1, 2, 4, 0), "longer"),
+        (frame(0, 0, 99, 0, 0), "99"),
+        (frame(0, 0, 0, 99, 0), "99"),
+        (frame(0, 2, 0, 0, 0, b"[]"), "object"),
+        (frame(0, 4000, 0, 0, 0, b"[" * 4000), "JSON"),
+        (frame(0, 4, 5, 1, 0, struct.pack(">I", 1)), "credit"),
+        (frame(0, 1, 5, 1, 0, b"x"), "CREDIT"),
+        (b"".join(frame(n, MAX_PAYLOAD, 2, 4, 0, bytes(MAX_PAYLOAD)) for n in range(17)), "unacknowledged"),
+        (b"".join(frame(n, MAX_PAYLOAD, 1, 0, 0, bytes(MAX_PAYLOAD)) for n in range(257)), "messages"),
     ],
 )
 def test_broken_rules_are_named(wire: bytes, what: str) -> None:
@@ -171,14 +179,50 @@ def test_broken_rules_are_named(wire: bytes, what: str) -> None:
 
 @pytest.mark.parametrize("size", [0, 1])
 def test_messages_that_begin_and_never_end_are_bounded_however_short(size: int) -> None:
-    frames = (struct.pack(">IBBI", size, 1, Channel.EXEC, stream) + b"x" * size for stream in range(20_000))
+    frames = (frame(stream, size, 1, Channel.EXEC, stream, b"x" * size) for stream in range(20_000))
     with pytest.raises(LinkError, match="messages of more than"):
         Link().receive(b"".join(frames))
 
 
 def test_messages_that_end_are_not_counted_any_more() -> None:
-    receiver = Link(max_message=MAX_PAYLOAD * 3)
+    sender, receiver = Link(), Link(max_message=MAX_PAYLOAD * 3)
     for stream in range(1000):
-        sender = Link()
         sender.send_message({"text": "x" * MAX_PAYLOAD}, stream=stream)
         assert len(receiver.receive(drain(sender))) == 1
+
+
+@given(st.lists(events, min_size=1, max_size=8), st.data())
+def test_what_is_damaged_is_noticed_at_once_and_never_acted_upon(said: list[LinkEvent], data: st.DataObject) -> None:
+    """All of a frame that was not damaged is taken; the one that was is an error as soon as its bytes are there."""
+    sender, receiver = Link(), Link()
+    pieces = []
+    for event in said:
+        say(sender, event)
+        pieces.append(drain(sender))
+    which = data.draw(st.integers(0, len(pieces) - 1))
+    damaged = bytearray(pieces[which])
+    place = data.draw(st.integers(0, len(damaged) - 1))
+    damaged[place] ^= data.draw(st.integers(1, 255))
+    heard = receiver.receive(b"".join(pieces[:which]))
+    with pytest.raises(LinkError, match="does not match its check"):
+        receiver.receive(bytes(damaged))
+    assert heard == said[:which]
+
+
+@given(st.lists(events, min_size=2, max_size=8), st.data())
+def test_a_frame_that_is_lost_or_comes_twice_is_noticed(said: list[LinkEvent], data: st.DataObject) -> None:
+    sender = Link()
+    pieces = []
+    for event in said:
+        say(sender, event)
+        pieces.append(drain(sender))
+    which = data.draw(st.integers(0, len(pieces) - 2))
+    for wire in (pieces[:which] + pieces[which + 1 :], pieces[: which + 1] + pieces[which:]):
+        with pytest.raises(LinkError, match="does not match its check"):
+            Link().receive(b"".join(wire))
+
+
+def test_the_first_frame_of_another_version_says_what_to_do() -> None:
+    of_version_2 = struct.pack(">IBBI", 2, 0, 0, 0) + b"{}"
+    with pytest.raises(LinkError, match="rebuild the image"):
+        Link().receive(of_version_2 + bytes(8))

@@ -5,7 +5,8 @@ from typing import get_args
 
 import pytest
 
-from langchain_sandbox.outcome import RULES, Facts, decide
+from langchain_sandbox.agent.main import EXIT_HOST_GONE
+from langchain_sandbox.outcome import LINK_GONE, RULES, Facts, decide
 from langchain_sandbox.result import Status
 
 DONE = Facts(reported=True, exit_code=0, finish="stop", answered_calls=1, model_finish="stop")
@@ -26,6 +27,7 @@ ROWS: list[tuple[Facts, str, str, str]] = [
     (Facts(link_broken="a frame too long"), "protocol_error", "link_broken", "a frame too long"),
     (Facts(oom=True, exit_code=137), "oom", "oom", "memory"),
     (replace(SAID, error=("workspace", "tar"), full=["/run/ws"]), "out_of_space", "out_of_space", "/run/ws"),
+    (Facts(exit_code=LINK_GONE), "protocol_error", "link_broken", "got no more of it"),
     (Facts(exit_code=3), "crashed", "no_result", "3"),
     (replace(SAID, error=("UnknownError", "ENOSPC"), full=["/tmp"]), "out_of_space", "out_of_space", "/tmp"),
     (replace(SAID, oom=True, error=("opencode_gone", "killed")), "oom", "oom", "OpenCode"),
@@ -78,6 +80,8 @@ def test_what_breaks_inside_is_a_crash_that_names_it(name: str) -> None:
         ({"engine_lost": True}, {"link_broken": "x"}, "engine_error"),
         ({"link_broken": "x"}, {"oom": True}, "protocol_error"),
         ({"oom": True}, {"exit_code": 137}, "oom"),
+        ({"oom": True}, {"exit_code": LINK_GONE}, "oom"),
+        ({"exit_code": LINK_GONE}, {}, "protocol_error"),
         ({"reported": True, "full": ["/tmp"]}, {"error": ("opencode_gone", "")}, "out_of_space"),
         ({"reported": True, "oom": True}, {"error": ("opencode_gone", "")}, "oom"),
         ({"reported": True, "error": ("ContextOverflowError", "")}, {"finish": "stop"}, "context_overflow"),
@@ -124,3 +128,7 @@ def test_a_typed_answer_that_is_missing_is_never_a_success() -> None:
     assert decide(replace(DONE, answer="", answered_calls=0))[0] == "incomplete"
     assert decide(replace(DONE, answer="", error=("APIError", "refused")))[0] == "model_error"
     assert decide(replace(DONE, answer="x", error=("ContextOverflowError", "long")))[0] == "context_overflow"
+
+
+def test_the_container_says_in_the_same_number_that_its_end_of_the_link_is_gone() -> None:
+    assert LINK_GONE == EXIT_HOST_GONE
