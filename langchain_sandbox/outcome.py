@@ -29,6 +29,7 @@ class Facts:
     """Everything that the decision may rest on."""
 
     cancelled: bool = False
+    begun: bool = True
     finished: bool = False
     timed_out: float | None = None
     failure: tuple[str, str] | None = None
@@ -89,6 +90,11 @@ def _no_space(facts: Facts) -> Ending:
 
 
 RULES: list[Rule] = [
+    (
+        "cancelled",
+        lambda f: f.cancelled and not f.begun,
+        lambda _: Ending(code="not_begun", message="The run was cancelled before it had begun."),
+    ),
     (
         "cancelled",
         lambda f: f.cancelled,

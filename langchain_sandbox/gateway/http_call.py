@@ -17,6 +17,7 @@ import httpx
 from langchain_sandbox.gateway.call import CallError, describe_silence
 from langchain_sandbox.gateway.rules import MAX_ANSWER
 from langchain_sandbox.gateway.sse import AnswerError, AnswerReader, Usage, parse_usage
+from langchain_sandbox.gateway.turns import find_turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -49,6 +50,7 @@ class HttpCaller:
         self._upstream = upstream
         self._limits = limits
         self._client = upstream.client()
+        self._turns = find_turns(upstream.server)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -60,6 +62,12 @@ class HttpCaller:
         Raises:
             CallError: If the run cannot go on.
         """
+        came = time.monotonic()
+        async with self._turns.one(most=self._upstream.max_concurrency):
+            call.waited = time.monotonic() - came
+            await self._call(body, call, sink)
+
+    async def _call(self, body: dict[str, Any], call: ModelCall, sink: Sink) -> None:
         content = json.dumps({**body, "model": self._upstream.model}).encode("ascii")
         response = await self._send(content, call)
         try:
