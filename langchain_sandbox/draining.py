@@ -52,11 +52,14 @@ def drain_on_sigterm(*, grace: float = 0.0) -> Iterator[threading.Event]:
     waiting = threading.Thread(target=_wait, args=(reading, asked, grace), name="langchain-sandbox-drain", daemon=True)
     before = signal.getsignal(signal.SIGTERM)
     usual = signal.SIG_DFL if before is None else before  # None: it was not Python that has set it
-    shared = get_shared(get_portal())
+    shared, process = get_shared(get_portal()), os.getpid()
 
     def on_signal(*_: object) -> None:
         signal.signal(signal.SIGTERM, usual)
-        os.write(writing, b"!")
+        if os.getpid() == process:
+            os.write(writing, b"!")
+        else:  # of a forked child, which has inherited this, and has runs of its own at most
+            os.kill(os.getpid(), signal.SIGTERM)
 
     waiting.start()
     signal.signal(signal.SIGTERM, on_signal)

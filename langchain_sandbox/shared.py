@@ -103,13 +103,15 @@ class Shared:
             grace: Seconds that those which have begun may still take; then they are cancelled.
         """
         self._draining = True
-        for run in list(self._under_way.values()):
+        under_way = dict(self._under_way)
+        for run in under_way.values():
             if not run.begun:
                 run.cancel()
-        if self._under_way and grace > 0:
-            await asyncio.wait(list(self._under_way), timeout=grace)
-        for run in list(self._under_way.values()):
-            run.cancel()
+        if under_way and grace > 0:
+            await asyncio.wait(under_way, timeout=grace)
+        for task, run in under_way.items():
+            if not task.done():
+                run.cancel()
 
     async def refill(self) -> None:
         """Let runs begin again."""

@@ -13,6 +13,7 @@ SAID = Facts(reported=True)
 
 # Facts that only this row fits, the status, the ending's code, and a word that its message has to hold.
 ROWS: list[tuple[Facts, str, str, str]] = [
+    (Facts(cancelled=True, begun=False), "cancelled", "not_begun", "before it had begun"),
     (replace(DONE, cancelled=True), "cancelled", "cancelled", "cancelled"),
     (Facts(failure=("model_unreachable", "no route")), "model_unreachable", "model_unreachable", "No route."),
     (Facts(failure=("budget_exceeded", "200 calls")), "budget_exceeded", "budget_exceeded", "200 calls"),
