@@ -51,6 +51,7 @@ class Facts:
 Rule: TypeAlias = "tuple[Status, Callable[[Facts], bool], Callable[[Facts], Ending]]"
 
 _SHOW_LOG = "The container's last words are in result.evidence.stderr; please report it if they say nothing to you."
+_AGAIN = "Try again; if it happens again, report it."
 _UNREACHABLE = {"model_unreachable"}
 
 
@@ -129,6 +130,11 @@ RULES: list[Rule] = [
         lambda f: _failure(f, "Serve the model with a longer context (vLLM: --max-model-len), or give a smaller task."),
     ),
     (
+        "stalled",
+        lambda f: f.failure is not None and f.failure[0] == "answer_not_taken",
+        lambda f: _failure(f, _AGAIN),
+    ),
+    (
         "model_error",
         lambda f: f.failure is not None and f.failure[0] == "model_exception",
         lambda f: _failure(f, "Try the chat model by itself: model.bind_tools([...]).invoke('Hello')."),
@@ -150,7 +156,7 @@ RULES: list[Rule] = [
     (
         "stalled",
         lambda f: f.stalled is not None,
-        lambda f: Ending(code="stalled", message=f.stalled or "", hint="Try again; if it happens again, report it."),
+        lambda f: Ending(code="stalled", message=f.stalled or "", hint=_AGAIN),
     ),
     (
         "engine_error",

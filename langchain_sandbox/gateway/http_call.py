@@ -136,10 +136,18 @@ class HttpCaller:
                 call.first_byte = time.monotonic() - call.started
                 sink.begin(response.status_code, content_type)
             if valid:
-                await sink.write(valid)
+                await self._give(valid, sink)
         reader.finish()
         call.usage, call.finish_reason = reader.usage, reader.finish_reason
         sink.end()
+
+    async def _give(self, data: bytes, sink: Sink) -> None:
+        """Give a piece on. Who does not take it for long is left: others may wait for the turn."""
+        with anyio.move_on_after(self._limits.idle) as clock:
+            await sink.write(data)
+        if clock.cancelled_caught:
+            msg = f"the container did not take the model's answer for {self._limits.idle:g} s (Limits.idle)"
+            raise CallError(msg, code="answer_not_taken")
 
     async def _pieces(self, response: httpx.Response, call: ModelCall) -> AsyncIterator[bytes]:
         """The answer's bytes, as long as they keep coming."""

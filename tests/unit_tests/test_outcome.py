@@ -19,6 +19,7 @@ ROWS: list[tuple[Facts, str, str, str]] = [
     (Facts(failure=("budget_exceeded", "200 calls")), "budget_exceeded", "budget_exceeded", "200 calls"),
     (Facts(failure=("loop", "in a circle")), "loop", "loop", "In a circle."),
     (Facts(failure=("context_overflow", "too long")), "context_overflow", "context_overflow", "Too long."),
+    (Facts(failure=("answer_not_taken", "not taken")), "stalled", "answer_not_taken", "Not taken."),
     (Facts(failure=("model_exception", "it raised")), "model_error", "model_exception", "It raised."),
     (Facts(failure=("answer_cut", "in the middle")), "model_error", "answer_cut", "In the middle."),
     (replace(DONE, timed_out=2.5), "timeout", "timeout", "2.5 s"),
