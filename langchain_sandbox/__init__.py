@@ -14,6 +14,7 @@ from langchain_sandbox._version import __version__
 if TYPE_CHECKING:
     from langchain_sandbox.commands.command import Command
     from langchain_sandbox.config import Limits, ModelEndpoint
+    from langchain_sandbox.draining import drain_on_sigterm
     from langchain_sandbox.egress_config import Egress
     from langchain_sandbox.errors import (
         CommandError,
@@ -92,6 +93,7 @@ __all__ = [
     "aload_command_tools",
     "create_sandbox_graph",
     "describe_result",
+    "drain_on_sigterm",
     "load_command_tools",
 ]
 
@@ -133,6 +135,7 @@ _HOMES = {
     "aload_command_tools": "tools",
     "create_sandbox_graph": "graph",
     "describe_result": "tools.content",
+    "drain_on_sigterm": "draining",
     "load_command_tools": "tools",
 }
 

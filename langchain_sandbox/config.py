@@ -49,9 +49,11 @@ class ModelEndpoint:
         base_url: Address of the server, with or without the trailing `/v1`.
         name: Model to ask for. `None` takes the one that `/v1/models` serves.
         api_key: Sent by the host as a bearer token. It never enters the container.
+        max_concurrency: Requests that it is sent at once at most, by all runs of this process with the same `base_url`
+            together; others wait, and get their turn in the order in which they came. `None` for no limit.
 
     Raises:
-        SandboxConfigError: If `base_url` is not an http or https address.
+        SandboxConfigError: If `base_url` is not an http or https address, or another value cannot work.
 
     Example:
         ```python
@@ -62,6 +64,7 @@ class ModelEndpoint:
     base_url: str
     name: str | None = None
     api_key: str | None = field(default=None, repr=False)
+    max_concurrency: int | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -85,18 +88,22 @@ class ModelEndpoint:
         if parts.username or parts.password:
             msg = "Give the model's key as api_key (or SANDBOX_MODEL_API_KEY), not inside base_url."
             raise SandboxConfigError(msg)
+        most = self.max_concurrency
+        if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
+            msg = f"The model's max_concurrency is a positive number of requests, or None for no limit, not {most!r}."
+            raise SandboxConfigError(msg)
         path = parts.path.rstrip("/") or "/v1"
         object.__setattr__(self, "base_url", f"{parts.scheme}://{parts.netloc}{path}")
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
-        """Read `SANDBOX_MODEL_BASE_URL`, `SANDBOX_MODEL_NAME` and `SANDBOX_MODEL_API_KEY`.
+        """Read `SANDBOX_MODEL_BASE_URL`, `SANDBOX_MODEL_NAME`, `_API_KEY` and `_MAX_CONCURRENCY`.
 
         Args:
             environ: Where to read; the process environment by default.
 
         Raises:
-            SandboxConfigError: If `SANDBOX_MODEL_BASE_URL` is not set.
+            SandboxConfigError: If `SANDBOX_MODEL_BASE_URL` is not set, or a value cannot work.
         """
         environ = os.environ if environ is None else environ
         base_url = environ.get("SANDBOX_MODEL_BASE_URL")
@@ -106,7 +113,12 @@ class ModelEndpoint:
                 "http://127.0.0.1:8000/v1, or pass Sandbox(model=ModelEndpoint(...))."
             )
             raise SandboxConfigError(msg)
-        return cls(base_url, environ.get("SANDBOX_MODEL_NAME") or None, environ.get("SANDBOX_MODEL_API_KEY") or None)
+        return cls(
+            base_url,
+            environ.get("SANDBOX_MODEL_NAME") or None,
+            environ.get("SANDBOX_MODEL_API_KEY") or None,
+            read_max_concurrency(environ),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +202,24 @@ class Limits:
         """
         names = [item.name for item in fields(cls)]
         return cls(**read_values("SANDBOX_LIMIT", names, os.environ if environ is None else environ, sizes=_SIZES))
+
+
+def read_max_concurrency(environ: Mapping[str, str]) -> int | None:
+    """How many requests a model server is sent at once at most, as `SANDBOX_MODEL_MAX_CONCURRENCY` says it.
+
+    Args:
+        environ: Where to read.
+
+    Raises:
+        SandboxConfigError: If it is no whole number, nor `none`.
+    """
+    name = "SANDBOX_MODEL_MAX_CONCURRENCY"
+    text = environ.get(name, "").strip()
+    most = parse_number(name, text) if text else None
+    if most is not None and (isinstance(most, float) or most < 1):
+        msg = f"{name} is a positive number of requests, or none for no limit, not {text!r}."
+        raise SandboxConfigError(msg)
+    return most
 
 
 def may_be_remote(environ: Mapping[str, str]) -> bool:

@@ -54,6 +54,21 @@ class EventLog:
         with self._changed:
             return self._take()
 
+    def wait(self, *, unless: Callable[[], object]) -> SandboxEvent | None:
+        """The next event, waited for; `None` where there will be none, or something else has come.
+
+        Args:
+            unless: Whether it has; asked again after each `nudge`.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._events or self._closed or unless())
+            return self._take()
+
+    def nudge(self) -> None:
+        """Have whoever waits look whether something else has come."""
+        with self._changed:
+            self._wake()
+
     def close(self) -> None:
         """No more events will come."""
         with self._changed:
@@ -62,12 +77,7 @@ class EventLog:
 
     def __iter__(self) -> Iterator[SandboxEvent]:
         """Read until the log is closed, waiting where nothing is there yet."""
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._events or self._closed)
-                event = self._take()
-            if event is None:
-                return
+        while (event := self.wait(unless=lambda: False)) is not None:
             yield event
 
     async def __aiter__(self) -> AsyncIterator[SandboxEvent]:

@@ -74,6 +74,9 @@ class ModelCallEvent(_Event):
     completion_tokens: int = Field(description="Tokens that it wrote.")
     finish_reason: str | None = Field(default=None, description="Why the answer ended, as the server says.")
     error: str | None = Field(description="Code of what went wrong.")
+    waited: float = Field(
+        default=0.0, description="Seconds of these in which it waited for its turn, see `max_concurrency`."
+    )
 
 
 class ConnectionEvent(_Event):

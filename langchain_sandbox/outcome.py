@@ -29,6 +29,7 @@ class Facts:
     """Everything that the decision may rest on."""
 
     cancelled: bool = False
+    begun: bool = True
     finished: bool = False
     timed_out: float | None = None
     failure: tuple[str, str] | None = None
@@ -50,6 +51,7 @@ class Facts:
 Rule: TypeAlias = "tuple[Status, Callable[[Facts], bool], Callable[[Facts], Ending]]"
 
 _SHOW_LOG = "The container's last words are in result.evidence.stderr; please report it if they say nothing to you."
+_AGAIN = "Try again; if it happens again, report it."
 _UNREACHABLE = {"model_unreachable"}
 LINK_GONE = 125
 """What the program in the container exits with when its end of the link is closed, or what comes is damaged."""
@@ -93,6 +95,11 @@ def _no_space(facts: Facts) -> Ending:
 RULES: list[Rule] = [
     (
         "cancelled",
+        lambda f: f.cancelled and not f.begun,
+        lambda _: Ending(code="not_begun", message="The run was cancelled before it had begun."),
+    ),
+    (
+        "cancelled",
         lambda f: f.cancelled,
         lambda _: Ending(
             code="cancelled", message="The run was cancelled.", hint="What was changed until then is kept."
@@ -125,6 +132,11 @@ RULES: list[Rule] = [
         lambda f: _failure(f, "Serve the model with a longer context (vLLM: --max-model-len), or give a smaller task."),
     ),
     (
+        "stalled",
+        lambda f: f.failure is not None and f.failure[0] == "answer_not_taken",
+        lambda f: _failure(f, _AGAIN),
+    ),
+    (
         "model_error",
         lambda f: f.failure is not None and f.failure[0] == "model_exception",
         lambda f: _failure(f, "Try the chat model by itself: model.bind_tools([...]).invoke('Hello')."),
@@ -146,7 +158,7 @@ RULES: list[Rule] = [
     (
         "stalled",
         lambda f: f.stalled is not None,
-        lambda f: Ending(code="stalled", message=f.stalled or "", hint="Try again; if it happens again, report it."),
+        lambda f: Ending(code="stalled", message=f.stalled or "", hint=_AGAIN),
     ),
     (
         "engine_error",

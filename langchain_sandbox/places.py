@@ -1,4 +1,4 @@
-"""Who may boot a container now, in this whole process: bounded by cores and by memory."""
+"""Who may prepare for a container now, and who may boot one, in this whole process: bounded by cores and by memory."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 NEED = 640 * 1024 * 1024
 """Bytes that a container with OpenCode in it takes, and what is to be left for its commands; see docs/benchmarks.md."""
+_NEXT = 2  # tasks that are ready to boot as soon as others have booted
 _LOOK_AGAIN = 1.0  # seconds; nobody says when another program gives memory back
 _MEMORY = "/proc/meminfo"
 
@@ -43,6 +44,9 @@ class _Turn:
 class Places:
     """Bounds how many containers boot at once. For one event loop.
 
+    Those who wait are let in as they came. Few of them prepare, which is to read a workspace, to ask the model server
+    and the engine, and maybe to have a container made; however many there are, the others have done nothing yet.
+
     Tasks come before those who boot ahead of need, and find a place free that those never take. Where the machine has
     no memory left for one more, they wait until it has; but one task is always let in.
 
@@ -56,12 +60,42 @@ class Places:
         self._free_memory = free_memory
         self._inside: set[object] = set()
         self._taken: set[object] = set()
+        self._near: set[object] = set()
+        self._far: deque[_Turn] = deque()
         self._waiting: deque[_Turn] = deque()
         self._ahead: deque[_Turn] = deque()
         self._tasks = 0
         self._made_ahead = 0
         self._quiet = anyio.Event()
         self._quiet.set()
+
+    async def approach(self, who: object, *, timeout: float | None) -> None:  # noqa: ASYNC109 - told in the message
+        """Wait until it is time to prepare for a place; over when the place is taken, or with `task`.
+
+        Args:
+            who: As for `take`.
+            timeout: Seconds to wait at most.
+
+        Raises:
+            SandboxUnavailableError: If it was not time for so long.
+        """
+        turn = _Turn(who)
+        self._far.append(turn)
+        self._call_near()
+        with anyio.move_on_after(timeout) as clock:
+            try:
+                await turn.come.wait()
+            finally:
+                if not turn.come.is_set():
+                    self._far.remove(turn)
+        if clock.cancelled_caught:
+            msg = f"Other tasks came first, and this one's turn did not come within {timeout:g} s (queue_timeout)."
+            raise SandboxUnavailableError(msg)
+
+    def pass_by(self, who: object) -> None:
+        """Somebody needs no place any more; nothing if it has one, or was never near."""
+        self._near.discard(who)
+        self._call_near()
 
     async def take(self, who: object, *, timeout: float | None) -> None:  # noqa: ASYNC109 - told in the message
         """Wait for a place.
@@ -122,6 +156,7 @@ class Places:
         finally:
             self._inside.discard(who)
             self.give(who)
+            self.pass_by(who)
             self._tasks -= 1
             if not self._tasks:
                 self._quiet.set()
@@ -156,6 +191,13 @@ class Places:
                 self.give(who)  # it came at the same moment
             raise
 
+    def _call_near(self) -> None:
+        """Have those prepare whose time has come."""
+        while self._far and len(self._near) < self._count + _NEXT:
+            turn = self._far.popleft()
+            self._near.add(turn.who)
+            turn.come.set()
+
     def _call_next(self) -> None:
         """Let in whoever may come in now."""
         while self._waiting and len(self._taken) < self._count and (self._is_alone() or self._has_memory()):
@@ -177,3 +219,4 @@ class Places:
     def _let_in(self, turn: _Turn) -> None:
         self._taken.add(turn.who)
         turn.come.set()
+        self.pass_by(turn.who)

@@ -113,6 +113,7 @@ class Report:
     cleanup_pending: bool = False
     stderr: str = ""
     cancelled: bool = False
+    begun: bool = True  # whether there is, or was, a container
     finished: bool = False
     timed_out: float | None = None
     stalled: str | None = None
@@ -142,6 +143,7 @@ class Report:
         done = [call for call in self.gateway.records if call.finish_reason] if self.gateway else []
         return Facts(
             cancelled=self.cancelled,
+            begun=self.begun,
             finished=self.finished,
             timed_out=self.timed_out,
             failure=(self.failure.code, self.failure.message) if self.failure else None,

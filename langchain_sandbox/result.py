@@ -118,6 +118,7 @@ class ModelCall(_Part):
     prompt_tokens: int = Field(default=0, description="Tokens that the model read, as the server counts them.")
     completion_tokens: int = Field(default=0, description="Tokens that it wrote.")
     error: str | None = Field(default=None, description="Code of what went wrong.")
+    waited: float = Field(default=0.0, description="Seconds of these in which it waited for its turn.")
 
 
 class Connection(_Part):

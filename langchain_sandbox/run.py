@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -30,13 +30,16 @@ from langchain_sandbox.result import SandboxResult
 from langchain_sandbox.single_error import single_error
 from langchain_sandbox.spare import build_want
 from langchain_sandbox.workspace.applying.apply_result import apply_result
-from langchain_sandbox.workspace.carriage import Carriage, Yield
+from langchain_sandbox.workspace.carriage import Carriage, Copy, Yield
 from langchain_sandbox.workspace.git import GitError
+from langchain_sandbox.workspace.inbound.intake import take_intake
 from langchain_sandbox.workspace.outbound.patch import Patch
 from langchain_sandbox.workspace.outbound.receiver import ChangesReceiver
 from langchain_sandbox.workspace_config import ApplyPolicy
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from langchain_sandbox.config import ChangesPolicy
     from langchain_sandbox.event_log import EventLog
     from langchain_sandbox.places import Places
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     from langchain_sandbox.workspace.inbound.intake import Intake
     from langchain_sandbox.workspace_config import Workspace
 
+_T = TypeVar("_T")
 _FLUSH = 1.0
 
 logger = logging.getLogger(__name__)
@@ -73,6 +77,7 @@ class Run:
         self._logger = logging.LoggerAdapter(logger, {"run_id": request.run_id})
         self._report = Report(
             began=time.monotonic(),
+            begun=False,
             judge=Judge(request.output) if request.output else None,
             command=request.command,
             claimed_before=request.revision.result.evidence.claimed_files if request.revision else (),
@@ -89,6 +94,7 @@ class Run:
         self._keeper = Keeper(request.run_id, request.retention, warn=self._warn)
         self._collector = Collector(self._report, self._keeper, changes=request.changes, warn=self._warn)
         self._cancelled = anyio.Event()
+        self._queued = 0.0
         self._loading: Loading
         self._means: Means
         self._carriage: Carriage | None = None
@@ -108,6 +114,11 @@ class Run:
     def timeout(self) -> float:
         """Seconds that it may take from its container's start."""
         return self._request.timeout
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is, or was, a container for it."""
+        return self._report.begun
 
     def cancel(self) -> None:
         """Have the run end soon, with what was changed until then; call it on the portal's loop."""
@@ -132,8 +143,10 @@ class Run:
                         await self._pool.remove(self._spent)
 
     async def _execute(self) -> SandboxResult:
-        self._loading = self._load()
         self._roused = self._rouse()
+        if self._roused is None and self._needs_place and not await self._come_near():
+            return await self._finish_unprepared()
+        self._loading = self._load()
         writing = asyncio.create_task(self._write_events())
         try:
             self._means = await self._find_means()
@@ -160,6 +173,27 @@ class Run:
         """Whether the container gets the folder itself, which has to be known when it is made."""
         workspace = self._request.workspace
         return workspace is not None and workspace.mode == "bind"
+
+    @property
+    def _needs_place(self) -> bool:
+        """Whether there is no container yet that it will probably work in."""
+        return True
+
+    async def _come_near(self) -> bool:
+        """Wait until few tasks are to begin before this one, at no cost; `False` if it was cancelled meanwhile."""
+        began = time.monotonic()
+        waiting = partial(self._places.approach, self, timeout=self._request.queue_timeout)
+        await self._unless_cancelled(waiting)
+        self._queued = time.monotonic() - began
+        return not self._report.cancelled
+
+    async def _finish_unprepared(self) -> SandboxResult:
+        """The result of a run that was cancelled before anything was done for it; nothing is kept of such a one."""
+        self._means = Means(image="")
+        try:
+            return await self._finish(Copy(take_intake(None, self._request.limits)), Yield([], Patch()))
+        finally:
+            self._log.close()
 
     def _rouse(self) -> Spare | None:
         """Have a spare woken that will probably be ours, while it is still being found out what we need."""
@@ -239,10 +273,11 @@ class Run:
 
     async def _work(self, changes: ChangesReceiver) -> bool:
         """Have the task done in a container, which is gone afterwards; say whether it was begun."""
-        container = await self._open_unless_cancelled()
+        container = await self._unless_cancelled(self._open)
         self._calm()
         if container is None:
             return False
+        self._report.begun = True
         # Beside a boot there is time for it; who boots spares has done it for the task that is quick.
         garbage = None if container.booted else asyncio.create_task(collect_garbage(self._engine))
         try:
@@ -257,15 +292,15 @@ class Run:
                     await asyncio.gather(garbage, return_exceptions=True)
         return True
 
-    async def _open_unless_cancelled(self) -> LiveContainer | None:
-        """A container to work in; `None` if the run was cancelled before there was one."""
-        container: LiveContainer | None = None
+    async def _unless_cancelled(self, step: Callable[[], Awaitable[_T]]) -> _T | None:
+        """What a step gives; `None` if the run was cancelled meanwhile."""
+        given: _T | None = None
         with single_error():
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._watch_cancelled, tasks.cancel_scope)
-                container = await self._open()
+                given = await step()
                 tasks.cancel_scope.cancel()
-        return container
+        return given
 
     async def _watch_cancelled(self, scope: anyio.CancelScope) -> None:
         await self._cancelled.wait()
@@ -283,6 +318,7 @@ class Run:
         folder = await self._loading.folder()
         spare = await self._pool.take(build_want(self._request, self._means, self._engine, folder=folder))
         if spare is not None:
+            self._places.pass_by(self)
             self._report.mark("handed_over")
         return spare
 
@@ -297,7 +333,7 @@ class Run:
                 ahead = await self._make()
             try:
                 await self._await_workspace()
-                await self._places.take(self, timeout=self._request.queue_timeout)
+                await self._places.take(self, timeout=self._patience)
             except BaseException:
                 if ahead is not None:
                     await ahead.take_away(parted=False)
@@ -309,6 +345,12 @@ class Run:
             raise
         self._report.mark("created")
         return container
+
+    @property
+    def _patience(self) -> float | None:
+        """Seconds that it may still wait for a place."""
+        limit = self._request.queue_timeout
+        return None if limit is None else max(0.0, limit - self._queued)
 
     async def _make(self) -> LiveContainer:
         request, carriage = self._request, self._carriage

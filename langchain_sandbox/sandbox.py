@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import os
 import warnings
+from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 
 from langchain_sandbox.applier import Applier
-from langchain_sandbox.batch import arun_side_by_side, run_side_by_side
+from langchain_sandbox.batch import arun_side_by_side, in_order, run_side_by_side
 from langchain_sandbox.config import (
     DEFAULT_TIMEOUT,
     ChangesPolicy,
@@ -47,7 +48,15 @@ from langchain_sandbox.watching import await_for, wait_for
 from langchain_sandbox.workspace_config import Retention, Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterator,
+        Generator,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
 
     from langchain_core.language_models import BaseChatModel
 
@@ -256,8 +265,9 @@ class Sandbox(Applier, Holdings):
         portal = get_portal()
         log = EventLog()
         pool = self._pool.begin() if self._pool is not None else None
-        run = portal.call(get_shared(portal).new_run, request, log, find_engine(), pool, stay)
-        future = portal.start_task_soon(run.execute)
+        shared = get_shared(portal)
+        run = portal.call(shared.new_run, request, log, find_engine(), pool, stay)
+        future = portal.start_task_soon(shared.execute, run)
         future.add_done_callback(lambda _: log.close())  # also where the portal is closed before the run begins
         return RunHandle(run=run, future=future, log=log, run_id=request.run_id, on_event=self.on_event)
 
@@ -319,35 +329,52 @@ class Sandbox(Applier, Holdings):
             results = sandbox.batch([{"command": "refactor-audit", "workspace": path} for path in repositories])
             ```
         """
-        hook = Hook(self.on_event)
-        hook.require_sync()
-        quiet = copy.copy(self)  # its runs are waited for on the portal's loop, where nothing of the user's is called
-        quiet.on_event = None
-        quiet._pool = self._pool  # noqa: SLF001 - our own
-        run = quiet._arun  # noqa: SLF001 - our own
-        return run_side_by_side(run, requests, max_concurrency, check=self._check_request, hook=hook)
+        return in_order(dict(self.batch_as_completed(requests, max_concurrency=max_concurrency)))
 
     async def abatch(
         self, requests: Sequence[str | Mapping[str, Any]], *, max_concurrency: int | None = None
     ) -> list[SandboxResult]:
         """As `batch`. Cancelling it ends all runs and removes their containers first."""
-        return await arun_side_by_side(self._arun, requests, max_concurrency, check=self._check_request)
+        async with aclosing(self.abatch_as_completed(requests, max_concurrency=max_concurrency)) as results:
+            return in_order({place: result async for place, result in results})
 
-    async def _arun(
-        self,
-        task: str | None = None,
-        *,
-        tell: Callable[[SandboxEvent], None] | None = None,
-        **options: Unpack[RunOptions],
-    ) -> SandboxResult:
-        """One of several runs, which nobody watches each by itself."""
-        handle = await self.astart(task, **options)
-        if tell is None:
-            return await handle.aresult()
-        async with handle:
-            async for event in handle.aevents():
-                tell(event)
-            return await handle.aresult()
+    def batch_as_completed(
+        self, requests: Sequence[str | Mapping[str, Any]], *, max_concurrency: int | None = None
+    ) -> Generator[tuple[int, SandboxResult], None, None]:
+        """Run several tasks side by side and give each result as soon as it is there, while others wait for their turn.
+
+        They begin in the order of the requests. Closing the iterator, as leaving the loop does, cancels those that are
+        under way, and is over when their containers are gone.
+
+        Args:
+            requests: As for `batch`.
+            max_concurrency: As for `batch`.
+
+        Returns:
+            An iterator over pairs: a request's place in the list, counted from 0, and its result.
+
+        Raises:
+            SandboxConfigError: As by `batch`.
+            SandboxUnavailableError: As by `batch`.
+
+        Example:
+            ```python
+            for index, result in sandbox.batch_as_completed(tasks):
+                print(tasks[index], result.status)
+            ```
+        """
+        hook = Hook(self.on_event)
+        hook.require_sync()
+        quiet = copy.copy(self)  # its runs are waited for on the portal's loop, where nothing of the user's is called
+        quiet.on_event = None
+        quiet._pool = self._pool  # noqa: SLF001 - our own
+        return run_side_by_side(quiet.astart, requests, max_concurrency, check=self._check_request, hook=hook)
+
+    def abatch_as_completed(
+        self, requests: Sequence[str | Mapping[str, Any]], *, max_concurrency: int | None = None
+    ) -> AsyncGenerator[tuple[int, SandboxResult], None]:
+        """As `batch_as_completed`. Who leaves the loop early closes it with `contextlib.aclosing`."""
+        return arun_side_by_side(self.astart, requests, max_concurrency, check=self._check_request)
 
     def _check_request(self, task: str | None = None, **options: Unpack[RunOptions]) -> None:
         workspace = self._build_request(task, **options).workspace

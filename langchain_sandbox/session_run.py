@@ -89,6 +89,10 @@ class SessionRun(Run):
         """As the base's; its container has its image."""
         return await find_means(self._request, self._engine, image=self._stay.image)
 
+    @property
+    def _needs_place(self) -> bool:
+        return self._stay.container is None
+
     def _rouse(self) -> Spare | None:
         return super()._rouse() if self._stay.container is None else None
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from langchain_sandbox.event_log import EventLog
     from langchain_sandbox.pool_config import Pool
     from langchain_sandbox.request import RunRequest
+    from langchain_sandbox.result import SandboxResult
     from langchain_sandbox.workspace_config import Workspace
 
 # Booting OpenCode takes seconds of a core; more at once only makes each of them slower.
@@ -50,6 +51,8 @@ class Shared:
         self._dials: list[asyncio.Task[None]] = []
         self._opening = anyio.Lock()
         self._places = Places(_BOOTS)
+        self._under_way: dict[asyncio.Task[object], Run] = {}
+        self._draining = False
 
     async def new_run(
         self,
@@ -72,6 +75,47 @@ class Shared:
         if stay is not None:
             return SessionRun(request, engine=engine, places=self._places, log=log, pool=pool, stay=stay)
         return Run(request, engine=engine, places=self._places, log=log, pool=pool)
+
+    async def execute(self, run: Run) -> SandboxResult:
+        """Execute a run; cancelled at once where no more are to begin.
+
+        Args:
+            run: As `new_run` has made it.
+
+        Raises:
+            SandboxConfigError: As by `Run.execute`.
+            SandboxUnavailableError: As by `Run.execute`.
+        """
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - for the type checker
+        self._under_way[task] = run
+        try:
+            if self._draining:
+                run.cancel()
+            return await run.execute()
+        finally:
+            del self._under_way[task]
+
+    async def drain(self, *, grace: float) -> None:
+        """Have all runs end and no more begin, until `refill`.
+
+        Args:
+            grace: Seconds that those which have begun may still take; then they are cancelled.
+        """
+        self._draining = True
+        under_way = dict(self._under_way)
+        for run in under_way.values():
+            if not run.begun:
+                run.cancel()
+        if under_way and grace > 0:
+            await asyncio.wait(under_way, timeout=grace)
+        for task, run in under_way.items():
+            if not task.done():
+                run.cancel()
+
+    async def refill(self) -> None:
+        """Let runs begin again."""
+        self._draining = False
 
     async def new_stay(self, workspace: Workspace | None, limits: Limits, idle: float) -> Stay:
         """A session's container and workspace, ready to be served."""

@@ -275,9 +275,10 @@ class Shell(Applier, Closing):
 
     def _start(self) -> _Begun:
         portal, log = get_portal(), EventLog(most=0)  # nobody reads it: the events are for those kept with the run
-        run = portal.call(get_shared(portal).new_held_run, self._request, log, find_engine())
+        shared = get_shared(portal)
+        run = portal.call(shared.new_held_run, self._request, log, find_engine())
         loop = portal.call(_find_loop)
-        future = portal.start_task_soon(run.execute)
+        future = portal.start_task_soon(shared.execute, run)
         handle = RunHandle(run=run, future=future, log=log, run_id=self.run_id)
         # At the end of the process the portal itself sees to it.
         weakref.finalize(self, _let_go, loop, run).atexit = False

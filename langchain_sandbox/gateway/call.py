@@ -29,6 +29,7 @@ class ModelCall:
     finish_reason: str | None = None
     overflow: bool = False
     error: str | None = None
+    waited: float = 0.0
 
     def record(self) -> CallRecord:
         """What there is to tell of it."""
@@ -42,6 +43,7 @@ class ModelCall:
             completion_tokens=self.usage.completion_tokens,
             finish_reason=clean_text(self.finish_reason, _MAX_REASON) or None,
             error=self.error,
+            waited=round(self.waited, 4),
         )
 
 

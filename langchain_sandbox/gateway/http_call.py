@@ -17,6 +17,7 @@ import httpx
 from langchain_sandbox.gateway.call import CallError, describe_silence
 from langchain_sandbox.gateway.rules import MAX_ANSWER
 from langchain_sandbox.gateway.sse import AnswerError, AnswerReader, Usage, parse_usage
+from langchain_sandbox.gateway.turns import find_turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -49,6 +50,7 @@ class HttpCaller:
         self._upstream = upstream
         self._limits = limits
         self._client = upstream.client()
+        self._turns = find_turns(upstream.server)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -60,6 +62,12 @@ class HttpCaller:
         Raises:
             CallError: If the run cannot go on.
         """
+        came = time.monotonic()
+        async with self._turns.one(most=self._upstream.max_concurrency):
+            call.waited = time.monotonic() - came
+            await self._call(body, call, sink)
+
+    async def _call(self, body: dict[str, Any], call: ModelCall, sink: Sink) -> None:
         content = json.dumps({**body, "model": self._upstream.model}).encode("ascii")
         response = await self._send(content, call)
         try:
@@ -128,10 +136,18 @@ class HttpCaller:
                 call.first_byte = time.monotonic() - call.started
                 sink.begin(response.status_code, content_type)
             if valid:
-                await sink.write(valid)
+                await self._give(valid, sink)
         reader.finish()
         call.usage, call.finish_reason = reader.usage, reader.finish_reason
         sink.end()
+
+    async def _give(self, data: bytes, sink: Sink) -> None:
+        """Give a piece on. Who does not take it for long is left: others may wait for the turn."""
+        with anyio.move_on_after(self._limits.idle) as clock:
+            await sink.write(data)
+        if clock.cancelled_caught:
+            msg = f"the container did not take the model's answer for {self._limits.idle:g} s (Limits.idle)"
+            raise CallError(msg, code="answer_not_taken")
 
     async def _pieces(self, response: httpx.Response, call: ModelCall) -> AsyncIterator[bytes]:
         """The answer's bytes, as long as they keep coming."""

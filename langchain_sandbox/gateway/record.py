@@ -19,6 +19,7 @@ class CallRecord:
         completion_tokens: As the server counted them.
         finish_reason: Why the answer ended, if it came to its end.
         error: Code of what went wrong.
+        waited: Seconds at its beginning in which others had their turn, as far as there is a limit of calls at once.
     """
 
     index: int
@@ -30,6 +31,7 @@ class CallRecord:
     completion_tokens: int = 0
     finish_reason: str | None = None
     error: str | None = None
+    waited: float = 0.0
 
     def describe(self) -> dict[str, int | float | str | None]:
         """The fields of the event `model_call`."""
@@ -42,4 +44,5 @@ class CallRecord:
             "completion_tokens": self.completion_tokens,
             "finish_reason": self.finish_reason,
             "error": self.error,
+            "waited": self.waited,
         }

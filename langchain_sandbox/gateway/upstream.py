@@ -65,6 +65,10 @@ class Upstream:
     """Whose it is, for tracers: what serves it is not asked."""
     note: str | None = None
     """What the caller should know of the choice of the model."""
+    server: str = ""
+    """Its base address as it was configured, which runs that share a limit have in common."""
+    max_concurrency: int | None = None
+    """Requests that it is sent at once at most; `None` for no limit."""
 
     @property
     def output(self) -> int:
@@ -120,6 +124,8 @@ async def find_upstream(endpoint: ModelEndpoint, *, allow_remote: bool, wanted: 
                 headers=headers,
                 server_name=url.host if url.scheme == "https" else None,
                 # In a thread, since it reads the certificates from disk.
+                server=endpoint.base_url,
+                max_concurrency=endpoint.max_concurrency,
                 tls=await anyio.to_thread.run_sync(ssl.create_default_context) if url.scheme == "https" else None,
             )
             async with draft.client() as client:

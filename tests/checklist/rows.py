@@ -229,7 +229,9 @@ ROWS = [
     _row(
         "R7",
         "100 runs at once",
-        "100 complete, nothing is left",
+        "100 complete in turn, within bounds; nothing is left",
+        _I + "load.py::test_a_model_server_is_never_asked_by_more_at_once_than_it_takes",
+        _I + "load.py::test_sigterm_drains_a_process_with_many_tasks",
         word="OpenCode's boot takes more than a second of a core, so two cores need minutes.",
     ),
     _row(

@@ -1,9 +1,7 @@
-"""What a bad day does to runs: an engine that is killed, containers that cannot be made, a hundred runs at once."""
+"""What a bad day does to runs: an engine that is killed, containers that cannot be made."""
 
 from __future__ import annotations
 
-import asyncio
-import resource
 import time
 from typing import TYPE_CHECKING
 
@@ -24,8 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import docker
-
-MIB = 1024 * 1024
 
 
 def test_r5_an_engine_that_is_killed_is_told_and_what_was_left_is_removed(
@@ -85,43 +81,3 @@ def test_r6_a_container_that_cannot_be_started_or_made_leaves_nothing(
     finally:
         if taken is not None:
             taken.remove(force=True)
-
-
-@pytest.mark.timeout(900)
-def test_r7_a_hundred_at_once_all_complete(
-    client: docker.DockerClient, repository: Path, record_property: Callable[[str, object], None]
-) -> None:
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    most = 0
-    ended: list[float] = []
-
-    async def scenario(sandbox: Sandbox) -> None:
-        nonlocal most
-        began = time.monotonic()
-
-        async def run() -> None:
-            result = await sandbox.arun("Nothing.")
-            assert result.ok, result.ending
-            ended.append(time.monotonic() - began)
-
-        async def watch() -> None:
-            nonlocal most
-            while True:
-                most = max(most, len(await asyncio.to_thread(containers, client)))
-                await asyncio.sleep(0.5)
-
-        watching = asyncio.create_task(watch())
-        await asyncio.gather(*(run() for _ in range(100)))
-        watching.cancel()
-
-    with ScriptedModel(lambda _messages: say()) as model:
-        asyncio.run(scenario(Sandbox(model=model.endpoint, workspace=repository)))
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024
-    assert len(ended) == 100
-    assert most <= 16
-    assert grown < 200
-    assert ended[9] < ended[-1] / 4  # results come as they are ready, not all in the end
-    assert containers(client) == []
-    record_property(
-        "R7", f"100 complete in {ended[-1]:.0f} s on two cores, at most {most} containers, {grown} MiB more memory"
-    )

@@ -294,3 +294,24 @@ def test_a_retention_is_read_from_the_environment() -> None:
 def test_nothing_is_kept_where_one_of_its_bounds_is_none() -> None:
     assert Retention().keeps
     assert not any(each.keeps for each in (Retention(runs=0), Retention(days=0), Retention(size=0)))
+
+
+@pytest.mark.parametrize("most", [0, -1, True, 1.5, "2"])
+def test_a_number_of_requests_that_cannot_be_is_refused(most: object) -> None:
+    with pytest.raises(SandboxConfigError, match="max_concurrency is a positive number"):
+        ModelEndpoint("http://127.0.0.1:8000", max_concurrency=most)  # type: ignore[arg-type] # that is the point
+
+
+@pytest.mark.parametrize(("text", "most"), [("", None), ("none", None), ("4", 4)])
+def test_the_number_of_requests_at_once_is_read(text: str, most: int | None) -> None:
+    environ = {"SANDBOX_MODEL_BASE_URL": "http://127.0.0.1:8000", "SANDBOX_MODEL_MAX_CONCURRENCY": text}
+    endpoint = ModelEndpoint.from_env(environ)
+    assert endpoint.max_concurrency == most
+    assert pickle.loads(pickle.dumps(endpoint)) == copy.copy(endpoint) == endpoint
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "many"])
+def test_a_number_of_requests_that_cannot_be_read_names_its_variable(text: str) -> None:
+    environ = {"SANDBOX_MODEL_BASE_URL": "http://127.0.0.1:8000", "SANDBOX_MODEL_MAX_CONCURRENCY": text}
+    with pytest.raises(SandboxConfigError, match="SANDBOX_MODEL_MAX_CONCURRENCY"):
+        ModelEndpoint.from_env(environ)

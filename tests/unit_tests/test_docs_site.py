@@ -42,7 +42,7 @@ def test_the_reference_shows_fields_and_constructors_of_pydantic(site: Path) -> 
     assert "The run's name, 12 hexadecimal digits." in result
     assert "Field(" not in result
     options = _text(site / "api" / "options.html")
-    assert "ModelEndpoint(base_url: str, name: str | None = None, api_key: str | None = None)" in options
+    assert "ModelEndpoint( base_url: str, name: str | None = None, api_key: str | None = None, " in options
     assert "SandboxTool( *, sandbox: Sandbox = Sandbox(), max_timeout: float | None = None" in _text(
         site / "api" / "agents.html"
     )

@@ -164,3 +164,14 @@ def test_what_nobody_will_read_is_not_kept() -> None:
     for index in range(100):
         log.put(step(index))
     assert not log._events
+
+
+def test_who_waits_for_events_is_woken_for_something_else() -> None:
+    log = filled(step(0))
+    assert log.wait(unless=lambda: True) == step(0)  # events come first
+    log = EventLog()
+    come = threading.Event()
+    threading.Thread(target=lambda: (come.set(), log.nudge())).start()
+    assert log.wait(unless=come.is_set) is None
+    log.close()
+    assert log.wait(unless=lambda: False) is None

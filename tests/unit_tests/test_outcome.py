@@ -14,11 +14,13 @@ SAID = Facts(reported=True)
 
 # Facts that only this row fits, the status, the ending's code, and a word that its message has to hold.
 ROWS: list[tuple[Facts, str, str, str]] = [
+    (Facts(cancelled=True, begun=False), "cancelled", "not_begun", "before it had begun"),
     (replace(DONE, cancelled=True), "cancelled", "cancelled", "cancelled"),
     (Facts(failure=("model_unreachable", "no route")), "model_unreachable", "model_unreachable", "No route."),
     (Facts(failure=("budget_exceeded", "200 calls")), "budget_exceeded", "budget_exceeded", "200 calls"),
     (Facts(failure=("loop", "in a circle")), "loop", "loop", "In a circle."),
     (Facts(failure=("context_overflow", "too long")), "context_overflow", "context_overflow", "Too long."),
+    (Facts(failure=("answer_not_taken", "not taken")), "stalled", "answer_not_taken", "Not taken."),
     (Facts(failure=("model_exception", "it raised")), "model_error", "model_exception", "It raised."),
     (Facts(failure=("answer_cut", "in the middle")), "model_error", "answer_cut", "In the middle."),
     (replace(DONE, timed_out=2.5), "timeout", "timeout", "2.5 s"),

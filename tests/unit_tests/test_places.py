@@ -160,3 +160,64 @@ def test_what_a_kernel_says_of_its_memory(
     assert read_free_memory() == free
     path.unlink()
     assert read_free_memory() is None
+
+
+async def test_few_prepare_while_many_wait_and_all_come_in_order() -> None:
+    places = Places(2)
+    order: list[int] = []
+    preparing = most = 0
+
+    async def run(who: int) -> None:
+        nonlocal preparing, most
+        with places.task(who):
+            await places.approach(who, timeout=None)
+            preparing += 1
+            most = max(most, preparing)
+            await settle()
+            await places.take(who, timeout=None)
+            preparing -= 1
+            order.append(who)
+            await settle()
+
+    await asyncio.gather(*(run(who) for who in range(50)))
+    assert order == list(range(50))
+    assert most == 4
+
+
+async def test_a_task_that_waits_for_memory_is_not_overtaken() -> None:
+    free = 0
+    places = Places(2, free_memory=lambda: free)
+    with places.task("a"):
+        await places.take("a", timeout=None)
+        places.give("a")
+        waiting = [asyncio.ensure_future(places.take(who, timeout=None)) for who in "bc"]
+        await settle()
+        free = NEED
+        late = asyncio.ensure_future(places.take("d", timeout=None))
+        await settle()
+        assert [each.done() for each in (*waiting, late)] == [True, False, False]
+        places.give("b")
+        await settle()
+        assert [each.done() for each in (*waiting, late)] == [True, True, False]
+        places.give("c")
+        await settle()
+        assert late.done()
+
+
+@pytest.mark.parametrize("gives_up", [True, False])
+async def test_who_does_not_take_a_place_lets_others_prepare(*, gives_up: bool) -> None:
+    places = Places(1)
+    for who in "abc":
+        await places.approach(who, timeout=None)
+    with pytest.raises(SandboxUnavailableError, match=r"turn did not come within 0.01 s \(queue_timeout\)"):
+        await places.approach("d", timeout=0.01)
+    next_one = asyncio.ensure_future(places.approach("e", timeout=None))
+    await settle()
+    assert not next_one.done()
+    if gives_up:
+        with places.task("b"):
+            pass
+    else:
+        places.pass_by("b")  # it has got a spare
+    await settle()
+    assert next_one.done()
