@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from langchain_sandbox.handle import RunHandle
-
     from langchain_sandbox.testing import Turn
     from soak.plan import Planned
 
