@@ -232,7 +232,7 @@ ROWS = [
         "100 complete in turn, within bounds; nothing is left",
         _I + "load.py::test_a_model_server_is_never_asked_by_more_at_once_than_it_takes",
         _I + "load.py::test_sigterm_drains_a_process_with_many_tasks",
-        word="OpenCode's boot takes more than a second of a core, so two cores need minutes.",
+        word="A hundred: [Soak](soak.md#all-at-once).",
     ),
     _row(
         "R8",

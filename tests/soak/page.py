@@ -37,11 +37,28 @@ A run to which something happens when it is over ends as if nothing had. Ended o
 late: {len(told["wrong"]) or "none"}.
 {wrong}
 
+{_tell_load(told["load"])}
 More than before, afterwards: {left}.
 
 ## The machine
 
 {machine}
+"""
+
+
+def _tell_load(load: dict[str, Any] | None) -> str:
+    if load is None:
+        return ""
+    return f"""
+## All at once
+
+Then {load["runs"]} tasks of one step began at once, on a workspace of 4 MiB:
+
+- {_count(load["statuses"])}, in {load["seconds"]:.0f} s on this machine's cores; OpenCode's boot takes more than a second of one
+- the first result after {load["first"]:.0f} s, the tenth after {load["tenth"]:.0f} s
+- no result more than {load["displaced"]} places from where its task stood in the queue
+- at most {load["containers"]} containers at once; at most {load["threads"]} threads and {load["memory"]} MiB more in their host
+- {load["left"]} containers left
 """
 
 

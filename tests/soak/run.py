@@ -1,9 +1,10 @@
 """Many runs, and what is left of them: `make soak`.
 
-    python -m soak.run [--runs 500] [--faults 200] [--at-once 8] [--seed 1] [--write]
+    python -m soak.run [--runs 500] [--faults 200] [--at-once 8] [--seed 1] [--queued 100] [--write]
 
 A tenth of the runs have their host killed; then, to each of some more, something happens at a moment of chance. Every
-run has to end as what happened to it leads to, in time, and nothing may be left of any.
+run has to end as what happened to it leads to, in time, and nothing may be left of any. In the end a hundred begin
+at once.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from soak.inventory import find_left, take_inventory, temporary_folder
+from soak.load import measure_load
 from soak.page import render
 from soak.plan import NONE, Planned, plan_faults, plan_runs
 from soak.runs import play
@@ -36,7 +38,9 @@ _TELL_EACH = 25
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run it all and print the page; 1 if something is not as it should be."""
     options = _parse(arguments)
-    told = soak(runs=options.runs, faults=options.faults, at_once=options.at_once, seed=options.seed)
+    told = soak(
+        runs=options.runs, faults=options.faults, at_once=options.at_once, seed=options.seed, queued=options.queued
+    )
     print(render(told))
     if options.write:
         (_DOCS / "soak.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
@@ -44,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if told["good"] else 1
 
 
-def soak(*, runs: int, faults: int, at_once: int, seed: int) -> dict[str, Any]:
+def soak(*, runs: int, faults: int, at_once: int, seed: int, queued: int = 0) -> dict[str, Any]:
     """Have it all happen, and tell what came of it.
 
     Args:
@@ -52,12 +56,13 @@ def soak(*, runs: int, faults: int, at_once: int, seed: int) -> dict[str, Any]:
         faults: Runs to each of which something happens.
         at_once: How many are under way.
         seed: What chance begins with.
+        queued: Runs that are begun all at once, when those are over.
     """
     with tempfile.TemporaryDirectory(prefix="langchain-sandbox-soak-") as folder, temporary_folder(Path(folder)):
-        return _soak(runs=runs, faults=faults, at_once=at_once, seed=seed)
+        return _soak(runs=runs, faults=faults, at_once=at_once, seed=seed, queued=queued)
 
 
-def _soak(*, runs: int, faults: int, at_once: int, seed: int) -> dict[str, Any]:
+def _soak(*, runs: int, faults: int, at_once: int, seed: int, queued: int) -> dict[str, Any]:
     from machine import describe_machine  # noqa: PLC0415 - of the benchmarks
 
     plan = [*plan_runs(runs, killed=KILLED, seed=seed), *plan_faults(faults, seed=seed)]
@@ -75,6 +80,7 @@ def _soak(*, runs: int, faults: int, at_once: int, seed: int) -> dict[str, Any]:
             if number % _TELL_EACH == 0:
                 sys.stderr.write(f"soak: {number} of {len(plan)}\n")
     seconds = time.monotonic() - began
+    load = measure_load(runs=queued) if queued else None
     _settle()
     left = find_left(before)
     wrong = [outcome for outcome in outcomes if not outcome.right or outcome.late]
@@ -87,8 +93,9 @@ def _soak(*, runs: int, faults: int, at_once: int, seed: int) -> dict[str, Any]:
         "rows": _summarize(outcomes),
         "wrong": [_describe(outcome) for outcome in wrong],
         "left": left,
+        "load": load,
         "machine": describe_machine(),
-        "good": not wrong and not any(left.values()),
+        "good": not wrong and not any(left.values()) and (load is None or load["statuses"] == {"completed": queued}),
     }
 
 
@@ -126,6 +133,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--faults", type=int, default=200, help="runs to which something happens (200)")
     parser.add_argument("--at-once", type=int, default=8, help="how many are under way (8)")
     parser.add_argument("--seed", type=int, default=1, help="what chance begins with (1)")
+    parser.add_argument("--queued", type=int, default=100, help="runs that are begun all at once in the end (100)")
     parser.add_argument("--write", action="store_true", help="write docs/soak.json and docs/soak.md")
     return parser.parse_args(arguments)
 

@@ -48,6 +48,7 @@ def test_the_page_tells_what_is_left_and_what_was_wrong() -> None:
         "rows": [{"fault": "none", "what": "nothing", "endings": {"completed": 18, "crashed": 2}, "longest": 9.5}],
         "wrong": [{"number": 3, "fault": "none", "at": 1.5, "status": "crashed", "words": "no_result", "seconds": 4.0}],
         "left": {"containers": 0, "threads": 1},
+        "load": None,
         "machine": {"cores": "2"},
     }
     page = render(told)
