@@ -54,10 +54,11 @@ def _tell_load(load: dict[str, Any] | None) -> str:
 
 Then {load["runs"]} tasks of one step began at once, on a workspace of 4 MiB:
 
-- {_count(load["statuses"])}, in {load["seconds"]:.0f} s on this machine's cores; OpenCode's boot takes more than a second of one
+- {_count(load["statuses"])}, in {load["seconds"]:.0f} s; each boot of OpenCode takes a core more than a second
 - the first result after {load["first"]:.0f} s, the tenth after {load["tenth"]:.0f} s
 - no result more than {load["displaced"]} places from where its task stood in the queue
-- at most {load["containers"]} containers at once; at most {load["threads"]} threads and {load["memory"]} MiB more in their host
+- at most {load["containers"]} containers at once
+- at most {load["threads"]} threads in their host, and {load["memory"]} MiB more memory
 - {load["left"]} containers left
 """
 
