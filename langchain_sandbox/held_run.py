@@ -42,7 +42,7 @@ class HeldRun(Run):
             self.over.set()
 
     def _open_dialogue(self) -> Attendance:
-        self._attendance = Attendance(report=self._report, emit=self._emit, on_working=self._give_place)
+        self._attendance = Attendance(report=self._report, emit=self._emit, on_working=self._opening.give_place)
         return self._attendance
 
     async def run_command(self, order: Order) -> CommandResult:

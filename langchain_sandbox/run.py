@@ -15,20 +15,17 @@ from langchain_sandbox import events
 from langchain_sandbox.collect import Collector
 from langchain_sandbox.conversation import Conversation
 from langchain_sandbox.dialogue import Assignment, Dialogue
-from langchain_sandbox.engine import labels
-from langchain_sandbox.engine.base import ContainerEnd, ContainerSpec, Engine
+from langchain_sandbox.engine.base import ContainerEnd
 from langchain_sandbox.engine.garbage import collect_garbage
-from langchain_sandbox.engine.owner import current_owner
 from langchain_sandbox.errors import SandboxConfigError, SandboxError
 from langchain_sandbox.judge import Judge
 from langchain_sandbox.keeper import Keeper
-from langchain_sandbox.live_container import LiveContainer
 from langchain_sandbox.loading import Loading
+from langchain_sandbox.opening import Opening
 from langchain_sandbox.preparation import Means, find_means
 from langchain_sandbox.report import Report, build_fields, describe_settings
 from langchain_sandbox.result import SandboxResult
 from langchain_sandbox.single_error import single_error
-from langchain_sandbox.spare import build_want
 from langchain_sandbox.workspace.applying.apply_result import apply_result
 from langchain_sandbox.workspace.carriage import Carriage, Copy, Yield
 from langchain_sandbox.workspace.git import GitError
@@ -41,11 +38,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from langchain_sandbox.config import ChangesPolicy
+    from langchain_sandbox.engine.base import Engine
     from langchain_sandbox.event_log import EventLog
+    from langchain_sandbox.live_container import LiveContainer
     from langchain_sandbox.places import Places
     from langchain_sandbox.pool import SparePool
     from langchain_sandbox.request import RunRequest
-    from langchain_sandbox.spare import Spare
     from langchain_sandbox.workspace.inbound.intake import Intake
     from langchain_sandbox.workspace_config import Workspace
 
@@ -71,8 +69,8 @@ class Run:
     ) -> None:
         self._request = request
         self._engine = engine
-        self._places = places
         self._pool = pool
+        self._opening = Opening(request, engine=engine, places=places, pool=pool)
         self._log = log
         self._logger = logging.LoggerAdapter(logger, {"run_id": request.run_id})
         self._report = Report(
@@ -94,16 +92,14 @@ class Run:
         self._keeper = Keeper(request.run_id, request.retention, warn=self._warn)
         self._collector = Collector(self._report, self._keeper, changes=request.changes, warn=self._warn)
         self._cancelled = anyio.Event()
-        self._queued = 0.0
         self._loading: Loading
         self._means: Means
         self._carriage: Carriage | None = None
-        self._roused: Spare | None = None
         self._spent: LiveContainer | None = None
 
     def _open_dialogue(self) -> Dialogue:
         """What host and container will say to each other."""
-        return Conversation(report=self._report, emit=self._emit, on_working=self._give_place)
+        return Conversation(report=self._report, emit=self._emit, on_working=self._opening.give_place)
 
     @property
     def changes(self) -> ChangesPolicy:
@@ -134,7 +130,7 @@ class Run:
             SandboxUnavailableError: If the engine or the image is not there.
         """
         self._logger.info("[%s] run begins", self._request.run_id)
-        with self._places.task(self):
+        with self._opening.task():
             try:
                 return await self._execute()
             finally:
@@ -143,9 +139,10 @@ class Run:
                         await self._pool.remove(self._spent)
 
     async def _execute(self) -> SandboxResult:
-        self._roused = self._rouse()
-        if self._roused is None and self._needs_place and not await self._come_near():
-            return await self._finish_unprepared()
+        if self._needs_container and not self._opening.rouse():
+            await self._unless_cancelled(self._opening.approach)
+            if self._report.cancelled:
+                return await self._finish_unprepared()
         self._loading = self._load()
         writing = asyncio.create_task(self._write_events())
         try:
@@ -156,7 +153,7 @@ class Run:
             return await self._execute_with_means()
         finally:
             writing.cancel()
-            self._calm()
+            self._opening.calm()
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(self._keeper.leave)
                 await self._loading.aclose()
@@ -169,23 +166,9 @@ class Run:
             await anyio.to_thread.run_sync(self._keeper.flush)
 
     @property
-    def _mounts(self) -> bool:
-        """Whether the container gets the folder itself, which has to be known when it is made."""
-        workspace = self._request.workspace
-        return workspace is not None and workspace.mode == "bind"
-
-    @property
-    def _needs_place(self) -> bool:
-        """Whether there is no container yet that it will probably work in."""
+    def _needs_container(self) -> bool:
+        """Whether there is none yet that it will work in."""
         return True
-
-    async def _come_near(self) -> bool:
-        """Wait until few tasks are to begin before this one, at no cost; `False` if it was cancelled meanwhile."""
-        began = time.monotonic()
-        waiting = partial(self._places.approach, self, timeout=self._request.queue_timeout)
-        await self._unless_cancelled(waiting)
-        self._queued = time.monotonic() - began
-        return not self._report.cancelled
 
     async def _finish_unprepared(self) -> SandboxResult:
         """The result of a run that was cancelled before anything was done for it; nothing is kept of such a one."""
@@ -194,18 +177,6 @@ class Run:
             return await self._finish(Copy(take_intake(None, self._request.limits)), Yield([], Patch()))
         finally:
             self._log.close()
-
-    def _rouse(self) -> Spare | None:
-        """Have a spare woken that will probably be ours, while it is still being found out what we need."""
-        if self._pool is None or self._mounts:
-            return None
-        return self._pool.rouse(self._engine, self._request.limits, runtime=self._request.runtime)
-
-    def _calm(self) -> None:
-        """Have it go to sleep again, if it is not ours."""
-        roused, self._roused = self._roused, None
-        if self._pool is not None and roused is not None:
-            self._pool.calm(roused)
 
     def _load(self) -> Loading:
         """Begin to read the workspace."""
@@ -274,7 +245,7 @@ class Run:
     async def _work(self, changes: ChangesReceiver) -> bool:
         """Have the task done in a container, which is gone afterwards; say whether it was begun."""
         container = await self._unless_cancelled(self._open)
-        self._calm()
+        self._opening.calm()
         if container is None:
             return False
         self._report.begun = True
@@ -284,7 +255,7 @@ class Run:
             with single_error():
                 await self._dialogue.hold(await self._assign(changes, container), container=container)
         finally:
-            self._give_place()
+            self._opening.give_place()
             with anyio.CancelScope(shield=True):
                 await self._leave(container)
                 if garbage is not None:
@@ -308,66 +279,13 @@ class Run:
 
     async def _open(self) -> LiveContainer:
         """A container to work in."""
-        spare = await self._take_spare()
-        return spare.container if spare is not None else await self._boot()
-
-    async def _take_spare(self) -> Spare | None:
-        """A container that is booted already, if there is one that fits."""
-        if self._pool is None or self._mounts:
-            return None
-        folder = await self._loading.folder()
-        spare = await self._pool.take(build_want(self._request, self._means, self._engine, folder=folder))
-        if spare is not None:
-            self._places.pass_by(self)
+        container = await self._opening.take_spare(self._means, self._loading.folder)
+        if container is not None:
             self._report.mark("handed_over")
-        return spare
-
-    async def _boot(self) -> LiveContainer:
-        """A container of its own. It may be made while the workspace is still read, and boots when that is over.
-
-        Only who can start has a place: whoever reads a big workspace keeps nobody from booting.
-        """
-        ahead: LiveContainer | None = None
-        with self._places.ahead() as there_is_room:
-            if there_is_room and not self._mounts:
-                ahead = await self._make()
-            try:
-                await self._await_workspace()
-                await self._places.take(self, timeout=self._patience)
-            except BaseException:
-                if ahead is not None:
-                    await ahead.take_away(parted=False)
-                raise
-        try:
-            container = ahead or await self._make()
-        except BaseException:
-            self._give_place()
-            raise
+            return container
+        container = await self._opening.boot(self._means, self._await_workspace)
         self._report.mark("created")
         return container
-
-    @property
-    def _patience(self) -> float | None:
-        """Seconds that it may still wait for a place."""
-        limit = self._request.queue_timeout
-        return None if limit is None else max(0.0, limit - self._queued)
-
-    async def _make(self) -> LiveContainer:
-        request, carriage = self._request, self._carriage
-        spec = ContainerSpec(
-            name=f"langchain-sandbox-{request.run_id}",
-            image=self._means.image,
-            limits=request.limits,
-            runtime=request.runtime,
-            labels={labels.OWNER: await anyio.to_thread.run_sync(current_owner), labels.RUN: request.run_id},
-            mounts=carriage.mounts if carriage is not None else (),
-            user=carriage.user if carriage is not None else None,
-        )
-        return await LiveContainer.make(self._engine, spec)
-
-    def _give_place(self) -> None:
-        """Booting is over."""
-        self._places.give(self)
 
     async def _leave(self, container: LiveContainer) -> None:
         """Have the container taken away."""

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from langchain_sandbox.preparation import Means
     from langchain_sandbox.request import RunRequest
     from langchain_sandbox.result import SandboxResult
-    from langchain_sandbox.spare import Spare
     from langchain_sandbox.stay import Stay
     from langchain_sandbox.workspace.outbound.receiver import ChangesReceiver
 
@@ -90,11 +89,8 @@ class SessionRun(Run):
         return await find_means(self._request, self._engine, image=self._stay.image)
 
     @property
-    def _needs_place(self) -> bool:
+    def _needs_container(self) -> bool:
         return self._stay.container is None
-
-    def _rouse(self) -> Spare | None:
-        return super()._rouse() if self._stay.container is None else None
 
     async def _open(self) -> LiveContainer:
         if self._stay.container is None:
