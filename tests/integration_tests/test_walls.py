@@ -27,7 +27,7 @@ from langchain_sandbox.shell import Shell
 from langchain_sandbox.testing import ScriptedModel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import docker
 
@@ -268,14 +268,24 @@ def test_h7_a_flood_of_words_takes_no_disk_and_little_memory(client: docker.Dock
         assert shell.execute("echo first after it").text == "first after it\n"
 
 
-def test_h9_what_docker_bench_asks_of_a_container(client: docker.DockerClient) -> None:
+def test_h9_what_docker_bench_asks_of_a_container(
+    client: docker.DockerClient, record_property: Callable[[str, object], None]
+) -> None:
     with Shell() as shell:
         assert shell.execute("true").ok
         inspected = client.api.inspect_container(f"langchain-sandbox-{shell.run_id}")
-        verdicts = read_section_5(inspected, processes=client.api.top(inspected["Id"])["Processes"])
-    warned = [check for check, passed in verdicts.items() if not passed]
-    assert sum(verdicts.values()) >= 26
-    assert set(warned) <= {"5.2 SELinux", "5.26 health is checked", "5.1 AppArmor"}
+        verdicts = read_section_5(
+            inspected,
+            info=client.info(),
+            processes=client.api.top(inspected["Id"])["Processes"],
+            bridged=set(client.networks.get("bridge").attrs["Containers"]),
+        )
+    warned = {check for check, verdict in verdicts.items() if verdict == "warn"}
+    # A container that lives for one task needs no check of its health; AppArmor is the machine's to have.
+    assert warned <= {"5.2 an AppArmor profile is on", "5.27 health is checked"}
+    passed = list(verdicts.values()).count("pass")
+    assert passed >= 26
+    record_property("H9", f"{passed} of {len(verdicts)} pass, {len(warned)} warn: {', '.join(sorted(warned))}")
 
 
 def resident() -> int:
