@@ -74,6 +74,8 @@ def build_tmpfs(limits: Limits) -> dict[str, str]:
         WORKSPACE_MOUNT: _tmpfs(limits.size("workspace"), limits.workspace_files),
         HOME_MOUNT: _tmpfs(limits.size("home"), _SMALL_INODES),
         "/tmp": _tmpfs(limits.size("tmp"), _SMALL_INODES),  # noqa: S108 - the container's, not ours
+        # What the engine puts there itself has no limit in files. Browsers and Python's processes need it.
+        "/dev/shm": _tmpfs(_SHM, _SMALL_INODES),  # noqa: S108 - the container's, not ours
     }
 
 

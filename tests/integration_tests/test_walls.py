@@ -150,14 +150,20 @@ def tell(shell: Shell, program: str, *arguments: object) -> Any:
     return json.loads(result.text)
 
 
-def gateway_of(client: docker.DockerClient) -> str:
-    """This machine's address on the engine's bridge."""
-    return str(client.networks.get("bridge").attrs["IPAM"]["Config"][0]["Gateway"])
+@contextmanager
+def bridge(client: docker.DockerClient) -> Iterator[Any]:
+    """A network as most containers have one, in which this machine has an address."""
+    network = client.networks.create(f"walls-{os.getpid()}", driver="bridge")
+    try:
+        network.reload()
+        yield network
+    finally:
+        network.remove()
 
 
 @contextmanager
 def neighbour(client: docker.DockerClient, command: list[str], **options: Any) -> Iterator[Any]:
-    """A container on the engine's bridge, as most are."""
+    """A container in a network."""
     container = client.containers.run(
         image_tag(),
         command,
@@ -179,15 +185,16 @@ def shell() -> Iterator[Shell]:
 
 
 def test_n1_n2_nothing_and_nobody_can_be_reached(client: docker.DockerClient) -> None:
-    gateway = gateway_of(client)
     serve = "import socket; s = socket.create_server(('0.0.0.0', 8000))\nwhile True: s.accept()[0].close()"
     with ExitStack() as stack:
+        network = stack.enter_context(bridge(client))
+        gateway = str(network.attrs["IPAM"]["Config"][0]["Gateway"])
         with closing(socket.create_server(("127.0.0.1", 0))) as free:
             port = free.getsockname()[1]
         ears = stack.enter_context(closing(Ears(["127.0.0.1", gateway], port=port)))
-        other = stack.enter_context(neighbour(client, ["-c", serve]))
+        other = stack.enter_context(neighbour(client, ["-c", serve], network=network.name))
         other.reload()
-        beside = str(other.attrs["NetworkSettings"]["Networks"]["bridge"]["IPAddress"])
+        beside = str(other.attrs["NetworkSettings"]["Networks"][network.name]["IPAddress"])
         places = f"{gateway},{beside},169.254.169.254,1.1.1.1,10.0.0.1,192.168.0.1"
         names = "canary-one.example.com,canary-two.internal,host.docker.internal"
         with Shell() as shell:
@@ -200,7 +207,7 @@ def test_n1_n2_nothing_and_nobody_can_be_reached(client: docker.DockerClient) ->
         assert set(seen["servers"].values()) <= {"ENETUNREACH", "ECONNREFUSED"}  # its own loopback, where nobody is
         assert ears.heard == []
         # The same from a container that has a network is heard, so that the silence means something.
-        with neighbour(client, ["-c", CALLER, str(port), names, gateway], dns=[gateway]) as control:
+        with neighbour(client, ["-c", CALLER, str(port), names, gateway], network=network.name) as control:
             control.wait(timeout=60)
             heard = json.loads(control.logs(stdout=True, stderr=False))
         assert heard["tcp"] == {gateway: "ok"}
