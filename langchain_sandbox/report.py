@@ -300,7 +300,7 @@ def _tell_cut(text: object) -> list[str]:
     """Say so where the answer was too long."""
     if not isinstance(text, str) or len(text) <= _MAX_TEXT:
         return []
-    return [f"The answer is longer than is kept: {_MAX_TEXT} of its {len(text)} characters are in `text`."]
+    return [f"The answer is longer than is kept: its first {_MAX_TEXT} characters are in `text`."]
 
 
 def _relative(claimed: list[str], base: str) -> list[str]:
