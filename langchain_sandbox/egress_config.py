@@ -151,7 +151,17 @@ class Egress:
             host: A name in lower case, without a dot at its end, or an address.
             port: The port.
         """
-        return any(rule.permits(host, port) for rule in self.rules)
+        return is_place(host) and any(rule.permits(host, port) for rule in self.rules)
+
+
+def is_place(host: str) -> bool:
+    """Whether it is a name or an address as resolvers know them: no NUL, no empty part, nothing but ASCII.
+
+    Args:
+        host: In lower case, without a dot at its end.
+    """
+    named = len(host) <= _MAX_NAME and all(_LABEL.fullmatch(label) for label in host.split("."))
+    return named or _read_address(host) is not None
 
 
 def parse_rule(text: str) -> Rule:

@@ -245,6 +245,11 @@ RULES: list[Rule] = [
         lambda f: _error(f, "Give a smaller task."),
     ),
     (
+        "incomplete",  # whoever ends a run for us comes first in this table: this was nobody of ours
+        lambda f: _errored(f, "MessageAbortedError"),
+        lambda f: _error(f, "A program in the container has aborted OpenCode's work. Look at what the agent ran."),
+    ),
+    (
         "model_error",
         lambda f: f.error is not None,
         lambda f: _error(f, "Look at the model server's log: it refused what OpenCode asked."),

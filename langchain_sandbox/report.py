@@ -216,7 +216,7 @@ def build_fields(
             "completion_tokens": gateway.budget.completion_tokens if gateway else 0,
         },
         "timings": {**report.marks, "total": report.clock()},
-        "warnings": list(report.warnings),
+        "warnings": [*report.warnings, *_tell_cut(claim.get("text"))],
         "evidence": {
             "finish_reason": facts.finish,
             "model_finish_reason": facts.model_finish,
@@ -298,6 +298,13 @@ def _place(call: CallRecord, began: float) -> dict[str, Any]:
 
 def _digest(settings: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True, separators=(",", ":")).encode("ascii")).hexdigest()
+
+
+def _tell_cut(text: object) -> list[str]:
+    """Say so where the answer was too long."""
+    if not isinstance(text, str) or len(text) <= _MAX_TEXT:
+        return []
+    return [f"The answer is longer than is kept: its first {_MAX_TEXT} characters are in `text`."]
 
 
 def _relative(claimed: list[str], base: str) -> list[str]:

@@ -32,6 +32,7 @@ _BOOT_LIMIT = 60.0
 _FIRST_PATIENCE = 0.1
 _LAST_PATIENCE = 2.0
 _KNOWN = "1.18."
+_PLUGINS = "@opencode-ai/plugin"
 
 
 class OpenCodeError(Exception):
@@ -90,7 +91,19 @@ def write_config(config: dict[str, Any]) -> str:
     path = f"{HOME}/opencode.json"
     with open(path, "w", encoding="utf-8") as file:
         json.dump(config, file)
+    _pretend_installed(f"{HOME}/.config/opencode")
     return path
+
+
+def _pretend_installed(folder: str) -> None:
+    """Have OpenCode fetch nothing: beside its configuration it installs a package for plugins, of which there are none.
+
+    Where a list lets programs out, it would ask the registry in every run, by the proxy that is offered to tools.
+    """
+    with suppress(OSError):  # somebody's own folder is mounted there: then it may try
+        os.makedirs(f"{folder}/node_modules", exist_ok=True)
+        with open(f"{folder}/package-lock.json", "x", encoding="utf-8") as file:
+            json.dump({"packages": {"": {"dependencies": {_PLUGINS: "*"}}}}, file)
 
 
 def build_environment(*, config: str, password: str) -> dict[str, str]:

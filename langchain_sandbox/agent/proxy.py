@@ -11,6 +11,7 @@ import queue
 import socket
 import socketserver
 import threading
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 PORT = 4001
 _MAX_HEAD = 64 * 1024
+_HEAD_LIMIT = 30.0
 _PIECE = 64 * 1024
 _HOP_BY_HOP = {"proxy-connection", "proxy-authorization", "connection", "keep-alive"}
 
@@ -137,13 +139,18 @@ class _Handler(socketserver.StreamRequestHandler):
             self.proxy.close(stream, reason=reason)
 
     def _read_head(self) -> bytes:
-        """All up to the empty line; nothing if that does not come."""
+        """All up to the empty line; nothing if that does not come, or only piece by piece."""
         head = bytearray()
+        self.connection.settimeout(_HEAD_LIMIT)
+        deadline = time.monotonic() + _HEAD_LIMIT
         try:
             while line := self.rfile.readline(_MAX_HEAD - len(head)):
                 head += line
                 if line in {b"\r\n", b"\n"}:
+                    self.connection.settimeout(None)
                     return bytes(head)
+                if time.monotonic() > deadline:
+                    break
         except OSError:
             pass
         return b""

@@ -30,7 +30,7 @@ _EVENTS = {
     "session.idle",
     "session.compacted",
 }
-_REPLY_CAP = 4 * 1024 * 1024
+_REPLY_CAP = 4 * 1024 * 1024  # as much as the host keeps; one more tells it that there was more
 _BACKLOG = 512 * 1024
 _LAST_EVENTS = 2.0
 _NO_ANSWER = "StructuredOutputError"
@@ -190,7 +190,7 @@ class Task(Work):
             texts = join_texts(reply) or texts
         self._idle.wait(_LAST_EVENTS)
         info = reply["info"]
-        return {"finish": info.get("finish"), "text": texts[:_REPLY_CAP], "error": read_error(info.get("error"))}
+        return {"finish": info.get("finish"), "text": texts[: _REPLY_CAP + 1], "error": read_error(info.get("error"))}
 
     @property
     def resting(self) -> bool:

@@ -96,6 +96,8 @@ def build_tmpfs(limits: Limits, *, dialect: Dialect = "docker") -> dict[str, str
         WORKSPACE_MOUNT: _tmpfs(limits.size("workspace"), limits.workspace_files if counted else None),
         HOME_MOUNT: _tmpfs(limits.size("home"), _SMALL_INODES if counted else None),
         "/tmp": _tmpfs(limits.size("tmp"), _SMALL_INODES if counted else None),  # noqa: S108 - the container's, not ours
+        # What the engine puts there itself has no limit in files. Browsers and Python's processes need it.
+        "/dev/shm": _tmpfs(_SHM, _SMALL_INODES if counted else None),  # noqa: S108 - the container's, not ours
     }
 
 

@@ -27,6 +27,8 @@ def judge_address(text: str, *, private: Sequence[Network]) -> str | None:
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return "it is no address"
+    if any(each.is_link_local for each in _find_meant(address)):  # however it is written, and whatever is allowed
+        return "it is link-local"
     if any(address.version == network.version and address in network for network in private):
         return None
     reasons = (_describe(each) for each in _find_meant(address))
@@ -35,8 +37,6 @@ def judge_address(text: str, *, private: Sequence[Network]) -> str | None:
 
 def _describe(address: _Address) -> str | None:
     """What it is if not a public one."""
-    if address.is_link_local:
-        return "it is link-local"
     if address.is_loopback:
         return "it is this machine"
     if address.is_multicast or address.is_unspecified or address.is_reserved:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import socket
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -32,6 +33,7 @@ logger = logging.getLogger(__name__)
 _MAX_STREAMS = 64
 _MAX_RECORDS = 1000
 _MAX_NAME = 253
+_MAX_LOOKUPS = 4
 _LOOKUP_LIMIT = 10.0
 _CONNECT_LIMIT = 10.0
 
@@ -61,6 +63,7 @@ class EgressRelay:
         self._tasks = tasks
         self._clock = clock
         self._on_record = on_record
+        self._lookups = anyio.CapacityLimiter(_MAX_LOOKUPS)
         self._passages: dict[int, Passage] = {}
         self._connections = 0
         self._traffic = 0
@@ -131,7 +134,7 @@ class EgressRelay:
             raise RefusedError(msg)
         self._count(0)
         failure = "no address is known"
-        for address in await _look_up(host, record.port):
+        for address in await _look_up(host, record.port, self._lookups):
             reason = judge_address(address, private=self._egress.private)
             if reason is not None:
                 failure = f"it leads to {address}, and {reason} (Egress.networks)"
@@ -173,16 +176,19 @@ class EgressRelay:
         self._link.send_message({"type": "refused", "message": reason}, channel=Channel.EGRESS, stream=stream)
 
 
-async def _look_up(host: str, port: int) -> list[str]:
+async def _look_up(host: str, port: int, limiter: anyio.CapacityLimiter) -> list[str]:
     """The addresses of a name, those of version 4 first: few containers' hosts have a way out by the other.
+
+    A resolver that keeps us waiting holds a thread of this run's few until it has answered, and none of anybody else's.
 
     Raises:
         RefusedError: If it has none.
     """
     try:
         with anyio.fail_after(_LOOKUP_LIMIT):
-            found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, TimeoutError, UnicodeError) as error:
+            look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+            found = await anyio.to_thread.run_sync(look_up, abandon_on_cancel=True, limiter=limiter)
+    except (OSError, ValueError) as error:
         msg = f"{host} cannot be looked up: {error or 'it took too long'}"
         raise RefusedError(msg) from error
     return sorted(dict.fromkeys(str(item[4][0]) for item in found), key=lambda address: ":" in address)

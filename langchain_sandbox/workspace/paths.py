@@ -15,7 +15,8 @@ _MAX_NAME = 255
 # OpenCode would run or obey these, with every switch against it set; they neither go in nor come out. `.opencode`
 # itself is a link here, behind which they could be, or a file of no use: folders are not listed.
 _MASKED = re.compile(
-    r"(?:.*/)?(?:\.opencode(?:/(?:plugins?|tools?|agents?)(?:/.*)?)?|opencode\.jsonc?)", re.DOTALL | re.IGNORECASE
+    r"(?:.*/)?(?:\.opencode(?:/(?:plugins?|tools?|agents?|modes?)(?:/.*)?)?|opencode\.jsonc?)",
+    re.DOTALL | re.IGNORECASE,
 )
 
 # Names that some file system takes for `.git`: other case, HFS+ ignorable characters, NTFS short names and streams.

@@ -101,7 +101,13 @@ ROWS = [
         "an engine that ignores them is refused",
         _I + "doctor.py::test_limits_that_an_engine_ignores_are_found_out",
     ),
-    _row("H9", "docker-bench, section 5", "at least 26 pass"),
+    _row(
+        "H9",
+        "docker-bench, section 5",
+        "at least 26 pass, at most 2 warn",
+        word="The script's 32 questions, put to the engine's answers: AppArmor is the machine's to have, and a "
+        "container that lives for one task has no check of its health.",
+    ),
     _row(
         "H10",
         "mounts",
@@ -158,7 +164,8 @@ ROWS = [
         "steer nothing, have an end",
         _I + "tool.py::test_in_a_graph_the_message_is_for_the_model_and_the_artifact_for_the_program",
         _I + "mcp_stdio.py::test_words_from_inside_steer_nothing",
-        word="`result.text` is as it was said, 4 MiB at most; what shows it takes out what steers a terminal.",
+        word="`result.text` is as it was said, 4 MiB at most (a warning tells what was cut); what shows it takes out "
+        "what steers a terminal.",
     ),
     _row(
         "C9",

@@ -27,7 +27,7 @@ from langchain_sandbox.shell import Shell
 from langchain_sandbox.testing import ScriptedModel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import docker
 
@@ -150,14 +150,20 @@ def tell(shell: Shell, program: str, *arguments: object) -> Any:
     return json.loads(result.text)
 
 
-def gateway_of(client: docker.DockerClient) -> str:
-    """This machine's address on the engine's bridge."""
-    return str(client.networks.get("bridge").attrs["IPAM"]["Config"][0]["Gateway"])
+@contextmanager
+def bridge(client: docker.DockerClient) -> Iterator[Any]:
+    """A network as most containers have one, in which this machine has an address."""
+    network = client.networks.create(f"walls-{os.getpid()}", driver="bridge")
+    try:
+        network.reload()
+        yield network
+    finally:
+        network.remove()
 
 
 @contextmanager
 def neighbour(client: docker.DockerClient, command: list[str], **options: Any) -> Iterator[Any]:
-    """A container on the engine's bridge, as most are."""
+    """A container in a network."""
     container = client.containers.run(
         image_tag(),
         command,
@@ -179,15 +185,16 @@ def shell() -> Iterator[Shell]:
 
 
 def test_n1_n2_nothing_and_nobody_can_be_reached(client: docker.DockerClient) -> None:
-    gateway = gateway_of(client)
     serve = "import socket; s = socket.create_server(('0.0.0.0', 8000))\nwhile True: s.accept()[0].close()"
     with ExitStack() as stack:
+        network = stack.enter_context(bridge(client))
+        gateway = str(network.attrs["IPAM"]["Config"][0]["Gateway"])
         with closing(socket.create_server(("127.0.0.1", 0))) as free:
             port = free.getsockname()[1]
         ears = stack.enter_context(closing(Ears(["127.0.0.1", gateway], port=port)))
-        other = stack.enter_context(neighbour(client, ["-c", serve]))
+        other = stack.enter_context(neighbour(client, ["-c", serve], network=network.name))
         other.reload()
-        beside = str(other.attrs["NetworkSettings"]["Networks"]["bridge"]["IPAddress"])
+        beside = str(other.attrs["NetworkSettings"]["Networks"][network.name]["IPAddress"])
         places = f"{gateway},{beside},169.254.169.254,1.1.1.1,10.0.0.1,192.168.0.1"
         names = "canary-one.example.com,canary-two.internal,host.docker.internal"
         with Shell() as shell:
@@ -200,7 +207,7 @@ def test_n1_n2_nothing_and_nobody_can_be_reached(client: docker.DockerClient) ->
         assert set(seen["servers"].values()) <= {"ENETUNREACH", "ECONNREFUSED"}  # its own loopback, where nobody is
         assert ears.heard == []
         # The same from a container that has a network is heard, so that the silence means something.
-        with neighbour(client, ["-c", CALLER, str(port), names, gateway], dns=[gateway]) as control:
+        with neighbour(client, ["-c", CALLER, str(port), names, gateway], network=network.name) as control:
             control.wait(timeout=60)
             heard = json.loads(control.logs(stdout=True, stderr=False))
         assert heard["tcp"] == {gateway: "ok"}
@@ -245,14 +252,15 @@ def test_h4_a_fork_bomb_stays_below_its_limit_and_ends_at_once(client: docker.Do
 
 def test_h6_every_place_is_full_at_its_limit_by_bytes_and_by_files(shell: Shell) -> None:
     before = os.statvfs("/").f_bavail
-    seen = tell(shell, FILLER, "/tmp", "/run/home", "/run/ws/repo")
-    for folder, limit in (("/tmp", 8 * MIB), ("/run/home", 8 * MIB), ("/run/ws/repo", 8 * MIB)):
+    seen = tell(shell, FILLER, "/tmp", "/run/home", "/run/ws/repo", "/dev/shm")
+    limits = {"/tmp": 8 * MIB, "/run/home": 8 * MIB, "/run/ws/repo": 8 * MIB, "/dev/shm": 64 * MIB}
+    for folder, limit in limits.items():
         assert seen[folder]["bytes"] == "ENOSPC", folder
         assert limit / 2 < seen[folder]["size"] <= limit, folder
-    for folder, count in (("/tmp", 50_000), ("/run/home", 50_000), ("/run/ws/repo", 2_000)):
+    for folder, count in (("/tmp", 50_000), ("/run/home", 50_000), ("/run/ws/repo", 2_000), ("/dev/shm", 50_000)):
         assert seen[folder]["files"] == "ENOSPC", folder
         assert seen[folder]["count"] <= count, folder
-    assert before - os.statvfs("/").f_bavail < 64 * MIB / os.statvfs("/").f_frsize
+    assert before - os.statvfs("/").f_bavail < 128 * MIB / os.statvfs("/").f_frsize
 
 
 def test_h7_a_flood_of_words_takes_no_disk_and_little_memory(client: docker.DockerClient) -> None:
@@ -268,14 +276,24 @@ def test_h7_a_flood_of_words_takes_no_disk_and_little_memory(client: docker.Dock
         assert shell.execute("echo first after it").text == "first after it\n"
 
 
-def test_h9_what_docker_bench_asks_of_a_container(client: docker.DockerClient) -> None:
+def test_h9_what_docker_bench_asks_of_a_container(
+    client: docker.DockerClient, record_property: Callable[[str, object], None]
+) -> None:
     with Shell() as shell:
         assert shell.execute("true").ok
         inspected = client.api.inspect_container(f"langchain-sandbox-{shell.run_id}")
-        verdicts = read_section_5(inspected, processes=client.api.top(inspected["Id"])["Processes"])
-    warned = [check for check, passed in verdicts.items() if not passed]
-    assert sum(verdicts.values()) >= 26
-    assert set(warned) <= {"5.2 SELinux", "5.26 health is checked", "5.1 AppArmor"}
+        verdicts = read_section_5(
+            inspected,
+            info=client.info(),
+            processes=client.api.top(inspected["Id"])["Processes"],
+            bridged=set(client.networks.get("bridge").attrs["Containers"]),
+        )
+    warned = {check for check, verdict in verdicts.items() if verdict == "warn"}
+    # A container that lives for one task needs no check of its health; AppArmor is the machine's to have.
+    assert warned <= {"5.2 an AppArmor profile is on", "5.27 health is checked"}
+    passed = list(verdicts.values()).count("pass")
+    assert passed >= 26
+    record_property("H9", f"{passed} of {len(verdicts)} pass, {len(warned)} warn: {', '.join(sorted(warned))}")
 
 
 def resident() -> int:

@@ -51,3 +51,9 @@ def test_all_others_are_told_apart(address: str, word: str) -> None:
     reason = judge_address(address, private=PRIVATE)
     assert reason is not None
     assert any(each in reason for each in word.split("|")), reason
+
+
+@pytest.mark.parametrize("address", ["::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "fe80::1"])
+def test_link_local_ones_are_refused_whatever_is_allowed(address: str) -> None:
+    everything = [ipaddress.ip_network("::/0"), ipaddress.ip_network("0.0.0.0/0")]
+    assert judge_address(address, private=everything) == "it is link-local"

@@ -81,9 +81,9 @@ def test_the_only_writable_places_are_bounded_in_bytes_and_files(
         path: dict(option.partition("=")[::2] for option in text.split(","))
         for path, text in build_host_config(limits)["Tmpfs"].items()
     }
-    assert list(options) == ["/run/ws", "/run/home", "/tmp"]
-    assert tuple(int(option["size"]) for option in options.values()) == sizes
-    assert [int(option["nr_inodes"]) for option in options.values()] == [files, 50_000, 50_000]
+    assert list(options) == ["/run/ws", "/run/home", "/tmp", "/dev/shm"]
+    assert tuple(int(option["size"]) for option in options.values()) == (*sizes, 64 * MIB)
+    assert [int(option["nr_inodes"]) for option in options.values()] == [files, 50_000, 50_000, 50_000]
     assert all(option["mode"] == "1777" and {"nosuid", "nodev"} <= set(option) for option in options.values())
 
 

@@ -37,6 +37,7 @@ ROWS: list[tuple[Facts, str, str, str]] = [
     (replace(SAID, error=("ContextOverflowError", "long")), "context_overflow", "ContextOverflowError", "long"),
     (replace(SAID, answer="n: no number"), "incomplete", "invalid_output", "n: no number"),
     (replace(SAID, error=("StructuredOutputError", "bad")), "incomplete", "StructuredOutputError", "bad"),
+    (replace(SAID, error=("MessageAbortedError", "Aborted")), "incomplete", "MessageAbortedError", "Aborted"),
     (replace(SAID, error=("APIError", "refused")), "model_error", "APIError", "refused"),
     (Facts(reported=True, finished=True, exit_code=0), "completed", "finished", "its caller"),
     (DONE, "completed", "completed", "done"),

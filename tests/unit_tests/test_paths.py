@@ -138,6 +138,8 @@ def test_a_path_that_passes_stays_below_where_it_is_put(path: str) -> None:
         ".opencode/plugin",
         ".opencode/plugin/x.js",
         ".opencode/plugins/deep/x.ts",
+        ".opencode/mode/build.md",
+        ".opencode/modes/build.md",
         ".opencode/tool/x.ts",
         ".opencode/tools/x.ts",
         ".opencode/agent/x.md",
