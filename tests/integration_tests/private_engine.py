@@ -28,7 +28,10 @@ class PrivateEngine:
 
     def __init__(self, folder: Path, dockerd: str) -> None:
         self._folder = folder
+        # In a network of its own: one without a bridge removes docker0, which is that of the machine's own engine.
         self._command = [
+            "unshare",
+            "--net",
             dockerd,
             f"--host=unix://{folder}/engine.sock",
             f"--data-root={folder}/data",
