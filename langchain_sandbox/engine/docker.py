@@ -175,9 +175,12 @@ class DockerEngine:
         except docker.errors.APIError as error:
             msg = f"The engine refused: {error.explanation or error}"
             raise SandboxUnavailableError(msg) from error
+        except SandboxUnavailableError as error:
+            # Who looks for an image has words of its own for what the engine answers, and none for its silence.
+            if (silence := _find_silence(error)) is not None:
+                raise self._unreachable(silence) from error
+            raise
         except (docker.errors.DockerException, requests.RequestException, OSError) as error:
-            if isinstance(error, SandboxUnavailableError):
-                raise
             raise self._unreachable(error) from error
 
     def _unreachable(self, error: Exception) -> SandboxUnavailableError:
@@ -258,6 +261,16 @@ def build_container_config(spec: ContainerSpec) -> dict[str, Any]:
         "StopSignal": "SIGKILL",  # PID 1 ignores the polite ones; `docker stop` should not wait for nothing
         "HostConfig": build_host_config(spec.limits, mounts=spec.mounts),
     }
+
+
+def _find_silence(error: BaseException) -> Exception | None:
+    """What an error comes from, if it is that nobody answers. Pure."""
+    cause = error.__cause__
+    while cause is not None:
+        if isinstance(cause, (requests.ConnectionError, requests.Timeout)):
+            return cause
+        cause = cause.__cause__
+    return None
 
 
 async def _parse_events(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
