@@ -47,7 +47,8 @@ class PrivateEngine:
     def start(self) -> Self:
         """Start it, anew too, and wait until it answers."""
         self._end("containerd")  # one that was killed has left its own, beside which there can be no other
-        (self._folder / "pid").unlink(missing_ok=True)
+        for left in ("pid", "exec/containerd/containerd.pid"):  # its number may be one that nobody has collected yet
+            (self._folder / left).unlink(missing_ok=True)
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log, start_new_session=True)
         began = time.monotonic()

@@ -8,11 +8,11 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from private_engine import open_private_engine
+from private_engine import PrivateEngine, open_private_engine
 from support import LABELLED, bash, containers, say, wait_until
 from traps import state_of
 
-from langchain_sandbox import Sandbox, SandboxUnavailableError
+from langchain_sandbox import Limits, Pool, Sandbox, SandboxUnavailableError, Shell
 from langchain_sandbox.engine import docker as engine
 from langchain_sandbox.engine import labels
 from langchain_sandbox.engine.images.package_image import image_tag
@@ -20,51 +20,82 @@ from langchain_sandbox.engine.owner import current_owner
 from langchain_sandbox.testing import ScriptedModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import docker
 
-MIB = 1024 * 1024
+    from langchain_sandbox import SandboxResult
+
+SMALL = Limits(memory="1g", workspace="64m", home="64m", tmp="64m")
 
 
-def test_r5_an_engine_that_is_killed_is_told_and_what_was_left_is_removed(
-    client: docker.DockerClient,
+@pytest.fixture(scope="module")
+def private(client: docker.DockerClient) -> Iterator[PrivateEngine]:
+    with open_private_engine(client) as engine:
+        yield engine
+
+
+def lose_the_engine(sandbox: Sandbox, lose: Callable[[], None]) -> tuple[SandboxResult, float]:
+    """A run whose engine goes while its second tool runs, and how long it took to tell."""
+    with sandbox.start("Work.") as handle:
+        tools = 0
+        for event in handle.events():
+            tools += event.type == "tool_started"
+            if tools == 2:
+                break
+        lose()
+        lost = time.monotonic()
+        result = handle.result()
+    return result, time.monotonic() - lost
+
+
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+def test_r5_an_engine_that_goes_in_a_run_is_told_and_what_was_left_is_removed(
+    private: PrivateEngine,
     repository: Path,
     monkeypatch: pytest.MonkeyPatch,
     record_property: Callable[[str, object], None],
+    how: str,
 ) -> None:
     before = state_of(repository)
+    monkeypatch.setenv("DOCKER_HOST", private.url)
     turns = [bash("echo one > one.txt"), bash("sleep 60"), say()]
-    with open_private_engine(client) as private, ScriptedModel([*turns, say()]) as model:
-        monkeypatch.setenv("DOCKER_HOST", private.url)
-        sandbox = Sandbox(model=model.endpoint, workspace=repository)
-        with sandbox.start("Work.") as handle:
-            tools = 0
-            for event in handle.events():
-                tools += event.type == "tool_started"
-                if tools == 2:
-                    private.kill()
-                    killed = time.monotonic()
-                    break
-            result = handle.result()
-        took = time.monotonic() - killed
-        assert (result.status, result.ending.code) == ("engine_error", "engine_lost")
-        assert "went away" in result.ending.message
-        assert "The next run removes" in result.ending.hint
-        assert not result.evidence.cleanup_confirmed
-        assert took < 10
-        assert state_of(repository) == before
-        with pytest.raises(SandboxUnavailableError, match=r"No container engine answers"):
-            sandbox.run("Work.")
-        private.start()
-        own = private.connect()
-        # What an owner that lives has left goes with it; what a restart of the engine has not taken, with the next run.
+    with ScriptedModel([*turns, *turns]) as model:
+        sandbox = Sandbox(model=model.endpoint, workspace=repository, limits=SMALL)
+        result, took = lose_the_engine(sandbox, private.kill if how == "killed" else private.stop)
+    assert (result.status, result.ending.code) == ("engine_error", "engine_lost")
+    assert "went away" in result.ending.message
+    assert "The next run removes" in result.ending.hint
+    assert not result.evidence.cleanup_confirmed
+    assert took < 10
+    assert state_of(repository) == before
+    if how == "killed":
+        assert_nothing_works_without_an_engine(sandbox)
+    private.start()
+    own = private.connect()
+    try:
+        # The engine removes what died with it, or while it was away.
         with ScriptedModel([say()]) as other:
-            assert Sandbox(model=other.endpoint).run("Nothing.").ok
+            assert Sandbox(model=other.endpoint, limits=SMALL).run("Nothing.").ok
         wait_until(lambda: not own.api.containers(all=True, filters=LABELLED), 20)
+    finally:
         own.close()
-    record_property("R5", f"`engine_error` {took:.1f} s after `kill -9`; 0 containers after its restart")
+    if how == "killed":
+        record_property("R5", f"`engine_error` {took:.1f} s after `kill -9`; 0 containers after its restart")
+
+
+def assert_nothing_works_without_an_engine(sandbox: Sandbox) -> None:
+    """The same words for each way, and what to do."""
+    ways: list[Callable[[], object]] = [
+        lambda: sandbox.run("Work."),
+        lambda: sandbox.batch(["Work."]),
+        lambda: Shell().execute("true"),
+        Sandbox(model=sandbox.model, pool=Pool(1)).warm,
+    ]
+    for way in ways:
+        with pytest.raises(SandboxUnavailableError, match=r"^No container engine answers at unix://.*Start Docker"):
+            way()
 
 
 @pytest.mark.parametrize("fault", ["start", "name"])
