@@ -50,6 +50,11 @@ class Facts:
 Rule: TypeAlias = "tuple[Status, Callable[[Facts], bool], Callable[[Facts], Ending]]"
 
 _SHOW_LOG = "The container's last words are in result.evidence.stderr; please report it if they say nothing to you."
+_SHOW_KILLED = (
+    "137 is a process that was killed: by `docker kill`, by an engine that was stopped, or by the host for memory. "
+    "Try again; what was sent until then is kept."
+)
+_KILLED = 137
 _UNREACHABLE = {"model_unreachable"}
 
 
@@ -176,7 +181,7 @@ RULES: list[Rule] = [
         lambda f: Ending(
             code="no_result",
             message=f"The container ended with {f.exit_code} and gave no result.",
-            hint=_SHOW_LOG,
+            hint=_SHOW_KILLED if f.exit_code == _KILLED else _SHOW_LOG,
         ),
     ),
     ("out_of_space", lambda f: f.error is not None and bool(f.full), _no_space),

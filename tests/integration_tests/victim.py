@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from langchain_sandbox import Limits, Sandbox, Shell
+from langchain_sandbox import Limits, Sandbox, Shell, preparation
 from langchain_sandbox.collect import Collector
 from langchain_sandbox.dialogue import Dialogue
 from langchain_sandbox.engine import docker, labels
@@ -77,6 +77,10 @@ def _collect(_collector: Collector, *_arguments: object) -> None:
     _die()
 
 
+async def _find_no_fault(*_arguments: object, **_options: object) -> None:
+    """The engine holds everybody to limits."""
+
+
 STEPS: dict[str, tuple[type, str, Callable[..., Any]]] = {
     "made": (DockerEngine, "create", _die_after(DockerEngine.create)),
     "attached": (DockerEngine, "attach", _die_after(DockerEngine.attach)),
@@ -91,6 +95,7 @@ STEPS: dict[str, tuple[type, str, Callable[..., Any]]] = {
 def die_at(step: str, workspace: Path) -> None:
     """Work in a copy of a folder, and die at a step. A shell's run takes the same ones as a task's, and is quick."""
     owner, name, instead = STEPS[step]
+    preparation.require_limits = _find_no_fault  # else it would be in the trial of the engine that it dies
     setattr(owner, name, instead)
     with Shell(workspace=workspace) as shell:
         shell.execute("head -c 3000000 /dev/urandom > new")
