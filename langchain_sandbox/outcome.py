@@ -55,6 +55,8 @@ _SHOW_KILLED = (
     "Try again; what was sent until then is kept."
 )
 _KILLED = 137
+_BUILD = "The image belongs to another version: `langchain-sandbox build`, and build images derived from it again."
+_VERSIONS = {"opencode_version", "protocol_version"}
 _UNREACHABLE = {"model_unreachable"}
 
 
@@ -74,6 +76,11 @@ def _failure(facts: Facts, hint: str) -> Ending:
 def _error(facts: Facts, hint: str) -> Ending:
     code, message = facts.error or ("", "")
     return Ending(code=code, message=message or code, hint=hint)
+
+
+def _crash(facts: Facts) -> Ending:
+    code, message = facts.error or ("", "")
+    return Ending(code=code, message=_to_sentence(message) or code, hint=_BUILD if code in _VERSIONS else _SHOW_LOG)
 
 
 def _to_sentence(clause: str) -> str:
@@ -205,7 +212,7 @@ RULES: list[Rule] = [
             "workspace",
             "protocol_version",
         ),
-        lambda f: _error(f, _SHOW_LOG),
+        _crash,
     ),
     (
         "context_overflow",

@@ -39,7 +39,9 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.temporary = folder / "tmp"
         self.temporary.mkdir()
-        self.repository = make_repository(folder / "repository", {"big.bin": os.urandom(3_000_000), "README.md": "# a\n"})
+        self.repository = make_repository(
+            folder / "repository", {"big.bin": os.urandom(3_000_000), "README.md": "# a\n"}
+        )
         self._environment = os.environ | {"TMPDIR": str(self.temporary), "SANDBOX_STATE_DIR": str(folder / "state")}
         self.victims: list[subprocess.Popen[str]] = []
 
@@ -106,7 +108,9 @@ def test_r1_w2_at_whatever_step_a_host_dies_nothing_stays(
     assert [name for victim in place.victims for name in of(client, victim.pid)] == []
     assert place.left() == []
     assert state_of(place.repository) == before
-    record_property("R1", f"killed at {len(STEPS)} steps: gone within {longest:.1f} s, or with the next run; trees as before")
+    record_property(
+        "R1", f"killed at {len(STEPS)} steps: gone within {longest:.1f} s, or with the next run; trees as before"
+    )
 
 
 def test_r3_a_container_ends_by_itself_where_its_host_stands_still(client: docker.DockerClient, place: Place) -> None:

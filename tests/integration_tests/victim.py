@@ -63,7 +63,7 @@ def _die_after(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-async def _send_a_piece(dialogue: Dialogue, file: Any, stream: int) -> None:  # noqa: ANN401 - a file, or what is like one
+async def _send_a_piece(dialogue: Dialogue, file: Any, stream: int) -> None:
     await dialogue._link.send_data(file.read(1000), channel=Channel.FILES, stream=stream)
     await asyncio.sleep(0.1)  # so that it is on its way
     _die()
@@ -111,7 +111,9 @@ main._DEADLINE_GRACE = {GRACE}
 main.main()
 """
     docker.PROGRAM = ["/usr/bin/python3", "-I", "-S", "-c", program]
-    resist = "trap '' TERM INT HUP; (trap '' TERM; setsid sh -c 'while :; do sleep 1; done' &) ; while :; do sleep 1; done"
+    resist = (
+        "trap '' TERM INT HUP; (trap '' TERM; setsid sh -c 'while :; do sleep 1; done' &) ; while :; do sleep 1; done"
+    )
     with Shell(workspace=workspace, timeout=TIMEOUT) as shell:
         shell.execute("true")
         print(f"run {shell.run_id}", flush=True)

@@ -1,4 +1,4 @@
-"""Whether agents at work are taken for agents in a circle: hundreds of made-up conversations, long and short, of both kinds.
+"""Whether agents at work are taken for agents in a circle: hundreds of made-up conversations of both kinds.
 
 They are made of what agents do: habits below, each with the results that such tools give, put together by chance. The
 seeds are fixed, so what holds here holds again.
@@ -151,7 +151,7 @@ def test_agents_at_work_are_never_taken_for_agents_in_a_circle() -> None:
         for call in work(random.Random(seed)):
             steps += 1
             assert listener.hear(call) is None, (seed, call)
-    assert steps > 100 * TRACES
+    assert steps > 35_000
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4])
