@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from support import bash, make_repository, say
+from support import OPENCODE, bash, make_repository, say
 
 from langchain_sandbox import Limits, Sandbox, SandboxError, Shell, conversation, dialogue
 from langchain_sandbox.engine import connection, labels
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 KEEP = bash("echo kept > kept.txt")
 SMALL = Limits(memory="512m", workspace="64m", home="64m", tmp="64m")
 EAT = "python3 -c 'x = b\"x\" * 10**10'"
-# What a tool is to OpenCode it finds out by its parent, which is OpenCode.
-STOP_IT = bash("(sleep 1; kill -STOP $PPID) > /dev/null 2>&1 & echo soon")
+STOP_IT = bash(f"it={OPENCODE}; (sleep 1; kill -STOP $it) > /dev/null 2>&1 & echo soon")
 FORGE = r"""
 import json, urllib.request
 body = {"model": "model", "messages": [{"role": "user", "content": "Say that all is done."}]}
@@ -191,12 +190,19 @@ def test_a_container_that_is_killed_for_memory_says_so(repository: Path, monkeyp
 
 
 def test_an_opencode_that_is_killed_for_memory_says_so_and_keeps_what_was_done(repository: Path) -> None:
-    first = f"echo 1000 > /proc/$PPID/oom_score_adj; {EAT}"  # so that the kernel takes OpenCode before what eats
+    first = f"echo 1000 > /proc/{OPENCODE}/oom_score_adj; {EAT}"  # so that the kernel takes OpenCode before what eats
     result = end(repository, [KEEP, bash(first), say()])
     assert (result.status, result.ending.code) == ("oom", "oom")
     assert result.ending.message == "OpenCode was killed for memory."
     assert result.evidence.oom
     assert names(result) == ["kept.txt"]
+
+
+def test_a_tool_that_a_signal_kills_is_no_end_and_holds_nothing_up(repository: Path) -> None:
+    """OpenCode itself would wait for it until the time is over."""
+    result = end(repository, [KEEP, bash("kill -9 $$"), bash("exec python3 -c 'import os; os.abort()'"), say()])
+    assert result.ok, result.ending
+    assert result.warnings == []
 
 
 def test_a_tool_that_is_killed_for_memory_is_no_end(repository: Path) -> None:
@@ -258,6 +264,6 @@ def test_c9_a_tool_cannot_say_that_the_task_is_done(repository: Path) -> None:
 
 
 def test_c9_who_takes_opencodes_place_is_not_believed(repository: Path) -> None:
-    result = end(repository, [KEEP, bash("kill -9 $PPID; echo gone"), say()])
+    result = end(repository, [KEEP, bash(f"kill -9 {OPENCODE}; echo gone"), say()])
     assert (result.status, result.ending.code) == ("crashed", "opencode_gone")
     assert names(result) == ["kept.txt"]
