@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 KEEP = bash("echo kept > kept.txt")
 SMALL = Limits(memory="512m", workspace="64m", home="64m", tmp="64m")
 EAT = "python3 -c 'x = b\"x\" * 10**10'"
+EAT_A_LITTLE = "python3 -c 'import time; x = b\"x\" * (120 << 20); time.sleep(60)'"
 STOP_IT = bash(f"it={OPENCODE}; (sleep 1; kill -STOP $it) > /dev/null 2>&1 & echo soon")
 FORGE = r"""
 import json, urllib.request
@@ -190,7 +191,8 @@ def test_a_container_that_is_killed_for_memory_says_so(repository: Path, monkeyp
 
 
 def test_an_opencode_that_is_killed_for_memory_says_so_and_keeps_what_was_done(repository: Path) -> None:
-    first = f"echo 1000 > /proc/{OPENCODE}/oom_score_adj; {EAT}"  # so that the kernel takes OpenCode before what eats
+    # So that the kernel takes OpenCode: it is no better than a tool any more, and bigger than each of these.
+    first = f"echo 1000 > /proc/{OPENCODE}/oom_score_adj; for each in 1 2 3 4 5 6; do {EAT_A_LITTLE} & done; wait"
     result = end(repository, [KEEP, bash(first), say()])
     assert (result.status, result.ending.code) == ("oom", "oom")
     assert result.ending.message == "OpenCode was killed for memory."
