@@ -4,7 +4,7 @@
 #
 # Build it with `langchain-sandbox build`, or `make image` in a checkout. A plain
 # `docker build .` does not work: langchain_sandbox/engine/images/package_image.py puts the build context together, that is
-# agent/ (what runs inside), native/ (a library for OpenCode) and ca/ (the host's CA bundle, for networks that re-sign
+# agent/ (what runs inside), native/ (a library and a shell for OpenCode) and ca/ (the host's CA bundle, for networks that re-sign
 # HTTPS; or an empty file).
 #
 # Steps stand in the order of how seldom they change; a change of our own program re-runs the last two only.
@@ -36,9 +36,13 @@ RUN if [ -s /tmp/ca/host-ca.crt ]; then export NODE_EXTRA_CA_CERTS=/tmp/ca/host-
       echo "The OpenCode binary says it is '$found', not '${OPENCODE_VERSION}'." >&2; exit 1; \
     fi
 
-# What keeps OpenCode from collecting garbage all the time; gc_timer.c says why and how.
+# What keeps OpenCode from collecting garbage all the time, and from being killed for a tool's memory; gc_timer.c and
+# bash say why and how.
 COPY native/ /tmp/native/
-RUN gcc -O2 -Wall -Werror -shared -fPIC -nostartfiles -o /gc_timer.so /tmp/native/gc_timer.c
+RUN mkdir /native \
+ && gcc -O2 -Wall -Werror -shared -fPIC -nostartfiles -o /native/gc_timer.so /tmp/native/gc_timer.c \
+ && cp /tmp/native/bash /native/ \
+ && chmod 0755 /native/bash
 
 
 FROM ${BASE}
@@ -54,7 +58,7 @@ RUN apt-get update \
  && find / -xdev -perm /6000 -exec chmod a-s {} +
 
 COPY --from=opencode /opencode /usr/local/bin/opencode
-COPY --from=opencode /gc_timer.so /usr/local/lib/opencode/gc_timer.so
+COPY --from=opencode /native/ /usr/local/lib/opencode/
 
 ARG OPENCODE_VERSION
 ENV OPENCODE_VERSION=${OPENCODE_VERSION}

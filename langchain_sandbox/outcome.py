@@ -52,6 +52,13 @@ Rule: TypeAlias = "tuple[Status, Callable[[Facts], bool], Callable[[Facts], Endi
 
 _SHOW_LOG = "The container's last words are in result.evidence.stderr; please report it if they say nothing to you."
 _AGAIN = "Try again; if it happens again, report it."
+_SHOW_KILLED = (
+    "137 is a process that was killed: by `docker kill`, by an engine that was stopped, or by the host for memory. "
+    "Try again; what was sent until then is kept."
+)
+_KILLED = 137
+_BUILD = "The image belongs to another version: `langchain-sandbox build`, and build images derived from it again."
+_VERSIONS = {"opencode_version", "protocol_version"}
 _UNREACHABLE = {"model_unreachable"}
 LINK_GONE = 125
 """What the program in the container exits with when its end of the link is closed, or what comes is damaged."""
@@ -73,6 +80,11 @@ def _failure(facts: Facts, hint: str) -> Ending:
 def _error(facts: Facts, hint: str) -> Ending:
     code, message = facts.error or ("", "")
     return Ending(code=code, message=message or code, hint=hint)
+
+
+def _crash(facts: Facts) -> Ending:
+    code, message = facts.error or ("", "")
+    return Ending(code=code, message=_to_sentence(message) or code, hint=_BUILD if code in _VERSIONS else _SHOW_LOG)
 
 
 def _to_sentence(clause: str) -> str:
@@ -199,7 +211,7 @@ RULES: list[Rule] = [
         lambda f: Ending(
             code="no_result",
             message=f"The container ended with {f.exit_code} and gave no result.",
-            hint=_SHOW_LOG,
+            hint=_SHOW_KILLED if f.exit_code == _KILLED else _SHOW_LOG,
         ),
     ),
     ("out_of_space", lambda f: f.error is not None and bool(f.full), _no_space),
@@ -223,7 +235,7 @@ RULES: list[Rule] = [
             "workspace",
             "protocol_version",
         ),
-        lambda f: _error(f, _SHOW_LOG),
+        _crash,
     ),
     (
         "context_overflow",

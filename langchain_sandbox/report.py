@@ -36,6 +36,10 @@ PATCH_INLINE_LIMIT = 256 * 1024
 REPOSITORY = "/run/ws/repo"
 """Where the copy lies in the container; `agent.opencode` says the same, and is not for the host."""
 
+_KILLED = (
+    "A program in the container was killed for memory, so what it was to do may not be done. Raise Limits.memory if it "
+    "needs more."
+)
 _MAX_TEXT = 4 * 1024 * 1024
 _MAX_LOG = 8_000
 _MAX_WORDS = 2_000
@@ -134,6 +138,10 @@ class Report:
         skipped = changes.get("skipped") if isinstance(changes, dict) else None
         items = [item for item in skipped[:_MAX_SKIPPED] if isinstance(item, dict)] if isinstance(skipped, list) else []
         return [f"{clean_text(i.get('path'), _MAX_NAME)!r}: {clean_text(i.get('reason'), _MAX_NAME)}" for i in items]
+
+    def last_warnings(self) -> list[str]:
+        """What the caller should know once the container has ended, and what is no ending."""
+        return [_KILLED] if self.end.oom and decide(self.facts())[0] != "oom" else []
 
     def facts(self) -> Facts:
         """What the ending is decided by."""

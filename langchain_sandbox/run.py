@@ -323,6 +323,8 @@ class Run:
         )
 
     async def _finish(self, carriage: Carriage, harvest: Yield) -> SandboxResult:
+        for warning in self._report.last_warnings():
+            self._warn(warning)
         result = await anyio.to_thread.run_sync(self._build_result, carriage.intake, harvest.patch)
         workspace = self._request.workspace
         if carriage.intake.mounted:

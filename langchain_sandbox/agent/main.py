@@ -28,7 +28,7 @@ EXIT_BROKEN = 70
 EXIT_DEADLINE = 124
 EXIT_HOST_GONE = 125
 
-_DEADLINE_GRACE = 15.0  # the host ends the run at its deadline; this is for a host that cannot
+_DEADLINE_GRACE = 10.0  # the host ends the run at its deadline; this is for a host that cannot
 
 
 class Agent:

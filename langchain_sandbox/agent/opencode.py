@@ -27,6 +27,7 @@ BINARY = "/usr/local/bin/opencode"
 LOG = f"{HOME}/opencode.log"
 
 _GC_TIMER = "/usr/local/lib/opencode/gc_timer.so"
+_SHELL = "/usr/local/lib/opencode/bash"
 _MODELS = "/opt/langchain-sandbox/models.json"
 _BOOT_LIMIT = 60.0
 _FIRST_PATIENCE = 0.1
@@ -124,6 +125,8 @@ def build_environment(*, config: str, password: str) -> dict[str, str]:
         "BUN_JSC_useFTLJIT": "0",
         # Otherwise a third of a task's time is for collecting garbage. It is not in the environment of tools.
         "LD_PRELOAD": _GC_TIMER,
+        # What its tools run in; by the name it knows that this is a bash. It is not in their environment either.
+        "SHELL": _SHELL,
         "OPENCODE_MODELS_PATH": _MODELS,
         "OPENCODE_CONFIG": config,
         "OPENCODE_SERVER_PASSWORD": password,

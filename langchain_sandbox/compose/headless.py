@@ -212,6 +212,8 @@ class HeadlessRun:
     def _finish(self, intake: Intake, patch: Patch) -> dict[str, Any]:
         self._report.gateway = self._lifeline.record
         self._report.end = ContainerEnd(oom=count_kills() > 0)
+        for warning in self._report.last_warnings():
+            self._warn(warning)
         model = str((self._lifeline.model or {}).get("name") or "")
         kept = Patch() if self._policy == "discard" and self._mode == "copy" else patch
         fields = build_fields(

@@ -218,9 +218,12 @@ class DockerEngine:
         except docker.errors.APIError as error:
             msg = f"The engine refused: {error.explanation or error}"
             raise SandboxUnavailableError(msg) from error
+        except SandboxUnavailableError as error:
+            # Who looks for an image has words of its own for what the engine answers, and none for its silence.
+            if (silence := _find_silence(error)) is not None:
+                raise self._unreachable(silence) from error
+            raise
         except (docker.errors.DockerException, requests.RequestException, OSError) as error:
-            if isinstance(error, SandboxUnavailableError):
-                raise
             raise self._unreachable(error) from error
 
     def _unreachable(self, error: Exception) -> SandboxUnavailableError:
@@ -316,6 +319,16 @@ def find_dialect(version: Mapping[str, Any]) -> Dialect:
     """
     names = [str(part.get("Name", "")) for part in version.get("Components") or []]
     return "podman" if any("podman" in name.lower() for name in names) else "docker"
+
+
+def _find_silence(error: BaseException) -> Exception | None:
+    """What an error comes from, if it is that nobody answers. Pure."""
+    cause = error.__cause__
+    while cause is not None:
+        if isinstance(cause, (requests.ConnectionError, requests.Timeout)):
+            return cause
+        cause = cause.__cause__
+    return None
 
 
 async def _parse_events(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:

@@ -1,13 +1,15 @@
 """Whether an agent goes round in circles, told by what is said to its model. Pure.
 
 Only what brings nothing new counts: the same calls of the same tools with the same arguments *and* the same results,
-again and again. A tool that is asked for the same thing and answers something else is waiting, or working.
+again and again. A tool that is asked for the same thing and answers something else is waiting, or working. What test
+runners say of how long they took, such as `in 0.03s`, is nothing else.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import deque
 from typing import Any
 
@@ -15,6 +17,8 @@ _LONGEST = 4
 """Steps in the longest circle that is looked for."""
 _MAX_CONVERSATIONS = 64
 _MAX_NAME = 50
+# A fraction, since whole seconds are what somebody counts who waits. Bounded, since the text is untrusted.
+_TOOK = re.compile(r"(?<!\d)\d{1,9}\.\d{1,9} ?m?s\b")
 
 
 class Circles:
@@ -105,9 +109,13 @@ def _describe(turn: dict[str, Any], results: dict[str, object]) -> tuple[str, st
     """A mark for a turn in which tools were called, with their results; and the tools' names."""
     calls = [call for call in turn["tool_calls"] if isinstance(call, dict)]
     functions = [call.get("function") for call in calls]
-    answered = [results.get(str(call.get("id"))) for call in calls]
+    answered = [_take_out_times(results.get(str(call.get("id")))) for call in calls]
     names = [str(each.get("name"))[:_MAX_NAME] for each in functions if isinstance(each, dict)]
     return _mark([functions, answered]), " and ".join(names) or "a tool"
+
+
+def _take_out_times(result: object) -> str:
+    return _TOOK.sub("", json.dumps(result, sort_keys=True, default=str))
 
 
 def _mark(value: object) -> str:

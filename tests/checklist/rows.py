@@ -203,6 +203,7 @@ ROWS = [
         "the patch survives",
         "also a time-out and a signal",
         _I + "cancel.py::test_a_time_out_keeps_what_was_done",
+        _I + "cli.py::test_ctrl_c_ends_it_within_five_seconds_and_keeps_what_was_done",
     ),
     _row(
         "W7",
@@ -215,6 +216,7 @@ ROWS = [
         "`kill -9` of the host",
         "gone within 2 s",
         _I + "death.py::test_kill_9_of_the_host_takes_the_container_along",
+        _I + "death.py::test_a_container_that_was_never_started_is_removed_by_the_next_run",
     ),
     _row(
         "R2", "an agent against PID 1", "gone within 2 s", _I + "isolation.py::test_pid_1_can_neither_be_read_nor_ended"
@@ -232,6 +234,7 @@ ROWS = [
         "a container that cannot be made or started",
         "nothing is left",
         _I + "tool.py::test_a_missing_image_says_how_to_get_it",
+        word="NUL in an environment cannot be: a container's is constant.",
     ),
     _row(
         "R7",
@@ -246,6 +249,7 @@ ROWS = [
         "the model is down, refuses, hangs",
         "down: 5 s; else 60 s",
         _I + "model_faults.py::test_a_model_that_fails_for_good",
+        _I + "model_faults.py::test_a_server_that_is_down_costs_no_container",
         word="A model that hangs is waited for as long as `Limits.first_byte` says, by default 120 s:"
         " a long prompt takes its time.",
     ),

@@ -48,9 +48,9 @@ class PrivateEngine:
 
     def start(self) -> Self:
         """Start it, anew too, and wait until it answers."""
-        (self._folder / "pid").unlink(missing_ok=True)
-        # One that was killed has left its containerd behind, which the next one would believe to be its own.
-        self._end([pid for pid, program in self._find_rest().items() if program == "containerd"])
+        self._end("containerd")  # one that was killed has left its own, beside which there can be no other
+        for left in ("pid", "exec/containerd/containerd.pid"):  # its number may be one that nobody has collected yet
+            (self._folder / left).unlink(missing_ok=True)
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log, start_new_session=True)
         began = time.monotonic()
@@ -73,37 +73,45 @@ class PrivateEngine:
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
 
+    def stop(self) -> None:
+        """Have it end, as by `systemctl stop`: it kills the containers first."""
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait(20)
+
     def close(self) -> None:
         """End it and whatever it has started."""
         self._process.send_signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(20)
-        while rest := list(self._find_rest()):
-            self._end(rest)
+        self._end()
         self._process.wait()
         mounts = [line.split()[1] for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
         for place in sorted((each for each in mounts if each.startswith(f"{self._folder}/")), reverse=True):
             subprocess.run(["umount", "--lazy", place], check=False, capture_output=True)
 
-    def _end(self, pids: list[int]) -> None:
-        """Kill processes and wait until they are gone."""
+    def _end(self, name: str | None = None) -> None:
+        """Kill whatever is left of it, all or one program, and wait until that is gone."""
         deadline = time.monotonic() + 10
-        while (rest := [pid for pid in pids if pid in self._find_rest()]) and time.monotonic() < deadline:
+        while (rest := self._find_rest(name)) and time.monotonic() < deadline:
             for pid in rest:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.1)
 
-    def _find_rest(self) -> dict[int, str]:
-        """Whoever runs by a command that names our folder, and what that command is."""
-        found = {}
+    def _find_rest(self, name: str | None) -> list[int]:
+        """Whoever runs by a command that names our folder, or that program alone."""
+        found = []
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit() and int(entry.name) != os.getpid():
                 with suppress(OSError):
                     command = (entry / "cmdline").read_bytes()
-                    if str(self._folder).encode() in command:
-                        found[int(entry.name)] = Path(os.fsdecode(command.split(b"\0")[0])).name
+                    if str(self._folder).encode() in command and name in {None, Path(_first(command)).name}:
+                        found.append(int(entry.name))
         return found
+
+
+def _first(command: bytes) -> str:
+    return command.partition(b"\0")[0].decode("utf-8", "replace")
 
 
 @contextmanager

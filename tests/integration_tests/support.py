@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from langchain_sandbox.testing import ScriptedModel, Turn
 
 LABELLED = {"label": labels.OWNER}
+OPENCODE = "$(cut -d ' ' -f 4 /proc/$PPID/stat)"
+"""OpenCode's number, as a tool finds it out: it is the parent of who waits for the tool's shell."""
 
 
 def bash(command: str, text: str = "") -> Turn:

@@ -10,7 +10,7 @@ from private_engine import open_private_engine
 from support import LABELLED, bash, containers, say, wait_until
 from traps import state_of
 
-from langchain_sandbox import Sandbox, SandboxUnavailableError
+from langchain_sandbox import Limits, Pool, Sandbox, SandboxUnavailableError, Shell
 from langchain_sandbox.engine import docker as engine
 from langchain_sandbox.engine import labels
 from langchain_sandbox.engine.images.package_image import image_tag
@@ -23,8 +23,26 @@ if TYPE_CHECKING:
 
     import docker
 
+    from langchain_sandbox import SandboxResult
 
-def test_r5_an_engine_that_is_killed_is_told_and_what_was_left_is_removed(
+SMALL = Limits(memory="1g", workspace="64m", home="64m", tmp="64m")
+
+
+def lose_the_engine(sandbox: Sandbox, lose: Callable[[], None]) -> tuple[SandboxResult, float]:
+    """A run whose engine goes while its second tool runs, and how long it took to tell."""
+    with sandbox.start("Work.") as handle:
+        tools = 0
+        for event in handle.events():
+            tools += event.type == "tool_started"
+            if tools == 2:
+                break
+        lose()
+        lost = time.monotonic()
+        result = handle.result()
+    return result, time.monotonic() - lost
+
+
+def test_r5_an_engine_that_goes_in_a_run_is_told_and_what_was_left_is_removed(
     client: docker.DockerClient,
     repository: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -32,35 +50,40 @@ def test_r5_an_engine_that_is_killed_is_told_and_what_was_left_is_removed(
 ) -> None:
     before = state_of(repository)
     turns = [bash("echo one > one.txt"), bash("sleep 60"), say()]
-    with open_private_engine(client) as private, ScriptedModel([*turns, say()]) as model:
+    with open_private_engine(client) as private, ScriptedModel([*turns[:2], *turns]) as model:
         monkeypatch.setenv("DOCKER_HOST", private.url)
-        sandbox = Sandbox(model=model.endpoint, workspace=repository)
-        with sandbox.start("Work.") as handle:
-            tools = 0
-            for event in handle.events():
-                tools += event.type == "tool_started"
-                if tools == 2:
-                    private.kill()
-                    killed = time.monotonic()
-                    break
-            result = handle.result()
-        took = time.monotonic() - killed
-        assert (result.status, result.ending.code) == ("engine_error", "engine_lost")
-        assert "went away" in result.ending.message
-        assert "The next run removes" in result.ending.hint
-        assert not result.evidence.cleanup_confirmed
+        sandbox = Sandbox(model=model.endpoint, workspace=repository, limits=SMALL)
+        killed, took = lose_the_engine(sandbox, private.kill)
+        assert (killed.status, killed.ending.code) == ("engine_error", "engine_lost")
+        assert "went away" in killed.ending.message
+        assert "The next run removes" in killed.ending.hint
+        assert not killed.evidence.cleanup_confirmed
         assert took < 10
         assert state_of(repository) == before
-        with pytest.raises(SandboxUnavailableError, match=r"No container engine answers"):
-            sandbox.run("Work.")
+        assert_nothing_works_without_an_engine(sandbox)
         private.start()
         own = private.connect()
-        # What an owner that lives has left goes with it; what a restart of the engine has not taken, with the next run.
-        with ScriptedModel([say()]) as other:
-            assert Sandbox(model=other.endpoint).run("Nothing.").ok
         wait_until(lambda: not own.api.containers(all=True, filters=LABELLED), 20)
         own.close()
+        # One that is stopped kills containers first, as `docker kill` does; and runs go on as if nothing had been.
+        stopped, _ = lose_the_engine(sandbox, private.stop)
+    assert (stopped.status, stopped.ending.code) == ("crashed", "no_result")
+    assert "an engine that was stopped" in stopped.ending.hint
+    assert state_of(repository) == before
     record_property("R5", f"`engine_error` {took:.1f} s after `kill -9`; 0 containers after its restart")
+
+
+def assert_nothing_works_without_an_engine(sandbox: Sandbox) -> None:
+    """The same words for each way, and what to do."""
+    ways: list[Callable[[], object]] = [
+        lambda: sandbox.run("Work."),
+        lambda: sandbox.batch(["Work."]),
+        lambda: Shell().execute("true"),
+        Sandbox(model=sandbox.model, pool=Pool(1)).warm,
+    ]
+    for way in ways:
+        with pytest.raises(SandboxUnavailableError, match=r"^No container engine answers at unix://.*Start Docker"):
+            way()
 
 
 @pytest.mark.parametrize("fault", ["start", "name"])

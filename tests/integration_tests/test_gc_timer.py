@@ -10,7 +10,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from support import bash, say, told
+from support import OPENCODE, bash, say, told
 
 from langchain_sandbox import Sandbox
 from langchain_sandbox.agent.opencode import build_environment
@@ -35,7 +35,10 @@ REST = 'globalThis.kept = "x".repeat(100); console.log("resting"); setInterval((
 COLLECTED = re.compile(r"^([0-9T:-]+\.[0-9]{6})\S* .*=> (?:Eden|Full)Collection", re.MULTILINE)
 SLEEP = 2.5  # seconds; more than the one between two collections
 AT_ONCE = 0.8  # seconds; less than it
-LOOK = "env | grep LD_; echo mine: $(grep -c gc_timer /proc/self/maps); echo its: $(grep -c gc_timer /proc/$PPID/maps)"
+LOOK = (
+    "env | grep LD_; echo mine: $(grep -c gc_timer /proc/self/maps); "
+    f"echo its: $(grep -c gc_timer /proc/{OPENCODE}/maps)"
+)
 
 
 def build_environments() -> tuple[dict[str, str], dict[str, str]]:

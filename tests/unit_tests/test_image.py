@@ -18,6 +18,7 @@ from langchain_sandbox.errors import SandboxUnavailableError
 FILES = {
     "engine/Dockerfile": "FROM scratch\n",
     "compose/entrypoint.sh": "exec true\n",
+    "agent/native/bash": "exec true\n",
     "agent/native/gc_timer.c": "int nothing;\n",
     **{name: f"# {name}\n" for name in image._INSIDE if "*" not in name},
     "link.py": "LINK = 1\n",
@@ -44,17 +45,16 @@ def tag_of(package: Path) -> str:
 def test_context_holds_what_the_container_runs_and_nothing_else(package: Path) -> None:
     (package / "pool.py").write_text("host only")
     (package / "agent" / "notes.txt").write_text("not code")
-    inside = {
-        name for name in FILES if name not in {"engine/Dockerfile", "compose/entrypoint.sh", "agent/native/gc_timer.c"}
-    }
+    elsewhere = {"engine/Dockerfile", "compose/entrypoint.sh", "agent/native/bash", "agent/native/gc_timer.c"}
     assert set(image._context(package)) == {
         "Dockerfile",
         "agent/__main__.py",
         "agent/entrypoint.sh",
+        "native/bash",
         "native/gc_timer.c",
         "agent/langchain_sandbox/__init__.py",
         "agent/models.json",
-        *(f"agent/langchain_sandbox/{name}" for name in inside),
+        *(f"agent/langchain_sandbox/{name}" for name in FILES if name not in elsewhere),
     }
 
 

@@ -33,7 +33,7 @@ ROWS: list[tuple[Facts, str, str, str]] = [
     (Facts(exit_code=3), "crashed", "no_result", "3"),
     (replace(SAID, error=("UnknownError", "ENOSPC"), full=["/tmp"]), "out_of_space", "out_of_space", "/tmp"),
     (replace(SAID, oom=True, error=("opencode_gone", "killed")), "oom", "oom", "OpenCode"),
-    (replace(SAID, error=("opencode_start", "no port")), "crashed", "opencode_start", "no port"),
+    (replace(SAID, error=("opencode_start", "no port")), "crashed", "opencode_start", "No port."),
     (replace(SAID, error=("ContextOverflowError", "long")), "context_overflow", "ContextOverflowError", "long"),
     (replace(SAID, answer="n: no number"), "incomplete", "invalid_output", "n: no number"),
     (replace(SAID, error=("StructuredOutputError", "bad")), "incomplete", "StructuredOutputError", "bad"),

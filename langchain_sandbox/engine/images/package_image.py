@@ -121,7 +121,7 @@ def image_context() -> dict[str, bytes]:
 
     Returns:
         Contents by path in the build context: `Dockerfile`, below `agent/` what the container runs, and below `native/`
-        what is compiled for it.
+        what OpenCode is started with.
 
     Raises:
         SandboxUnavailableError: If the package is incomplete.
@@ -195,6 +195,7 @@ def _context(root: Path) -> dict[str, bytes]:
             # Not the package's own: that one is for LangChain, which the container does not have.
             f"{inside}/__init__.py": b"",
             "agent/entrypoint.sh": (root / "compose/entrypoint.sh").read_bytes(),
+            "native/bash": (root / "agent/native/bash").read_bytes(),
             "native/gc_timer.c": (root / "agent/native/gc_timer.c").read_bytes(),
         }
         for pattern in _INSIDE:
