@@ -10,7 +10,7 @@ ENGINE := scripts/engine
 # What was done already: .ready is as new as the installation, .image holds the tag of the image built last.
 READY := $(VENV)/.ready
 IMAGE := $(VENV)/.image
-IMAGE_INPUTS := Dockerfile $(shell find langchain_sandbox -name '*.py' -o -name '*.md' -o -name '*.sh' -o -name '*.c')
+IMAGE_INPUTS := Dockerfile $(shell find langchain_sandbox -name '*.py' -o -name '*.md' -o -name '*.sh' -o -path '*/agent/native/*')
 
 # Run a command with an engine and the image there; an engine that was started for it is stopped again.
 # MAKEFLAGS is emptied because the jobserver of a `make -j` does not reach through a script.

@@ -224,7 +224,7 @@ def build_fields(
             "completion_tokens": gateway.budget.completion_tokens if gateway else 0,
         },
         "timings": {**report.marks, "total": report.clock()},
-        "warnings": [*report.warnings, *_tell_cut(claim.get("text"))],
+        "warnings": [*report.warnings, *_tell_cut(claim)],
         "evidence": {
             "finish_reason": facts.finish,
             "model_finish_reason": facts.model_finish,
@@ -308,11 +308,9 @@ def _digest(settings: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True, separators=(",", ":")).encode("ascii")).hexdigest()
 
 
-def _tell_cut(text: object) -> list[str]:
+def _tell_cut(claim: dict[str, Any]) -> list[str]:
     """Say so where the answer was too long."""
-    if not isinstance(text, str) or len(text) <= _MAX_TEXT:
-        return []
-    return [f"The answer is longer than is kept: its first {_MAX_TEXT} characters are in `text`."]
+    return ["The answer is longer than is kept: `text` is its beginning."] if claim.get("cut") is True else []
 
 
 def _relative(claimed: list[str], base: str) -> list[str]:

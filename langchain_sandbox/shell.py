@@ -74,11 +74,11 @@ class Shell(Applier, Closing):
         workspace: The folder whose copy commands work on; `SANDBOX_WORKSPACE`, else an empty one.
         image: As for `Sandbox`.
         limits: What all commands together may use; `SANDBOX_LIMIT_*` by default. Those of the model do not matter.
-            On an engine that ignores limits it starts only with `SANDBOX_ALLOW_IGNORED_LIMITS=1`.
         changes: What becomes of the changes at the end; as for `Sandbox`.
         timeout: Seconds that the container may live from its start; 3600 by default.
         queue_timeout: As for `Sandbox`.
         retention: As for `Sandbox`.
+        allow_ignored_limits: As for `Sandbox`.
         runtime: As for `Sandbox`.
         egress: As for `Sandbox`: where commands may go; `SANDBOX_EGRESS`, else nowhere.
 
@@ -105,6 +105,7 @@ class Shell(Applier, Closing):
         timeout: float = DEFAULT_SHELL_TIMEOUT,
         queue_timeout: float | None = None,
         retention: Retention | None = None,
+        allow_ignored_limits: bool | None = None,
         runtime: str | None = None,
         egress: Egress | Iterable[str] | None = None,
     ) -> None:
@@ -124,7 +125,7 @@ class Shell(Applier, Closing):
             workspace=self.workspace,
             model=None,
             allow_remote_model=False,
-            allow_ignored_limits=may_ignore_limits(environ),
+            allow_ignored_limits=may_ignore_limits(environ) if allow_ignored_limits is None else allow_ignored_limits,
             runtime=choose_runtime(runtime, environ),
             image=image or environ.get("SANDBOX_IMAGE") or None,
             limits=limits or Limits.from_env(),

@@ -13,7 +13,7 @@ from langchain_sandbox.agent.booted import Booted
 from langchain_sandbox.agent.expand import expand
 from langchain_sandbox.agent.follow_up import FollowUp
 from langchain_sandbox.agent.opencode import LOG, REPOSITORY, OpenCodeError
-from langchain_sandbox.agent.words import cap, join_texts, read_error, read_tail
+from langchain_sandbox.agent.words import cap, cut_answer, join_texts, read_error, read_tail
 from langchain_sandbox.agent.work import Work, find_full_filesystems
 from langchain_sandbox.link import Channel, LinkEvent
 
@@ -30,7 +30,6 @@ _EVENTS = {
     "session.idle",
     "session.compacted",
 }
-_REPLY_CAP = 4 * 1024 * 1024  # as much as the host keeps; one more tells it that there was more
 _BACKLOG = 512 * 1024
 _LAST_EVENTS = 2.0
 _NO_ANSWER = "StructuredOutputError"
@@ -190,7 +189,8 @@ class Task(Work):
             texts = join_texts(reply) or texts
         self._idle.wait(_LAST_EVENTS)
         info = reply["info"]
-        return {"finish": info.get("finish"), "text": texts[: _REPLY_CAP + 1], "error": read_error(info.get("error"))}
+        answer, cut = cut_answer(texts)
+        return {"finish": info.get("finish"), "text": answer, "cut": cut, "error": read_error(info.get("error"))}
 
     @property
     def resting(self) -> bool:

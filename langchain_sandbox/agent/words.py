@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any
 
 _TEXT_CAP = 32 * 1024
 _ITEMS_CAP = 200
+_ANSWER_CAP = 4 * 1024 * 1024  # characters, as many as the host keeps
+_ANSWER_SIZE = 12 * 1024 * 1024  # bytes as they travel, which leaves room in a message for what else it says
 _DEPTH = 8
 
 
@@ -25,6 +28,14 @@ def cap(value: Any, depth: int = 0) -> Any:  # noqa: ANN401 - any JSON
 def join_texts(reply: dict[str, Any]) -> str:
     """The text of an answer, without its thoughts and tools. Pure."""
     return "\n".join(part["text"] for part in reply.get("parts", ()) if part.get("type") == "text")
+
+
+def cut_answer(text: str) -> tuple[str, bool]:
+    """As much of an answer as is kept and fits a message, and whether there was more. Pure."""
+    kept = text[:_ANSWER_CAP]
+    while (size := len(json.dumps(kept))) > _ANSWER_SIZE:  # a character may travel as twelve
+        kept = kept[: len(kept) * _ANSWER_SIZE // size]
+    return kept, len(kept) < len(text)
 
 
 def read_error(error: object) -> dict[str, str] | None:

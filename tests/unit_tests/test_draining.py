@@ -15,10 +15,13 @@ import os, signal, time
 from langchain_sandbox import drain_on_sigterm
 
 with drain_on_sigterm() as asked:
+    there, is_there = os.pipe()
     child = os.fork()
     if child == 0:
+        os.write(is_there, b"x")
         time.sleep(60)
         os._exit(0)
+    os.read(there, 1)  # until it has begun: what comes in the middle of a fork, Python forgets
     os.kill(child, signal.SIGTERM)
     _, status = os.waitpid(child, 0)
     print(os.waitstatus_to_exitcode(status), asked.is_set())

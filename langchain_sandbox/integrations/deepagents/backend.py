@@ -88,6 +88,8 @@ class SandboxBackend(Applier, Closing, BaseSandbox):
             queue_timeout=sandbox.queue_timeout if sandbox else None,
             retention=sandbox.retention if sandbox else None,
             runtime=sandbox.runtime if sandbox else None,
+            egress=sandbox.egress if sandbox else None,
+            allow_ignored_limits=sandbox.allow_ignored_limits if sandbox else None,
         )
         self._command_timeout = check_timeout("command_timeout", command_timeout) if command_timeout else 0.0
 
