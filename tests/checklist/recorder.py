@@ -48,7 +48,9 @@ class Recorder:
         if SEEN.is_file():
             known = json.loads(SEEN.read_text(encoding="utf-8"))
         for row, tests in self._seen.items():
-            others = [test for test in known.get(row, []) if test["name"] not in tests]
-            known[row] = sorted([*others, *tests.values()], key=lambda test: (test["file"], test["name"]))
+            # One that could not run here and now does not undo what an earlier run has shown.
+            told = {test["name"]: test for test in known.get(row, [])}
+            told |= {name: test for name, test in tests.items() if test["outcome"] != "skipped" or name not in told}
+            known[row] = sorted(told.values(), key=lambda test: (test["file"], test["name"]))
         SEEN.parent.mkdir(exist_ok=True)
         SEEN.write_text(json.dumps({row: known[row] for row in known if row in _IDS}, indent=1), encoding="utf-8")

@@ -114,7 +114,12 @@ ROWS = [
         "refused before anything is made",
         _I + "bind.py::test_what_holds_more_than_a_project_is_refused",
     ),
-    _row("H11", "gVisor, Podman", "a run completes where they are"),
+    _row(
+        "H11",
+        "gVisor, Podman",
+        "a run completes where they are",
+        word="By `make walls`, which installs both: [Stronger walls](stronger-walls.md).",
+    ),
     _row(
         "C1",
         "hostile opencode.json",
