@@ -24,10 +24,10 @@ def render(told: dict[str, Any]) -> str:
     machine = "\n".join(f"- {name}: {words}" for name, words in told["machine"].items())
     return f"""# Soak
 
-Written by `make soak ARGS="--write"`: {told["runs"]} runs, of which a tenth had their host killed, then
-{told["faults"]} to each of which something happened at a moment of chance (seed {told["seed"]}),
-{told["at_once"]} at a time, in {told["seconds"] / 60:.0f} minutes.
-Each may take 40 seconds, and 10 more until there is a result.
+Written by `make soak ARGS="--write"`: {told["runs"]} runs, of which a tenth had their host
+killed, then {told["faults"]} to each of which something happened at a moment of chance (seed {told["seed"]}). There were
+{told["at_once"]} at a time, in {told["seconds"] / 60:.0f} minutes. Each may take 40 seconds from its container's start,
+and 10 more until there is a result.
 
 | what happened | how | how the runs ended | the longest |
 |---|---|---|---|

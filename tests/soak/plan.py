@@ -9,6 +9,7 @@ DEADLINE = 40.0
 """Seconds that each run may take; `GRACE` more until there is a result."""
 GRACE = 10.0
 _LATEST = 8.0  # seconds; most runs are over by then, also where eight are under way
+_LATEST_KILL = 4.0  # seconds; hardly any is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +80,11 @@ def plan_runs(count: int, *, killed: float, seed: int) -> list[Planned]:
     chance = random.Random(seed)
     those = set(chance.sample(range(count), round(count * killed)))
     return [
-        Planned(number=number, fault=HOST_KILLED if number in those else NONE, at=_choose_moment(chance))
+        Planned(
+            number=number,
+            fault=HOST_KILLED if number in those else NONE,
+            at=_choose_moment(chance, latest=_LATEST_KILL),
+        )
         for number in range(count)
     ]
 
@@ -97,5 +102,5 @@ def plan_faults(count: int, *, seed: int) -> list[Planned]:
     return [Planned(number=number, fault=fault, at=_choose_moment(chance)) for number, fault in enumerate(faults)]
 
 
-def _choose_moment(chance: random.Random) -> float:
-    return round(chance.uniform(0.0, _LATEST), 2)
+def _choose_moment(chance: random.Random, *, latest: float = _LATEST) -> float:
+    return round(chance.uniform(0.0, latest), 2)
