@@ -17,14 +17,17 @@ SEEN = ROOT / "build/checklist.json"
 PAGE = ROOT / "docs/checklist.md"
 
 
-def render(seen: dict[str, list[dict[str, Any]]], *, machine: dict[str, str]) -> str:
+def render(
+    seen: dict[str, list[dict[str, Any]]], *, machine: dict[str, str], measured: dict[str, str] | None = None
+) -> str:
     """The page.
 
     Args:
         seen: For each row the tests that ran: their names, outcomes and figures.
         machine: What they ran on.
+        measured: Figures of rows that no test has, since they are the benchmarks' own.
     """
-    rows = "\n".join(_render_row(row, seen.get(row.id, [])) for row in ROWS)
+    rows = "\n".join(_render_row(row, seen.get(row.id, []), (measured or {}).get(row.id)) for row in ROWS)
     facts = "\n".join(f"- {name}: {words}" for name, words in machine.items())
     return f"""# Checklist
 
@@ -43,15 +46,31 @@ of it.
 """
 
 
-def _render_row(row: Row, tests: list[dict[str, Any]]) -> str:
-    figures = "; ".join(dict.fromkeys(figure for test in tests for figure in test["figures"]))
+def read_measured(benchmarks: dict[str, Any]) -> dict[str, str]:
+    """The figures that are in docs/benchmarks.json. Pure.
+
+    Args:
+        benchmarks: Its content.
+    """
+    rows = {row["name"]: row for row in benchmarks["parts"]["pairs"]["rows"]}
+    ways = {
+        count: rows[f"in, {count} files"]["ours"]["median"] + rows[f"out, {count} files"]["ours"]["median"]
+        for count in ("1,000", "20,000")
+    }
+    return {
+        "N5": rows["gateway"]["goal"].partition(";")[0],
+        "W7": ", ".join(f"{count} files {seconds:.2f} s" for count, seconds in ways.items()),
+    }
+
+
+def _render_row(row: Row, tests: list[dict[str, Any]], measured: str | None) -> str:
+    figures = measured or "; ".join(dict.fromkeys(figure for test in tests for figure in test["figures"]))
     failed = [test for test in tests if test["outcome"] == "failed"]
     skipped = bool(tests) and all(test["outcome"] == "skipped" for test in tests)
     verdict = "FAILED" if failed else "skipped" if skipped else "so it is" if tests else "no test"
     reasons = "; ".join(dict.fromkeys(test["reason"] for test in tests if test["reason"])) if skipped else ""
-    words = " ".join(
-        part for part in (figures or reasons or ("" if row.word and not tests else verdict), row.word) if part
-    )
+    told = verdict if failed else figures or reasons or ("" if row.word and not tests else verdict)
+    words = ". ".join(part for part in (told, row.word) if part)
     shown = ", ".join(f"[{_read(test['name'])}](../tests/{test['file']})" for test in tests)
     return f"| {row.id} | {row.property} | {row.expected} | {words} | {shown or '—'} |"
 
@@ -68,7 +87,8 @@ def main() -> int:
         sys.stderr.write("There is no build/checklist.json: run `make test` first.\n")
         return 1
     seen = json.loads(SEEN.read_text(encoding="utf-8"))
-    PAGE.write_text(render(seen, machine=describe_machine()), encoding="utf-8")
+    measured = read_measured(json.loads((ROOT / "docs/benchmarks.json").read_text(encoding="utf-8")))
+    PAGE.write_text(render(seen, machine=describe_machine(), measured=measured), encoding="utf-8")
     return 0
 
 

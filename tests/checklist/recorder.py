@@ -28,7 +28,7 @@ class Recorder:
         if report.when != "call" and not report.skipped and not report.failed:
             return
         file, _, rest = report.nodeid.removeprefix("tests/").partition("::")
-        name = rest.rpartition("::")[2].partition("[")[0]
+        name = rest.partition("[")[0].rpartition("::")[2]
         for row in find_rows(report.nodeid):
             figures = [str(value) for key, value in report.user_properties if key == row]
             told = self._seen.setdefault(row, {}).setdefault(

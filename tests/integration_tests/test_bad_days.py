@@ -88,7 +88,10 @@ def assert_nothing_works_without_an_engine(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("fault", ["start", "name"])
 def test_r6_a_container_that_cannot_be_started_or_made_leaves_nothing(
-    client: docker.DockerClient, monkeypatch: pytest.MonkeyPatch, fault: str
+    client: docker.DockerClient,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
+    record_property: Callable[[str, object], None],
 ) -> None:
     taken = None
     if fault == "start":
@@ -104,3 +107,4 @@ def test_r6_a_container_that_cannot_be_started_or_made_leaves_nothing(
     finally:
         if taken is not None:
             taken.remove(force=True)
+    record_property("R6", f"{fault} refused: 0 left")

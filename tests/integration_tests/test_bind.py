@@ -15,7 +15,7 @@ from langchain_sandbox import Limits, Revision, Sandbox, SandboxConfigError, Wor
 from langchain_sandbox.testing import ScriptedModel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 OWNER = 1000
 
@@ -168,7 +168,9 @@ def test_a_file_has_a_limit_there(folder: Path) -> None:
 @pytest.mark.parametrize(
     "place", ["root", "home", "above home", "ssh", "link to ssh", "socket", "etc", "owned by root"]
 )
-def test_what_holds_more_than_a_project_is_refused(folder: Path, tmp_path: Path, place: str) -> None:
+def test_what_holds_more_than_a_project_is_refused(
+    folder: Path, tmp_path: Path, place: str, record_property: Callable[[str, object], None]
+) -> None:
     home = Path.home()
     (home / ".ssh").mkdir()
     target = {
@@ -192,6 +194,7 @@ def test_what_holds_more_than_a_project_is_refused(folder: Path, tmp_path: Path,
     with ScriptedModel([say()]) as model, pytest.raises(SandboxConfigError, match="is not mounted"):
         Sandbox(model=model.endpoint, workspace=Workspace(target, mode="bind")).run("Look.")
     listener.close()
+    record_property("H10", f"{place}: refused")
 
 
 def test_it_has_to_be_said_that_the_folder_is_changed(folder: Path) -> None:

@@ -14,7 +14,7 @@ from langchain_sandbox import Sandbox
 from langchain_sandbox.testing import ScriptedModel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import docker
@@ -32,7 +32,9 @@ def sandbox(repository: Path) -> Iterator[Sandbox]:
         yield Sandbox(model=model.endpoint, workspace=repository)
 
 
-def test_a_time_out_keeps_what_was_done(sandbox: Sandbox, client: docker.DockerClient) -> None:
+def test_a_time_out_keeps_what_was_done(
+    sandbox: Sandbox, client: docker.DockerClient, record_property: Callable[[str, object], None]
+) -> None:
     began = time.monotonic()
     result = sandbox.run("Work.", timeout=12)
     assert time.monotonic() - began < 12 + 6
@@ -41,6 +43,7 @@ def test_a_time_out_keeps_what_was_done(sandbox: Sandbox, client: docker.DockerC
     assert [file.path for file in result.files] == ["partial.txt"]
     assert result.evidence.cleanup_confirmed
     assert containers(client) == []
+    record_property("W6", "the time was up: kept")
 
 
 async def wait_for_tool(handle: object) -> None:
@@ -49,7 +52,9 @@ async def wait_for_tool(handle: object) -> None:
             return
 
 
-def test_a_cancelled_task_is_cancelled_and_its_container_gone(sandbox: Sandbox, client: docker.DockerClient) -> None:
+def test_a_cancelled_task_is_cancelled_and_its_container_gone(
+    sandbox: Sandbox, client: docker.DockerClient, record_property: Callable[[str, object], None]
+) -> None:
     async def scenario() -> float:
         async def watch() -> None:
             async for event in sandbox.astream("Work."):
@@ -66,8 +71,10 @@ def test_a_cancelled_task_is_cancelled_and_its_container_gone(sandbox: Sandbox, 
         assert task.cancelled()
         return time.monotonic() - began
 
-    assert asyncio.run(scenario()) < 5
+    took = asyncio.run(scenario())
+    assert took < 5
     assert containers(client) == []
+    record_property("R4", f"gone {took:.1f} s after, and cancelled")
 
 
 def test_arun_under_wait_for_raises_and_leaves_nothing(sandbox: Sandbox, client: docker.DockerClient) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from blockbuster import blockbuster_ctx
@@ -14,6 +15,9 @@ from support import bash, say, write
 
 from langchain_sandbox import Sandbox, SandboxConfigError
 from langchain_sandbox.testing import ScriptedModel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PROMPTS = {
     "an option": "--help",
@@ -38,7 +42,9 @@ def user_text(model: ScriptedModel, prompt: str) -> bool:
     return False
 
 
-def test_eight_at_once_from_one_loop_and_every_prompt_arrives_byte_identical(repository: Path) -> None:
+def test_eight_at_once_from_one_loop_and_every_prompt_arrives_byte_identical(
+    repository: Path, record_property: Callable[[str, object], None]
+) -> None:
     async def scenario(sandbox: Sandbox) -> list:
         with blockbuster_ctx():
             return await asyncio.gather(*(sandbox.arun(prompt) for prompt in PROMPTS.values()))
@@ -49,6 +55,9 @@ def test_eight_at_once_from_one_loop_and_every_prompt_arrives_byte_identical(rep
     assert arrived == dict.fromkeys(PROMPTS, True)
     assert [result.status for result in results] == ["completed"] * len(PROMPTS)
     assert len({result.run_id for result in results}) == len(PROMPTS)
+    longest = max(len(prompt.encode("utf-8", "surrogatepass")) for prompt in PROMPTS.values())
+    for row in ("C3", "C4"):
+        record_property(row, f"{len(PROMPTS)} of {len(PROMPTS)} identical, the longest of {longest:,} bytes")
 
 
 def test_eight_at_once_from_threads_do_not_mix(repository: Path) -> None:

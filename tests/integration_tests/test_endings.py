@@ -14,6 +14,7 @@ from langchain_sandbox.engine import docker as engine
 from langchain_sandbox.testing import ScriptedModel
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import docker
@@ -172,7 +173,9 @@ def test_an_opencode_that_is_not_as_it_should_be_is_told_of(
 
 
 @pytest.mark.parametrize("code", [0, 1, 124, 137, 143])
-def test_no_exit_code_is_a_success_by_itself(repository: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+def test_no_exit_code_is_a_success_by_itself(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, code: int, record_property: Callable[[str, object], None]
+) -> None:
     monkeypatch.setattr(engine, "PROGRAM", ["/bin/sh", "-c", f"echo last words >&2; exit {code}"])
     result = end(repository, [])
     assert (result.status, result.ending.code) == ("crashed", "no_result")
@@ -180,17 +183,23 @@ def test_no_exit_code_is_a_success_by_itself(repository: Path, monkeypatch: pyte
     assert result.evidence.exit_code == code
     assert "last words" in result.evidence.stderr
     assert ("docker kill" if code == 137 else "result.evidence.stderr") in result.ending.hint
+    record_property("R9", f"{code}: `{result.status}`")
 
 
-def test_a_container_that_is_killed_for_memory_says_so(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_container_that_is_killed_for_memory_says_so(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
+) -> None:
     monkeypatch.setattr(engine, "PROGRAM", ["/usr/bin/python3", "-I", "-S", "-c", "x = b'x' * 10**10"])
     result = end(repository, [])
     assert (result.status, result.ending.code) == ("oom", "oom")
     assert result.evidence.exit_code == 137
     assert "Limits.memory" in result.ending.hint
+    record_property("H5", "all of it: `oom`")
 
 
-def test_an_opencode_that_is_killed_for_memory_says_so_and_keeps_what_was_done(repository: Path) -> None:
+def test_an_opencode_that_is_killed_for_memory_says_so_and_keeps_what_was_done(
+    repository: Path, record_property: Callable[[str, object], None]
+) -> None:
     # So that the kernel takes OpenCode: it is no better than a tool any more, and bigger than each of these.
     first = f"echo 1000 > /proc/{OPENCODE}/oom_score_adj; for each in 1 2 3 4 5 6; do {EAT_A_LITTLE} & done; wait"
     result = end(repository, [KEEP, bash(first), say()])
@@ -198,6 +207,7 @@ def test_an_opencode_that_is_killed_for_memory_says_so_and_keeps_what_was_done(r
     assert result.ending.message == "OpenCode was killed for memory."
     assert result.evidence.oom
     assert names(result) == ["kept.txt"]
+    record_property("H5", "OpenCode: `oom`, its work kept")
 
 
 def test_a_tool_that_a_signal_kills_is_no_end_and_holds_nothing_up(repository: Path) -> None:
@@ -207,7 +217,9 @@ def test_a_tool_that_a_signal_kills_is_no_end_and_holds_nothing_up(repository: P
     assert result.warnings == []
 
 
-def test_a_tool_that_is_killed_for_memory_is_no_end(repository: Path) -> None:
+def test_a_tool_that_is_killed_for_memory_is_no_end(
+    repository: Path, record_property: Callable[[str, object], None]
+) -> None:
     result = end(repository, [KEEP, bash(f"echo $SHELL; cat /proc/self/oom_score_adj; {EAT}"), say()])
     assert result.ok, result.ending
     assert result.evidence.oom
@@ -215,6 +227,7 @@ def test_a_tool_that_is_killed_for_memory_is_no_end(repository: Path) -> None:
     assert warning.startswith("A program in the container was killed for memory")
     assert "Limits.memory" in warning
     assert names(result) == ["kept.txt"]
+    record_property("H5", "a tool: `completed`, with a warning")
 
 
 def test_a_home_folder_that_is_full_says_so_and_what_was_done_is_kept(repository: Path) -> None:
@@ -257,15 +270,21 @@ def test_what_a_tool_asks_the_model_counts(repository: Path) -> None:
     assert names(result) == ["kept.txt"]
 
 
-def test_c9_a_tool_cannot_say_that_the_task_is_done(repository: Path) -> None:
+def test_c9_a_tool_cannot_say_that_the_task_is_done(
+    repository: Path, record_property: Callable[[str, object], None]
+) -> None:
     """It may ask the model itself, who says that all is done; and print what OpenCode would say."""
     forge = bash(f"cat > /tmp/forge.py <<'E'\n{FORGE}\nE\npython3 /tmp/forge.py")
     result = end(repository, [forge, say("All is done."), {"text": "I have on", "finish_reason": "length"}])
     assert (result.status, result.ending.code) == ("incomplete", "finish_length")
     assert result.usage.model_calls == 3  # its own counts, too
+    record_property("C9", f"a call of its own that is answered `stop`: `{result.status}`")
 
 
-def test_c9_who_takes_opencodes_place_is_not_believed(repository: Path) -> None:
+def test_c9_who_takes_opencodes_place_is_not_believed(
+    repository: Path, record_property: Callable[[str, object], None]
+) -> None:
     result = end(repository, [KEEP, bash(f"kill -9 {OPENCODE}; echo gone"), say()])
     assert (result.status, result.ending.code) == ("crashed", "opencode_gone")
     assert names(result) == ["kept.txt"]
+    record_property("C9", f"OpenCode ended: `{result.status}`")

@@ -21,6 +21,8 @@ from langchain_sandbox.engine.owner import current_owner
 from langchain_sandbox.testing import ScriptedModel
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import docker
 
 KEY = "sk-canary-4be1f0c2d7"
@@ -133,14 +135,15 @@ def inside(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     }
 
 
-def test_there_is_no_network(inside: dict[str, Any]) -> None:
+def test_there_is_no_network(inside: dict[str, Any], record_property: Callable[[str, object], None]) -> None:
     probe = inside["probe"]
     assert probe["interfaces"] == ["lo"]
     assert probe["routes"] == 0
     assert probe["connect"] == probe["metadata"] == "ENETUNREACH"
+    record_property("N1", "lo alone, 0 routes")
 
 
-def test_there_is_no_privilege(inside: dict[str, Any]) -> None:
+def test_there_is_no_privilege(inside: dict[str, Any], record_property: Callable[[str, object], None]) -> None:
     status = inside["probe"]["status"]
     assert status["Uid"] == ["1000"] * 4
     for name in ("CapEff", "CapBnd", "CapPrm"):
@@ -149,10 +152,14 @@ def test_there_is_no_privilege(inside: dict[str, Any]) -> None:
     assert status["Seccomp"] == ["2"]
     assert inside["probe"]["setuid"] == []
     assert inside["probe"]["mount"] == "EPERM"
+    record_property("H1", "uid 1000, CapEff = CapBnd = CapPrm = 0, NoNewPrivs 1, Seccomp 2")
 
 
-def test_sockets_and_system_calls_are_filtered(inside: dict[str, Any]) -> None:
+def test_sockets_and_system_calls_are_filtered(
+    inside: dict[str, Any], record_property: Callable[[str, object], None]
+) -> None:
     _assert_filtered(inside["probe"])
+    record_property("H2", f"{len(inside['probe']['syscalls'])} calls and 3 kinds of sockets denied")
 
 
 def test_nothing_is_writable_but_the_limited_places(inside: dict[str, Any]) -> None:
@@ -170,7 +177,7 @@ def test_pid_1_can_neither_be_read_nor_ended(inside: dict[str, Any]) -> None:
     assert inside["result"].ok
 
 
-def test_the_key_is_nowhere(inside: dict[str, Any]) -> None:
+def test_the_key_is_nowhere(inside: dict[str, Any], record_property: Callable[[str, object], None]) -> None:
     assert inside["hunt"].endswith("hunted\n")
     assert "OPENCODE_SERVER_PASSWORD" in inside["hunt"]  # the hunt did see other processes' environment
     for place in ("hunt", "inspect", "result", "events", "logs", "sandbox", "probe"):
@@ -178,6 +185,7 @@ def test_the_key_is_nowhere(inside: dict[str, Any]) -> None:
         assert KEY not in (thing.model_dump_json() if place == "result" else str(thing)), place
     assert len(inside["inspect"]) > 1000
     assert len(inside["logs"]) > 3
+    record_property("N6", "0 hits in processes, files, the engine's words, events, result and log")
 
 
 def test_the_engine_was_told_of_every_wall(inside: dict[str, Any]) -> None:
@@ -194,7 +202,9 @@ def test_the_engine_was_told_of_every_wall(inside: dict[str, Any]) -> None:
     assert not container["Mounts"] or all(mount["Type"] == "tmpfs" for mount in container["Mounts"])
 
 
-def test_the_filter_is_our_own_where_the_engine_has_none(client: docker.DockerClient) -> None:
+def test_the_filter_is_our_own_where_the_engine_has_none(
+    client: docker.DockerClient, record_property: Callable[[str, object], None]
+) -> None:
     spec = ContainerSpec(
         name=f"langchain-sandbox-test-{os.getpid()}",
         image=image_tag(),
@@ -223,6 +233,7 @@ def test_the_filter_is_our_own_where_the_engine_has_none(client: docker.DockerCl
     assert 0 in seen["bare"]["sockets"].values()
     assert seen["bare"]["syscalls"]["io_uring_setup"] != 1
     assert seen["bare"]["syscalls"]["clone_user"] == 0
+    record_property("H2", "the same without the engine's filter")
 
 
 def test_a_fork_bomb_and_a_memory_hog_stay_inside(repository: Any) -> None:

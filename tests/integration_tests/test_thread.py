@@ -15,6 +15,7 @@ from langchain_sandbox.engine.images.package_image import OPENCODE_VERSION, imag
 from langchain_sandbox.testing import ScriptedModel
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import docker
@@ -23,7 +24,11 @@ TEST = "from calc import add\n\n\ndef test_add():\n    assert add(1, 2) == 3\n"
 
 
 def test_red_to_green_and_the_patch_fits_a_fresh_clone(
-    repository: Path, tmp_path: Path, client: docker.DockerClient, caplog: pytest.LogCaptureFixture
+    repository: Path,
+    tmp_path: Path,
+    client: docker.DockerClient,
+    caplog: pytest.LogCaptureFixture,
+    record_property: Callable[[str, object], None],
 ) -> None:
     git(repository, "checkout", "-q", "-b", "work")
     (repository / "test_calc.py").write_text(TEST)
@@ -94,6 +99,9 @@ def test_red_to_green_and_the_patch_fits_a_fresh_clone(
     git(tmp_path, "clone", "-q", "--branch", "work", str(repository), str(fresh))
     subprocess.run(["git", "apply", "-"], cwd=fresh, input=result.patch, text=True, check=True)
     assert "a + b" in (fresh / "calc.py").read_text()
+    record_property(
+        "N3", f"{result.status}, {result.usage.model_calls} model calls, exit code {result.evidence.exit_code}"
+    )
 
 
 def test_every_kind_of_change_comes_out_and_applies(repository: Path) -> None:

@@ -184,7 +184,9 @@ def shell() -> Iterator[Shell]:
         yield shell
 
 
-def test_n1_n2_nothing_and_nobody_can_be_reached(client: docker.DockerClient) -> None:
+def test_n1_n2_nothing_and_nobody_can_be_reached(
+    client: docker.DockerClient, record_property: Callable[[str, object], None]
+) -> None:
     serve = "import socket; s = socket.create_server(('0.0.0.0', 8000))\nwhile True: s.accept()[0].close()"
     with ExitStack() as stack:
         network = stack.enter_context(bridge(client))
@@ -212,9 +214,13 @@ def test_n1_n2_nothing_and_nobody_can_be_reached(client: docker.DockerClient) ->
             heard = json.loads(control.logs(stdout=True, stderr=False))
         assert heard["tcp"] == {gateway: "ok"}
         wait_until(lambda: {f"tcp {gateway}", f"udp {gateway}"} <= set(ears.heard), 5)
+    record_property("N2", f"{len(seen['names'])} lookups fail, 0 queries heard")
+    record_property("N1", f"{len(seen['tcp']) + len(seen['udp'])} of as many attempts: ENETUNREACH")
 
 
-def test_h3_only_four_places_can_be_written_and_each_is_memory(shell: Shell) -> None:
+def test_h3_only_four_places_can_be_written_and_each_is_memory(
+    shell: Shell, record_property: Callable[[str, object], None]
+) -> None:
     mounts = tell(shell, MOUNTS)
     places = {place: kind for place, kind in mounts.items() if not place.startswith(("/dev/pts", "/proc/"))}
     devices = {"/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/random", "/dev/urandom"}
@@ -223,9 +229,12 @@ def test_h3_only_four_places_can_be_written_and_each_is_memory(shell: Shell) -> 
     tries = ["/", "/usr", "/etc", "/opt", "/var", "/run", "/dev", "/proc", "/sys", "/sys/fs/cgroup"]
     for place in tries:
         assert not shell.execute(f"touch {place}/probe").ok, place
+    record_property("H3", f"{len(tries)} other places refuse; can be written: {', '.join(sorted(WRITABLE))}")
 
 
-def test_h4_a_fork_bomb_stays_below_its_limit_and_ends_at_once(client: docker.DockerClient) -> None:
+def test_h4_a_fork_bomb_stays_below_its_limit_and_ends_at_once(
+    client: docker.DockerClient, record_property: Callable[[str, object], None]
+) -> None:
     with Shell(limits=Limits(pids=64)) as shell:
         assert shell.execute("true").ok
         (container,) = client.containers.list(filters={"name": f"langchain-sandbox-{shell.run_id}"})
@@ -248,9 +257,12 @@ def test_h4_a_fork_bomb_stays_below_its_limit_and_ends_at_once(client: docker.Do
         assert 30 < max(most) <= 64
         assert took < 3 + 5
         assert shell.execute("echo alive").text == "alive\n"
+    record_property("H4", f"at most {max(most)} processes of 64, ended {took - 3:.1f} s after its time was up")
 
 
-def test_h6_every_place_is_full_at_its_limit_by_bytes_and_by_files(shell: Shell) -> None:
+def test_h6_every_place_is_full_at_its_limit_by_bytes_and_by_files(
+    shell: Shell, record_property: Callable[[str, object], None]
+) -> None:
     before = os.statvfs("/").f_bavail
     seen = tell(shell, FILLER, "/tmp", "/run/home", "/run/ws/repo", "/dev/shm")
     limits = {"/tmp": 8 * MIB, "/run/home": 8 * MIB, "/run/ws/repo": 8 * MIB, "/dev/shm": 64 * MIB}
@@ -261,9 +273,18 @@ def test_h6_every_place_is_full_at_its_limit_by_bytes_and_by_files(shell: Shell)
         assert seen[folder]["files"] == "ENOSPC", folder
         assert seen[folder]["count"] <= count, folder
     assert before - os.statvfs("/").f_bavail < 128 * MIB / os.statvfs("/").f_frsize
+    record_property(
+        "H6",
+        "; ".join(
+            f"{folder}: ENOSPC after {told['size'] / MIB:.0f} MiB, {told['count']} files"
+            for folder, told in seen.items()
+        ),
+    )
 
 
-def test_h7_a_flood_of_words_takes_no_disk_and_little_memory(client: docker.DockerClient) -> None:
+def test_h7_a_flood_of_words_takes_no_disk_and_little_memory(
+    client: docker.DockerClient, record_property: Callable[[str, object], None]
+) -> None:
     with Shell() as shell:
         assert shell.execute("true").ok
         (container,) = client.containers.list(filters={"name": f"langchain-sandbox-{shell.run_id}"})
@@ -271,9 +292,11 @@ def test_h7_a_flood_of_words_takes_no_disk_and_little_memory(client: docker.Dock
         result = shell.execute("yes", timeout=4)
         assert not result.ok
         assert len(result.text) <= 2 * MIB
-        assert resident() - before < 32 * MIB
+        grown = resident() - before
+        assert grown < 32 * MIB
         assert container.attrs["LogPath"] == ""
         assert shell.execute("echo first after it").text == "first after it\n"
+    record_property("H7", f"{max(0, grown) / MIB:.0f} MiB of memory, no log file")
 
 
 def test_h9_what_docker_bench_asks_of_a_container(
@@ -303,7 +326,7 @@ def resident() -> int:
 
 
 def test_h8_an_engine_that_ignores_limits_is_refused_unless_that_is_allowed(
-    monkeypatch: pytest.MonkeyPatch, repository: Path
+    monkeypatch: pytest.MonkeyPatch, repository: Path, record_property: Callable[[str, object], None]
 ) -> None:
     """The containers are real; that their limits are missing is what an engine does that ignores them."""
     build = engine.build_host_config
@@ -326,3 +349,4 @@ def test_h8_an_engine_that_ignores_limits_is_refused_unless_that_is_allowed(
     monkeypatch.setenv("SANDBOX_ALLOW_IGNORED_LIMITS", "")
     with Shell() as shell, pytest.raises(SandboxUnavailableError, match="ignores them"):
         shell.execute("true")
+    record_property("H8", "refused, and the message names processes and memory; with a warning where it is allowed")

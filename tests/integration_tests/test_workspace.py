@@ -15,6 +15,7 @@ from langchain_sandbox import ApplyPolicy, Limits, Retention, Sandbox, SandboxAp
 from langchain_sandbox.testing import ScriptedModel
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from langchain_sandbox import SandboxResult
@@ -205,7 +206,9 @@ def test_what_the_user_did_meanwhile_is_merged_or_nothing_happens(repository: Pa
     assert not (repository / "new.txt").exists()
 
 
-def test_what_reaches_further_than_the_project_is_flagged_and_has_to_be_allowed(repository: Path) -> None:
+def test_what_reaches_further_than_the_project_is_flagged_and_has_to_be_allowed(
+    repository: Path, record_property: Callable[[str, object], None]
+) -> None:
     work = (
         "mkdir -p .github/workflows .vscode .husky && echo 'on: push' > .github/workflows/ci.yml"
         " && echo {} > .vscode/tasks.json && echo x > .husky/pre-commit && ln -s /etc/passwd link"
@@ -226,6 +229,7 @@ def test_what_reaches_further_than_the_project_is_flagged_and_has_to_be_allowed(
     assert git(repository, "status", "--porcelain") == ""
     report = Sandbox(model="http://127.0.0.1:9").apply(result, policy=ApplyPolicy(risky="allow"))
     assert len(report.paths) == 6
+    record_property("W4", f"{len(result.files)} files flagged, 0 applied until allowed")
 
 
 def test_what_opencode_says_is_told_beside_what_changed(repository: Path) -> None:

@@ -210,7 +210,7 @@ def test_each_ambush_springs_where_git_is_used_beside_it(target: Path, marks: Pa
 
 
 def test_what_an_agent_lays_does_not_spring_on_the_host(
-    target: Path, marks: Path, canary: Path, tmp_path: Path
+    target: Path, marks: Path, canary: Path, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     before, outside = state_of(target), state_of(canary.parent)
     traps = laying(marks, EVERY_AMBUSH + MORE)
@@ -244,6 +244,7 @@ def test_what_an_agent_lays_does_not_spring_on_the_host(
     assert git(target, "log", "--format=%s").splitlines() == ["another", "all of it", "first"]
     assert sprung(marks) == set()
     assert state_of(canary.parent) == outside
+    record_property("W1", "0 markers after the host has used git in every place")
 
 
 # What an agent can make of its `.git`; the traps of the first program are in it by then.
@@ -304,7 +305,9 @@ def test_a_hundred_thousand_files_end_in_time_and_apply(target: Path, tmp_path: 
     assert len(changed) == len(result.files)
 
 
-def test_a_link_in_the_users_tree_is_never_written_through(target: Path, canary: Path) -> None:
+def test_a_link_in_the_users_tree_is_never_written_through(
+    target: Path, canary: Path, record_property: Callable[[str, object], None]
+) -> None:
     (target / "out").symlink_to(canary.parent)
     git(target, "add", "out"), git(target, "commit", "-qm", "a link that leads out")
     before, outside = state_of(target), state_of(canary.parent)
@@ -328,6 +331,7 @@ def test_a_link_in_the_users_tree_is_never_written_through(target: Path, canary:
     assert not (target / "out").is_symlink()
     assert state_of(canary.parent) == outside
     assert len(state_of(target)) == len(before) + 2  # two files; the link has become their folder
+    record_property("W5", "canary absent, all outside as it was")
 
 
 # The repository is hostile

@@ -175,7 +175,9 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Ended]:
 
 
 @pytest.mark.parametrize("name", ENDINGS)
-def test_the_tree_is_as_it_was(ended: Callable[[str], Ended], name: str) -> None:
+def test_the_tree_is_as_it_was(
+    ended: Callable[[str], Ended], name: str, record_property: Callable[[str, object], None]
+) -> None:
     seen = ended(name)
     changed = {path for path in seen.before | seen.after if seen.before.get(path) != seen.after.get(path)}
     assert changed == set()
@@ -187,6 +189,7 @@ def test_the_tree_is_as_it_was(ended: Callable[[str], Ended], name: str) -> None
     else:
         assert isinstance(seen.error, SandboxUnavailableError)
     assert isinstance(seen.error, KeyboardInterrupt) is (name == "interrupted")
+    record_property("W2", f"{name}: identical")
 
 
 @pytest.mark.parametrize("name", KEEPING)

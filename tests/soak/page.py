@@ -16,8 +16,8 @@ def render(told: dict[str, Any]) -> str:
         f"| {row['fault']} | {row['what']} | {_count(row['endings'])} | {row['longest']:.1f} s |"
         for row in told["rows"]
     )
-    wrong = "\n".join(
-        f"- run {each['number']}, {each['fault']} at {each['at']} s: {each['status']} after {each['seconds']} s "
+    wrong = "".join(
+        f"\n- run {each['number']}, {each['fault']} at {each['at']} s: {each['status']} after {each['seconds']} s "
         f"({each['words']})"
         for each in told["wrong"]
     )
@@ -25,9 +25,9 @@ def render(told: dict[str, Any]) -> str:
     return f"""# Soak
 
 Written by `make soak ARGS="--write"`: {told["runs"]} runs, of which a tenth had their host
-killed, then {told["faults"]} to each of which something happened at a moment of chance (seed {told["seed"]}). There were
-{told["at_once"]} at a time, in {told["seconds"] / 60:.0f} minutes. Each may take 40 seconds from its container's start,
-and 10 more until there is a result.
+killed, then {told["faults"]} to each of which something happened at a moment of chance (seed {told["seed"]}).
+There were {told["at_once"]} at a time, in {told["seconds"] / 60:.0f} minutes. Each may take 40 seconds from its
+container's start, and 10 more until there is a result.
 
 | what happened | how | how the runs ended | the longest |
 |---|---|---|---|
@@ -35,9 +35,7 @@ and 10 more until there is a result.
 
 A run to which something happens when it is over ends as if nothing had. Ended otherwise than what happened leads to, or
 late: {len(told["wrong"]) or "none"}.
-{wrong}
-
-{_tell_load(told["load"])}
+{wrong}{_tell_load(told["load"])}
 More than before, afterwards: {left}.
 
 ## The machine

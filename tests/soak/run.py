@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from soak.runs import Outcome
 
 KILLED = 0.1
-_DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 _REST = 11.0  # seconds; who keeps threads at hand lets them go after ten
 _TELL_EACH = 25
 
@@ -43,8 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     print(render(told))
     if options.write:
-        (_DOCS / "soak.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-        (_DOCS / "soak.md").write_text(render(told), encoding="utf-8")
+        (DOCS / "soak.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        (DOCS / "soak.md").write_text(render(told), encoding="utf-8")
     return 0 if told["good"] else 1
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 from soak.page import render
 from soak.plan import FAULTS, HOST_KILLED, NONE, Planned, plan_faults, plan_runs
+from soak.run import DOCS
 from soak.runs import Outcome
 
 
@@ -15,6 +17,13 @@ def test_the_same_seed_is_the_same_plan_and_a_tenth_is_killed() -> None:
     assert plan != plan_runs(500, killed=0.1, seed=4)
     assert Counter(each.fault.name for each in plan) == {"none": 450, "host killed": 50}
     assert [each.number for each in plan] == list(range(500))
+
+
+def test_the_page_is_made_from_what_was_measured_and_nothing_was_left() -> None:
+    told = json.loads((DOCS / "soak.json").read_text())
+    assert (DOCS / "soak.md").read_text() == render(told)
+    assert (told["runs"], told["faults"], told["load"]["runs"]) == (500, 200, 100)
+    assert told["good"]
 
 
 def test_every_fault_comes_as_often() -> None:
