@@ -64,7 +64,7 @@ def test_the_page_tells_figures_and_what_failed_and_what_was_not_tried() -> None
     assert rows["N1"].endswith("| 0 of 8 places | [it holds](../tests/integration_tests/test_a.py) |")
     assert "| so it is |" in rows["N2"]
     assert "| FAILED |" in rows["N3"]
-    assert "| runsc is not installed |" in rows["H11"]
+    assert "| runsc is not installed. By" in rows["H11"]
     assert rows["N6"].endswith("| no test | — |")
     assert "Benchmarks" in rows["N5"]
 
