@@ -29,6 +29,7 @@ _FACES = {
     "docs_programs",
     "endings",
     "hooks",
+    "hostile",
     "hosts",
     "langgraph_dev",
     "mcp_http",
@@ -43,12 +44,13 @@ _FACES = {
     "readme",
     "recipes",
     "report_page",
-    "trace",
     "review",
     "review_once",
     "revision",
     "session",
     "session_threads",
+    "trace",
+    "way_out",
     "wheel",
 }
 
@@ -60,6 +62,7 @@ _ENGINE = {
     "test_gc_says_what_it_removed",
     "test_a_host_that_is_killed_takes_the_containers_with_it",
     "test_nothing_is_left_of_a_process_that_ends",
+    "test_r2_the_host_dies_while_an_agent_attacks_pid_1",
 }
 
 

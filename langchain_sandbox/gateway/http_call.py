@@ -143,11 +143,12 @@ class HttpCaller:
 
     async def _give(self, data: bytes, sink: Sink) -> None:
         """Give a piece on. Who does not take it for long is left: others may wait for the turn."""
-        with anyio.move_on_after(self._limits.idle) as clock:
-            await sink.write(data)
-        if clock.cancelled_caught:
+        try:
+            with anyio.fail_after(self._limits.idle):
+                await sink.write(data)
+        except TimeoutError as error:
             msg = f"the container did not take the model's answer for {self._limits.idle:g} s (Limits.idle)"
-            raise CallError(msg, code="answer_not_taken")
+            raise CallError(msg, code="answer_not_taken") from error
 
     async def _pieces(self, response: httpx.Response, call: ModelCall) -> AsyncIterator[bytes]:
         """The answer's bytes, as long as they keep coming."""

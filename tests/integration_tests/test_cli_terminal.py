@@ -31,6 +31,7 @@ def test_a_status_stays_below_the_log_and_goes_when_the_run_is_over(repository: 
     script = [bash("sleep 3; echo '[red]done[/red]'"), WRITES, ANSWER]
     with ScriptedModel(script) as model, start(model, "Write it.", cwd=repository) as screen:
         screen.wait_for("bash: sleep 3")
+        screen.wait_for("tokens in")
         assert re.search(r"-> bash: sleep 3.*\n. bash: sleep 3.*\n  0:\d\d of 5:00 · [\d,]+ tokens in", screen.text)
         assert screen.cursor_hidden
         assert screen.wait() == 0
