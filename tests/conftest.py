@@ -55,7 +55,18 @@ _FACES = {
 }
 
 # Unit tests that start hundreds of processes, most of them git's; `make test-unit` is for while one writes.
-_SLOW = {"bound_harvest", "cli_completion", "delivery", "docs_site", "history", "package", "transaction"}
+_SLOW = {
+    "bound_harvest",
+    "cli_completion",
+    "commits",
+    "delivery",
+    "docs_site",
+    "following",
+    "history",
+    "merge",
+    "package",
+    "transaction",
+}
 
 # Tests in those files that kill the owner of a container, which counts as everybody's then, or collect garbage.
 _ENGINE = {

@@ -64,7 +64,7 @@ def read_measured(benchmarks: dict[str, Any]) -> dict[str, str]:
 
 
 def _render_row(row: Row, tests: list[dict[str, Any]], measured: str | None) -> str:
-    figures = measured or "; ".join(dict.fromkeys(figure for test in tests for figure in test["figures"]))
+    figures = measured or "; ".join(dict.fromkeys(_cell(figure) for test in tests for figure in test["figures"]))
     failed = [test for test in tests if test["outcome"] == "failed"]
     skipped = bool(tests) and all(test["outcome"] == "skipped" for test in tests)
     verdict = "FAILED" if failed else "skipped" if skipped else "so it is" if tests else "no test"
@@ -73,6 +73,11 @@ def _render_row(row: Row, tests: list[dict[str, Any]], measured: str | None) -> 
     words = ". ".join(part for part in (told, row.word) if part)
     shown = ", ".join(f"[{_read(test['name'])}](../tests/{test['file']})" for test in tests)
     return f"| {row.id} | {row.property} | {row.expected} | {words} | {shown or '—'} |"
+
+
+def _cell(figure: str) -> str:
+    """A figure as a table's cell takes it."""
+    return "".join(letter if letter.isprintable() else " " for letter in figure).replace("|", "\\|")
 
 
 def _read(name: str) -> str:

@@ -118,5 +118,6 @@ def test_the_agent_can_neither_end_pid_1_nor_slow_it_down(checkout: Open) -> Non
         (output,) = told(model)
     assert (done.code, done.result.status) == (0, "completed")
     assert [file.path for file in done.result.files] == ["done.txt"]
-    assert output.count("Operation not permitted") == 3
+    assert output.count("kill: (1) - Operation not permitted") == 64 + 1  # each signal, and its first thread by number
+    assert output.count("Operation not permitted") == 64 + 1 + 3
     assert "trapped" in output

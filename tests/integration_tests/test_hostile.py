@@ -317,7 +317,7 @@ def test_c6_a_name_that_is_no_commands_is_refused(
 ) -> None:
     with ScriptedModel([]) as model, pytest.raises(SandboxConfigError):
         Sandbox(model=model.endpoint, workspace=repository).run(command=name)
-    record_property("C6", f"`{name}` refused" if name else "none: refused")
+    record_property("C6", f"`{name!r}`: refused")
 
 
 @pytest.mark.parametrize(

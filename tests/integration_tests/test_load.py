@@ -35,17 +35,17 @@ def test_r7_many_at_once_all_complete_in_turn_and_within_bounds(
     record_property: Callable[[str, object], None],
 ) -> None:
     """A hundred of them are part of `make soak`."""
-    told = measure_load(runs=30)
-    assert told["statuses"] == {"completed": 30}
+    told = measure_load(runs=20)
+    assert told["statuses"] == {"completed": 20}
     assert told["displaced"] <= 10  # who came first is served first
-    assert told["tenth"] < told["seconds"] / 2  # results come as they are ready, not all in the end
+    assert told["first"] < told["seconds"] / 4  # results come as they are ready, not all in the end
     assert told["containers"] <= 12
     assert told["memory"] < 200
     assert told["threads"] < 100
     assert told["left"] == 0
     record_property(
         "R7",
-        f"here 30: at most {told['containers']} containers and {told['memory']} MiB more memory at once, the first "
+        f"here 20: at most {told['containers']} containers and {told['memory']} MiB more memory at once, the first "
         f"result after {told['first']:.0f} s of {told['seconds']:.0f}",
     )
 
