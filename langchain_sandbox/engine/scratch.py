@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +17,15 @@ if TYPE_CHECKING:
 
 _PREFIX = "langchain-sandbox-"
 _OWNER = ".owner"
+_MAKING = 60.0  # seconds; a folder has its owner in it a moment after it was made
 
 
 def make_scratch() -> Path:
     """A new folder for this user alone; whoever makes it removes it."""
     # A short name: the path of a unix socket in it may have 107 bytes in all.
+    owner = current_owner()  # before, so that it is without one as shortly as can be
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-    (folder / _OWNER).write_text(current_owner(), encoding="utf-8")
+    (folder / _OWNER).write_text(owner, encoding="utf-8")
     return folder
 
 
@@ -41,11 +44,35 @@ def sweep_scratch() -> list[Path]:
     removed = []
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         try:
-            mine = folder.lstat().st_uid == os.getuid()
-            owner = (folder / _OWNER).read_text(encoding="utf-8") if mine else ""
+            status = folder.lstat()
+            if status.st_uid != os.getuid():
+                continue
+            owner = _read_owner(folder)
         except (OSError, ValueError):
-            continue  # being made, being removed, or nobody's that we know
+            continue  # being removed, or nobody's that we know
         if is_dead(owner):
             shutil.rmtree(folder, ignore_errors=True)
             removed.append(folder)
+        elif not owner and time.time() - status.st_mtime > _MAKING and _remove_empty(folder):
+            removed.append(folder)
     return removed
+
+
+def _read_owner(folder: Path) -> str:
+    """Whose it is; empty as long as that was not said."""
+    try:
+        return (folder / _OWNER).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+
+
+def _remove_empty(folder: Path) -> bool:
+    """Remove a folder whose maker was killed before it said whose it is; nothing that has anything in it is touched."""
+    with suppress(OSError):
+        if (folder / _OWNER).stat().st_size == 0:
+            (folder / _OWNER).unlink()
+    try:
+        folder.rmdir()
+    except OSError:
+        return False
+    return True

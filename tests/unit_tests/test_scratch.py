@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -42,3 +44,20 @@ def test_only_what_killed_processes_left_is_swept(tmp_path: Path, monkeypatch: p
         assert mine.is_dir()
     assert not left.exists()
     assert other.is_dir()
+
+
+def test_a_folder_whose_maker_was_killed_before_it_said_so_is_swept_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    names = ("bare", "begun", "full", "young")
+    bare, begun, full, young = (tmp_path / f"langchain-sandbox-{name}" for name in names)
+    for folder in (bare, begun, full, young):
+        folder.mkdir()
+    (begun / ".owner").touch()
+    (full / "somebodys").touch()
+    for folder in (bare, begun, full):
+        os.utime(folder, (time.time() - 120,) * 2)
+    assert set(sweep_scratch()) == {bare, begun}
+    assert sorted(tmp_path.iterdir()) == [full, young]
+    assert (full / "somebodys").exists()
