@@ -224,12 +224,16 @@ def read_max_concurrency(environ: Mapping[str, str]) -> int | None:
 
 def may_be_remote(environ: Mapping[str, str]) -> bool:
     """Whether `SANDBOX_ALLOW_REMOTE_MODEL` lets the model server be outside the user's network."""
-    return environ.get("SANDBOX_ALLOW_REMOTE_MODEL", "").lower() in {"1", "true", "yes"}
+    return _says_yes(environ, "SANDBOX_ALLOW_REMOTE_MODEL")
 
 
 def may_ignore_limits(environ: Mapping[str, str]) -> bool:
     """Whether `SANDBOX_ALLOW_IGNORED_LIMITS` lets runs take place where the engine holds nobody to limits."""
-    return environ.get("SANDBOX_ALLOW_IGNORED_LIMITS", "").lower() in {"1", "true", "yes"}
+    return _says_yes(environ, "SANDBOX_ALLOW_IGNORED_LIMITS")
+
+
+def _says_yes(environ: Mapping[str, str], name: str) -> bool:
+    return environ.get(name, "").lower() in {"1", "true", "yes"}
 
 
 def choose_runtime(chosen: str | None, environ: Mapping[str, str]) -> str | None:

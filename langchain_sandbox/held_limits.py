@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
-from langchain_sandbox.engine.trial import find_ignored, try_walls
+from langchain_sandbox.engine.trial import describe_ignored, find_ignored, try_walls
 from langchain_sandbox.errors import SandboxUnavailableError
 from langchain_sandbox.run_folder import state_folder
 
@@ -49,7 +49,7 @@ async def require_limits(
     ignored = await _find_ignored(engine, image, runtime)
     if not ignored:
         return None
-    message = f"The engine takes limits and ignores them: {', '.join(ignored)}. One run could take the machine down."
+    message = describe_ignored(ignored)
     if ignored_allowed:
         return message
     msg = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import anyio
@@ -16,7 +15,8 @@ from langchain_sandbox.live_container import LiveContainer
 from langchain_sandbox.spare import build_want
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractContextManager
 
     from langchain_sandbox.places import Places
     from langchain_sandbox.pool import SparePool
@@ -46,11 +46,9 @@ class Opening:
         # The container gets the folder itself, which has to be known when it is made.
         self._mounts = request.workspace is not None and request.workspace.mode == "bind"
 
-    @contextmanager
-    def task(self) -> Iterator[None]:
+    def task(self) -> AbstractContextManager[None]:
         """While the run is under way; in the end it has no place any more."""
-        with self._places.task(self):
-            yield
+        return self._places.task(self)
 
     async def approach(self) -> None:
         """Wait until few tasks are to begin before this one, at no cost.

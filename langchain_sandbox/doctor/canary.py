@@ -9,7 +9,7 @@ import anyio
 from langchain_sandbox.doctor.engine import is_rootless
 from langchain_sandbox.doctor.finding import Finding, Known
 from langchain_sandbox.engine.docker import DockerEngine
-from langchain_sandbox.engine.trial import TIME_LIMIT, counts_files, find_ignored, try_walls
+from langchain_sandbox.engine.trial import TIME_LIMIT, counts_files, describe_ignored, find_ignored, try_walls
 from langchain_sandbox.errors import SandboxConfigError, SandboxUnavailableError
 
 if TYPE_CHECKING:
@@ -90,8 +90,7 @@ def judge_limits(canary: Mapping[str, Any], info: Mapping[str, Any]) -> Finding:
         return Finding("limits", "skipped", "The container ended before it could try its limits.")
     if not ignored:
         return _judge_held(canary)
-    message = f"The engine takes limits and ignores them: {', '.join(ignored)}. One run could take the machine down."
-    return Finding("limits", "error", message, _explain_ignored(info))
+    return Finding("limits", "error", describe_ignored(ignored), _explain_ignored(info))
 
 
 def _judge_held(canary: Mapping[str, Any]) -> Finding:

@@ -23,7 +23,7 @@ from langchain_sandbox.errors import SandboxUnavailableError
 from langchain_sandbox.link import LinkError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from langchain_sandbox.engine.base import Engine
 
@@ -175,6 +175,15 @@ def find_ignored(told: Mapping[str, Any]) -> list[str] | None:
             f"memory (it was given {_eaten() >> 20} MiB where {build_memory_limit(LIMITS) >> 20} were allowed)"
         )
     return ignored
+
+
+def describe_ignored(ignored: Sequence[str]) -> str:
+    """What it means that limits were not held, for people. Pure.
+
+    Args:
+        ignored: As `find_ignored` names them.
+    """
+    return f"The engine takes limits and ignores them: {', '.join(ignored)}. One run could take the machine down."
 
 
 def counts_files(told: Mapping[str, Any]) -> bool:
