@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from contextlib import suppress
@@ -72,11 +73,23 @@ class Screen:
 
     def wait_for(self, words: str) -> None:
         """Read until some words are on the screen."""
+        self.wait_for_count(re.escape(words), at_least=1)
+
+    def wait_for_count(self, pattern: str, *, at_least: int = 0, exactly: int | None = None) -> None:
+        """Read until a pattern is on the screen so many times.
+
+        What is read ends anywhere, also in the middle of what is being drawn: a screen that is looked at once may
+        lack a line that was taken away to be drawn again.
+        """
         until = time.monotonic() + _LIMIT
-        while words not in self.text:
+        more = True
+        while True:
+            count = len(re.findall(pattern, self.text, re.MULTILINE))
+            if count >= at_least and exactly in {None, count}:
+                return
+            assert more, f"{pattern!r} is there {count} times at the end:\n{self.text}"
+            assert time.monotonic() < until, f"{pattern!r} is there {count} times:\n{self.text}"
             more = self.read()
-            assert more or words in self.text, f"{words!r} never came:\n{self.text}"
-            assert time.monotonic() < until, f"{words!r} has not come:\n{self.text}"
 
     def wait(self) -> int:
         """Read to the end, and give the exit code."""

@@ -18,7 +18,7 @@ from langchain_sandbox.testing import ScriptedModel
 WRITES = write("new.txt", "hello\n")
 HOOK = write(".husky/pre-commit", "make\n")
 ANSWER = say("It is [bold]written[/bold] \x1b[2J\x1b]0;owned\x07now.")
-STATUS = re.compile(r"^  \d+:\d\d of \d+:\d\d", re.MULTILINE)
+STATUS = r"^  \d+:\d\d of \d+:\d\d"
 
 
 def start(model: ScriptedModel, *arguments: str, cwd: Path, columns: int = 100, **environment: str) -> Screen:
@@ -30,12 +30,11 @@ def start(model: ScriptedModel, *arguments: str, cwd: Path, columns: int = 100, 
 def test_a_status_stays_below_the_log_and_goes_when_the_run_is_over(repository: Path) -> None:
     script = [bash("sleep 3; echo '[red]done[/red]'"), WRITES, ANSWER]
     with ScriptedModel(script) as model, start(model, "Write it.", cwd=repository) as screen:
-        screen.wait_for("bash: sleep 3")
-        screen.wait_for("tokens in")
-        assert re.search(r"-> bash: sleep 3.*\n. bash: sleep 3.*\n  0:\d\d of 5:00 · [\d,]+ tokens in", screen.text)
+        status = r"-> bash: sleep 3.*\n. bash: sleep 3.*\n  0:\d\d of 5:00 · [\d,]+ tokens in"
+        screen.wait_for_count(status, exactly=1)
         assert screen.cursor_hidden
         assert screen.wait() == 0
-    assert not STATUS.search(screen.text)
+    assert not re.search(STATUS, screen.text, re.MULTILINE)
     assert not screen.cursor_hidden
     assert "<- completed: [red]done[/red]" in screen.text
     assert screen.text.count("It is [bold]written[/bold] [2J]0;ownednow.") == 1
@@ -48,14 +47,14 @@ def test_a_narrow_window_that_becomes_narrower_holds_the_status(repository: Path
     script = [bash(f"sleep 4 # {'long ' * 30}"), say()]
     with ScriptedModel(script) as model, start(model, "Work.", cwd=repository, columns=40) as screen:
         screen.wait_for("bash: sleep 4")
-        assert len(STATUS.findall(screen.text)) == 1
+        screen.wait_for_count(STATUS, exactly=1)
         screen.resize(columns=24, lines=12)
         seen = len(screen.raw)
         while len(screen.raw) < seen + 2000:
             assert screen.read()
-        assert len(STATUS.findall(screen.text)) == 1, screen.text
+        screen.wait_for_count(STATUS, exactly=1)
         assert screen.wait() == 0
-    assert not STATUS.search(screen.text)
+    assert not re.search(STATUS, screen.text, re.MULTILINE)
 
 
 @pytest.mark.parametrize("environment", [{"TERM": "dumb"}, {"NO_COLOR": "1"}])
@@ -115,8 +114,7 @@ def test_a_review_that_is_answered_with_apply_changes_the_folder(repository: Pat
         screen.wait_for("[s]how again")
         screen.type("s\n")
         screen.wait_for("+hello")
-        while screen.text.count("[s]how again") < 2:
-            assert screen.read()
+        screen.wait_for_count(r"\[s\]how again", exactly=2)
         assert screen.text.count("+hello") == 2
         assert git(repository, "status", "--porcelain") == ""
         screen.type("what?\n")
