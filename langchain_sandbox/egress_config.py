@@ -22,6 +22,7 @@ USUAL_PORTS = (80, 443)
 
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _MAX_NAME = 253
+_NAMED = 50
 _MAX_PORT = 65535
 _LEAST_BELOW = 2  # labels behind the star: `*.com` is half of the world
 # Where clouds hand out credentials to whoever asks: no list opens that.
@@ -135,6 +136,22 @@ class Egress:
         return cls(names, **options)
 
     @property
+    def places(self) -> str:
+        """The entries in words, such as `pypi.org, *.example.org:443`; of very many the first ones."""
+        named = ", ".join(self.allow[:_NAMED])
+        return f"{named} and {len(self.allow) - _NAMED} more" if len(self.allow) > _NAMED else named
+
+    @property
+    def note(self) -> str:
+        """What the agent in the container is told of it, behind its task."""
+        return (
+            "Programs here have no network, but for these places, by HTTP and HTTPS: "
+            f"{self.places}. They go there through the proxy that HTTP_PROXY and HTTPS_PROXY name, which most of them "
+            "do by themselves. Where it is said that there is no network, or that nothing can be installed, these "
+            "places are the exception. Everything else is refused, so do not try it."
+        )
+
+    @property
     def rules(self) -> tuple[Rule, ...]:
         """The entries, read."""
         return tuple(parse_rule(text) for text in self.allow)
@@ -199,6 +216,11 @@ def parse_rule(text: str) -> Rule:
         msg = f"egress: {text!r} would open half of the world. Name what is needed, such as *.example.org."
         raise SandboxConfigError(msg)
     return Rule(name, ports, below=below)
+
+
+def describe_network(egress: Egress | None) -> str:
+    """What a container has of a network, for those who hand it tasks; such as `without network`."""
+    return f"without network but for {egress.places}" if egress is not None else "without network"
 
 
 def parse_network(text: str) -> Network:

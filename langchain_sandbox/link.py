@@ -28,6 +28,10 @@ PING      nothing: the other side is alive
 Each channel but CONTROL has a window of 1 MiB: a sender stops when it has sent that much more than the receiver
 has acknowledged. A receiver acknowledges DATA when it has truly consumed it (`Link.acknowledge`), so a slow disk
 slows its own channel only. Messages are acknowledged on arrival, since they are put together in bounded memory.
+
+On EGRESS anybody's programs share the channel, and one that reads nothing must not stop the others. There DATA is
+acknowledged on arrival, too, and each stream has a window of its own in each direction: `STREAM_WINDOW`, out of which
+comes what was sent, and into which goes what the other side says that it gave on (a message `taken`).
 """
 
 from __future__ import annotations
@@ -40,9 +44,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 MAX_PAYLOAD = 64 * 1024
 WINDOW = 1024 * 1024
+STREAM_WINDOW = 128 * 1024
+TAKEN_STEP = STREAM_WINDOW // 2  # to say it in steps keeps those messages rare
 MAX_MESSAGE = 16 * 1024 * 1024
 
 _HEADER = struct.Struct(">IBBI")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from langchain_sandbox.commands.command import Command
     from langchain_sandbox.config import Limits
+    from langchain_sandbox.egress_config import Egress
     from langchain_sandbox.gateway.record import CallRecord
     from langchain_sandbox.judge import Judge
     from langchain_sandbox.transcript import Step
@@ -254,7 +255,14 @@ def build_fields(
 
 
 def describe_settings(
-    task: str, *, changes: str, timeout: float, limits: Limits, revises: str | None = None, comment: str = ""
+    task: str,
+    *,
+    changes: str,
+    timeout: float,
+    limits: Limits,
+    egress: Egress | None = None,
+    revises: str | None = None,
+    comment: str = "",
 ) -> dict[str, Any]:
     """What a run was asked for and what it may use, for its result. Pure.
 
@@ -263,6 +271,7 @@ def describe_settings(
         changes: What becomes of the changes.
         timeout: Seconds that it may take.
         limits: What it may use.
+        egress: Where programs in it may go; `None` for nowhere.
         revises: The earlier run that it goes on from.
         comment: What is asked of that one now.
     """
@@ -271,6 +280,7 @@ def describe_settings(
         "changes": changes,
         "timeout": timeout,
         "limits": asdict(limits),
+        "egress": asdict(egress) if egress is not None else None,
         "revises": revises,
         "comment": clean_text(comment, _MAX_TASK),
     }

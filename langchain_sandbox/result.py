@@ -193,6 +193,15 @@ class WorkspaceState(_Part):
     branch: str | None = Field(default=None, description="The branch that was checked out; None if there was none.")
 
 
+class EgressSettings(_Part):
+    """Where programs in the container might go, as `Egress` said it."""
+
+    allow: list[str] = Field(description="Names, each with or without a port.")
+    networks: list[str] = Field(default_factory=list, description="Private networks that they might lead into.")
+    traffic: int = Field(description="Bytes that might go through, both ways together.")
+    connections: int = Field(description="How many there might be.")
+
+
 class Settings(_Part):
     """What the run was asked for, and what it might use."""
 
@@ -202,6 +211,7 @@ class Settings(_Part):
     limits: dict[str, int | float | None] = Field(
         default_factory=dict, description="The fields of Limits; sizes in bytes, times in seconds."
     )
+    egress: EgressSettings | None = Field(default=None, description="Where programs might go; None for nowhere.")
     revises: str | None = Field(
         default=None, description="The earlier run that it went on from; its patch holds that one's changes, too."
     )

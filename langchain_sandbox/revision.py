@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.commands.prompt import Prompt, call_command, find_command
@@ -92,7 +92,7 @@ def build_revised_prompt(
         prompt = _repeat(revision.result, root=root)
     else:
         prompt = build_prompt(task, command, arguments, root=root)
-    return replace(prompt, note=describe_revision(revision))
+    return prompt.with_note(describe_revision(revision))
 
 
 def describe_revision(revision: Revision) -> str:

@@ -84,6 +84,7 @@ class Run:
                 changes=request.changes,
                 timeout=request.timeout,
                 limits=request.limits,
+                egress=request.egress,
                 revises=request.revision.result.run_id if request.revision else None,
                 comment=request.revision.comment if request.revision else "",
             ),

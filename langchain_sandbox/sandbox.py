@@ -402,6 +402,8 @@ class Sandbox(Applier, Holdings):
             prompt = build_prompt(task, command, arguments, root=root)
         else:
             prompt = build_revised_prompt(revision, task, command, arguments, root=root)
+        if self.egress is not None:
+            prompt = prompt.with_note(self.egress.note)
         policy = choose_changes(changes, self.changes, prompt.command)
         if chosen is not None and chosen.mode == "bind" and policy != "apply":
             msg = (

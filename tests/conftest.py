@@ -51,6 +51,7 @@ _FACES = {
     "session_threads",
     "trace",
     "way_out",
+    "way_out_busy",
     "wheel",
 }
 

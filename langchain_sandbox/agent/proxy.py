@@ -13,10 +13,11 @@ import socketserver
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from langchain_sandbox.link import Channel, Data, End, LinkEvent, Message, Reset
+from langchain_sandbox.agent.flow import Flow
+from langchain_sandbox.link import TAKEN_STEP, Channel, Data, End, LinkEvent, Message, Reset
 
 if TYPE_CHECKING:
     from langchain_sandbox.agent.wire import Outlet
@@ -48,7 +49,7 @@ class Proxy:
     def __init__(self, wire: Outlet) -> None:
         self._wire = wire
         self._ids = itertools.count(1)
-        self._open: dict[int, queue.SimpleQueue[LinkEvent]] = {}
+        self._open: dict[int, _Way] = {}
         self._turn = threading.Lock()
         relay = self
 
@@ -64,44 +65,73 @@ class Proxy:
 
     def on_event(self, event: LinkEvent) -> None:
         """Take what the host says on the EGRESS channel; never blocks."""
+        if isinstance(event, Data):
+            self._wire.acknowledge(event)  # what waits here is no more than its own window
         with self._turn:
-            answers = self._open.get(event.stream)
-        if answers is not None:
-            answers.put(event)
-        elif isinstance(event, Data):
-            self.consumed(event)
+            way = self._open.get(event.stream)
+        match event:
+            case _ if way is None:
+                pass
+            case Message(body={"type": "taken", "size": int() as size}):
+                way.flow.give(size)
+            case _:
+                way.answers.put(event)
 
-    def ask(self, host: str, port: int) -> tuple[int, queue.SimpleQueue[LinkEvent]]:
+    def ask(self, host: str, port: int) -> _Way:
         """Ask for a connection; what the host says of it comes in pieces."""
-        answers: queue.SimpleQueue[LinkEvent] = queue.SimpleQueue()
-        stream = next(self._ids)
+        way = _Way(self._wire, next(self._ids))
         with self._turn:
-            self._open[stream] = answers
-        self._wire.send_message({"type": "connect", "host": host, "port": port}, channel=Channel.EGRESS, stream=stream)
-        return stream, answers
+            self._open[way.stream] = way
+        way.tell({"type": "connect", "host": host, "port": port})
+        return way
 
-    def send(self, stream: int, payload: bytes) -> None:
-        """Bytes on their way out; waits while too much is waiting already."""
-        self._wire.send_data(payload, channel=Channel.EGRESS, stream=stream)
-
-    def send_end(self, stream: int) -> None:
-        """No more of them come."""
-        self._wire.send_end(channel=Channel.EGRESS, stream=stream)
-
-    def consumed(self, data: Data) -> None:
-        """Say that bytes reached whoever asked."""
-        self._wire.acknowledge(data)
-
-    def close(self, stream: int, *, reason: str | None) -> None:
+    def close(self, way: _Way, *, reason: str | None) -> None:
         """Forget a connection; with a reason, have the host break it off."""
         with self._turn:
-            answers = self._open.pop(stream, None)
+            del self._open[way.stream]
+        way.flow.close()
         if reason is not None:
-            self._wire.send_reset({"reason": reason}, channel=Channel.EGRESS, stream=stream)
-        while answers is not None and not answers.empty():
-            event = answers.get()
-            if isinstance(event, Data):
-                self.consumed(event)
+            self._wire.send_reset({"reason": reason}, channel=Channel.EGRESS, stream=way.stream)
+
+
+class _Way:
+    """One connection as the host knows it."""
+
+    def __init__(self, wire: Outlet, stream: int) -> None:
+        self.stream = stream
+        self.answers: queue.SimpleQueue[LinkEvent] = queue.SimpleQueue()
+        self.flow = Flow()
+        self._wire = wire
+        self._taken = 0
+
+    def tell(self, body: dict[str, Any]) -> None:
+        """Say something about it."""
+        self._wire.send_message(body, channel=Channel.EGRESS, stream=self.stream)
+
+    def send(self, payload: bytes) -> None:
+        """Bytes on their way out; waits while too many are under way already.
+
+        Raises:
+            ConnectionError: If nobody wants them any more.
+        """
+        while payload:
+            size = self.flow.take(len(payload))
+            if not size:
+                msg = "the connection is over"
+                raise ConnectionError(msg)
+            self._wire.send_data(payload[:size], channel=Channel.EGRESS, stream=self.stream)
+            payload = payload[size:]
+
+    def send_end(self) -> None:
+        """No more of them come."""
+        self._wire.send_end(channel=Channel.EGRESS, stream=self.stream)
+
+    def took(self, size: int) -> None:
+        """So many bytes reached whoever asked."""
+        self._taken += size
+        if self._taken >= TAKEN_STEP:
+            self.tell({"type": "taken", "size": self._taken})
+            self._taken = 0
 
 
 class _Handler(socketserver.StreamRequestHandler):
@@ -117,17 +147,17 @@ class _Handler(socketserver.StreamRequestHandler):
             self._answer("400 Bad Request", "This is the sandbox's proxy: CONNECT host:port, or GET http://host/path.")
             return
         host, port, forward = parsed
-        stream, answers = self.proxy.ask(host, port)
+        way = self.proxy.ask(host, port)
         reason: str | None = "the client went away"
         try:
-            match answers.get():
+            match way.answers.get():
                 case Message(body={"type": "open"}):
                     if forward:
-                        self.proxy.send(stream, forward)
+                        way.send(forward)
                     else:
                         self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-                    threading.Thread(target=self._go_out, args=(stream,), name="way_out", daemon=True).start()
-                    reason = self._come_in(answers)
+                    threading.Thread(target=self._go_out, args=(way,), name="way_out", daemon=True).start()
+                    reason = self._come_in(way)
                 case Message(body=body):
                     self._answer("403 Forbidden", f"The sandbox does not let this through: {body.get('message')}.")
                     reason = None
@@ -136,7 +166,7 @@ class _Handler(socketserver.StreamRequestHandler):
         except OSError:
             pass
         finally:
-            self.proxy.close(stream, reason=reason)
+            self.proxy.close(way, reason=reason)
 
     def _read_head(self) -> bytes:
         """All up to the empty line; nothing if that does not come, or only piece by piece."""
@@ -161,21 +191,19 @@ class _Handler(socketserver.StreamRequestHandler):
         with suppress(OSError):
             self.wfile.write("".join(f"{line}\r\n" for line in (*lines, "Connection: close", "")).encode() + body)
 
-    def _go_out(self, stream: int) -> None:
+    def _go_out(self, way: _Way) -> None:
         with suppress(OSError, ValueError):
             while piece := self.rfile.read1(_PIECE):
-                self.proxy.send(stream, piece)
-        self.proxy.send_end(stream)
+                way.send(piece)
+        way.send_end()
 
-    def _come_in(self, answers: queue.SimpleQueue[LinkEvent]) -> str | None:
+    def _come_in(self, way: _Way) -> str | None:
         """Give on what comes, and return why the host should break off, if it should."""
         while True:
-            match answers.get():
-                case Data(payload=payload) as data:
-                    try:
-                        self.wfile.write(payload)
-                    finally:
-                        self.proxy.consumed(data)
+            match way.answers.get():
+                case Data(payload=payload):
+                    self.wfile.write(payload)
+                    way.took(len(payload))
                 case End():
                     with suppress(OSError):
                         self.connection.shutdown(socket.SHUT_WR)

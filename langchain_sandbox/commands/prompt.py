@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from langchain_sandbox.commands.folder import load_repository_commands
@@ -35,6 +35,14 @@ class Prompt:
     command: Command | None = None
     asked: str = ""
     note: str = ""
+
+    def with_note(self, note: str) -> Prompt:
+        """The same, with some more that the agent is told behind the text.
+
+        Args:
+            note: That.
+        """
+        return replace(self, note="\n\n".join(part for part in (self.note, note) if part))
 
     def describe(self, schema: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The message for the program in the container.

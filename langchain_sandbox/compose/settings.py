@@ -8,7 +8,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from langchain_sandbox.config import DEFAULT_TIMEOUT, ModelEndpoint
+from langchain_sandbox.config import DEFAULT_TIMEOUT, ModelEndpoint, read_max_concurrency
 from langchain_sandbox.errors import SandboxConfigError
 
 if TYPE_CHECKING:
@@ -101,7 +101,12 @@ def find_endpoint(environ: Mapping[str, str], project: Path) -> ModelEndpoint:
     name = _get(config, "provider", provider, "models", model).get("id") or model
     # A key that stands for a variable is not a key.
     usable = isinstance(key, str) and key and not key.startswith("{")
-    return ModelEndpoint(base_url, str(name) or None, environ.get("SANDBOX_MODEL_API_KEY") or (key if usable else None))
+    return ModelEndpoint(
+        base_url,
+        str(name) or None,
+        environ.get("SANDBOX_MODEL_API_KEY") or (key if usable else None),
+        read_max_concurrency(environ),
+    )
 
 
 def adapt_config(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -80,8 +80,10 @@ class EgressRelay:
         """Take what the container says on the EGRESS channel; never blocks."""
         passage = self._passages.get(event.stream)
         match event:
-            case Message(stream=stream, body=body) if passage is None:
+            case Message(stream=stream, body={"type": "connect"} as body) if passage is None:
                 self._begin(stream, body)
+            case Message(body={"type": "taken", "size": int() as size}) if passage is not None:
+                passage.make_room(size)
             case Data() if passage is not None:
                 passage.put(event)
             case Data():
@@ -116,7 +118,9 @@ class EgressRelay:
             self._refuse(stream, str(reason))
         finally:
             record.seconds = time.monotonic() - began
-            self._end(stream, passage)
+            record.refused = record.refused or passage.fault
+            if self._passages.get(stream) is passage:
+                del self._passages[stream]
             self._note(record)
 
     async def _connect(self, host: str, record: EgressRecord) -> SocketStream:
@@ -144,7 +148,7 @@ class EgressRelay:
                 with anyio.fail_after(_CONNECT_LIMIT):
                     return await anyio.connect_tcp(address, record.port)
             except (OSError, TimeoutError) as error:
-                failure = f"{address} does not answer: {error or 'it took too long'}"
+                failure = f"{address} does not answer: {str(error) or 'it took too long'}"
         msg = f"{record.host}:{record.port}: {failure}"
         raise RefusedError(msg)
 
@@ -158,11 +162,6 @@ class EgressRelay:
         if self._traffic > int(self._egress.traffic):
             msg = f"more than {self._egress.traffic} bytes in and out (Egress.traffic)"
             raise RefusedError(msg)
-
-    def _end(self, stream: int, passage: Passage) -> None:
-        if self._passages.get(stream) is passage:
-            del self._passages[stream]
-        passage.close()
 
     def _note(self, record: EgressRecord) -> None:
         logger.info("egress %s:%d: %s", record.host, record.port, record.refused or record.address)
@@ -189,6 +188,6 @@ async def _look_up(host: str, port: int, limiter: anyio.CapacityLimiter) -> list
             look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
             found = await anyio.to_thread.run_sync(look_up, abandon_on_cancel=True, limiter=limiter)
     except (OSError, ValueError) as error:
-        msg = f"{host} cannot be looked up: {error or 'it took too long'}"
+        msg = f"{host} cannot be looked up: {str(error) or 'it took too long'}"
         raise RefusedError(msg) from error
     return sorted(dict.fromkeys(str(item[4][0]) for item in found), key=lambda address: ":" in address)

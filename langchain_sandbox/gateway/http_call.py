@@ -97,7 +97,7 @@ class HttpCaller:
             except TimeoutError as error:
                 raise describe_silence(call, self._limits, who="the model server") from error
             except (httpx.HTTPError, OSError) as error:
-                msg = f"the model server went away: {error or type(error).__name__}"
+                msg = f"the model server went away: {str(error) or type(error).__name__}"
                 failure = CallError(msg, code="model_unreachable")
             else:
                 if response.status_code != _BUSY and response.status_code < _SERVER_ERROR:

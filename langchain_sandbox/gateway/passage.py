@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from langchain_sandbox.link import Channel, Data, End
+from langchain_sandbox.link import STREAM_WINDOW, TAKEN_STEP, Channel, Data, End
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -68,16 +68,34 @@ class Passage:
     def __init__(self, link: Connection, stream: int) -> None:
         self.scope = anyio.CancelScope()
         """Cancelled when the container gives it up."""
+        self.fault: str | None = None
+        """What the container did that ended it."""
         self._link = link
         self._stream = stream
-        self._coming: deque[Data | End] = deque()  # bounded by the link's window
+        self._coming: deque[Data | End] = deque()
+        self._held = 0  # bytes in there
+        self._taken = 0  # bytes that went on, and of which the container does not know yet
+        self._room = STREAM_WINDOW
         self._more = anyio.Event()
+        self._more_room = anyio.Event()
         self._moved = time.monotonic()
 
     def put(self, event: Data | End) -> None:
         """Take what the container says; never blocks."""
+        if isinstance(event, Data):
+            self._link.acknowledge(event)
+            self._held += len(event.payload)
+        if self._held > STREAM_WINDOW:
+            self.fault = "it sent more than there was room for"
+            self._break_off(self.fault, self.scope)
+            return
         self._coming.append(event)
         self._more.set()
+
+    def make_room(self, size: int) -> None:
+        """The container has given on so many bytes of what came."""
+        self._room = min(STREAM_WINDOW, self._room + max(size, 0))
+        self._more_room.set()
 
     async def relay(self, remote: SocketStream, record: EgressRecord, *, count: Callable[[int], None]) -> None:
         """Bytes both ways, until both have ended, or one breaks.
@@ -96,28 +114,22 @@ class Passage:
             finally:
                 tasks.cancel_scope.cancel()
 
-    def close(self) -> None:
-        """Let go of what nobody takes any more."""
-        for event in self._coming:
-            self._acknowledge(event)
-        self._coming.clear()
-
     async def _go_out(self, remote: SocketStream, record: EgressRecord, count: Callable[[int], None]) -> None:
         while isinstance(event := await self._get(), Data):
             self._moved = time.monotonic()
-            try:
-                count(len(event.payload))
-                await remote.send(event.payload)
-                record.sent += len(event.payload)
-            finally:
-                self._acknowledge(event)
+            size = len(event.payload)
+            count(size)
+            await remote.send(event.payload)
+            record.sent += size
+            self._let_go(size)
         await remote.send_eof()
 
     async def _come_in(self, remote: SocketStream, record: EgressRecord, count: Callable[[int], None]) -> None:
         with suppress(anyio.EndOfStream):
             while True:
-                piece = await remote.receive(_PIECE)
+                piece = await remote.receive(min(_PIECE, await self._find_room()))
                 self._moved = time.monotonic()
+                self._room -= len(piece)
                 count(len(piece))
                 await self._link.send_data(piece, channel=Channel.EGRESS, stream=self._stream)
                 record.received += len(piece)
@@ -150,6 +162,16 @@ class Passage:
             await self._more.wait()
         return self._coming.popleft()
 
-    def _acknowledge(self, event: Data | End) -> None:
-        if isinstance(event, Data):
-            self._link.acknowledge(event)
+    def _let_go(self, size: int) -> None:
+        """Have the container send as much again as went on."""
+        self._held -= size
+        self._taken += size
+        if self._taken >= TAKEN_STEP:
+            self._link.send_message({"type": "taken", "size": self._taken}, channel=Channel.EGRESS, stream=self._stream)
+            self._taken = 0
+
+    async def _find_room(self) -> int:
+        while not self._room:
+            self._more_room = anyio.Event()
+            await self._more_room.wait()
+        return self._room

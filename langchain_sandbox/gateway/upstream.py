@@ -134,7 +134,7 @@ async def find_upstream(endpoint: ModelEndpoint, *, allow_remote: bool, wanted: 
         msg = f"the model server {endpoint.base_url} did not answer within {PREFLIGHT_LIMIT:.0f} s"
         raise UpstreamError(msg, code="model_unreachable") from error
     except (httpx.HTTPError, OSError) as error:
-        msg = f"the model server {endpoint.base_url} cannot be reached: {error or type(error).__name__}"
+        msg = f"the model server {endpoint.base_url} cannot be reached: {str(error) or type(error).__name__}"
         raise UpstreamError(msg, code="model_unreachable") from error
     if response.status_code >= _CLIENT_ERROR:
         msg = f"the model server {endpoint.base_url} answered GET /v1/models with HTTP {response.status_code}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from langchain_sandbox.html.amounts import NOTHING
 from langchain_sandbox.html.markup import Html, cut, draw_all, fold, tag, to_line
+from langchain_sandbox.html.network import draw_network
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,9 +26,7 @@ def draw_evidence(fields: Mapping[str, Any]) -> list[Html]:
         _draw_table(fields),
         *_draw_paths("Changed without a word from OpenCode's editing tools", evidence["unclaimed_files"]),
         *_draw_paths("Claimed to be changed, and as it was", untouched),
-        tag("h3", "", "Network"),
-        tag("p", "about", _ABOUT_NETWORK),
-        *_draw_refused(evidence["refused_requests"]),
+        *draw_network(fields),
     ]
     if log := evidence["stderr"].strip():
         parts.append(fold("Last words of the program in the container", tag("pre", "", cut(log, _LOG))))
@@ -40,9 +39,6 @@ _ABOUT_OBSERVED: Final = (
 _ABOUT_REPORTED: Final = (
     "No host looked on: everything here was written by the program in the container. Do not rest a decision on it that "
     "a hostile repository would like to make."
-)
-_ABOUT_NETWORK: Final = (
-    "The container had no network interface but loopback. It reached the model, and nothing else, through the gateway."
 )
 
 
@@ -87,13 +83,3 @@ def _draw_paths(title: str, paths: Sequence[str]) -> list[Html]:
 
 def _draw_path(path: str) -> Html:
     return tag("code", "", to_line(path))
-
-
-def _draw_refused(refused: Sequence[str]) -> list[Html]:
-    if not refused:
-        return [tag("p", "about", "The gateway had nothing to refuse.")]
-    items = draw_all(refused, _draw_path, "requests", _PATHS)
-    return [
-        tag("p", "about", f"The gateway refused {len(refused):,}:"),
-        tag("ul", "notes", *(tag("li", "", item) for item in items)),
-    ]

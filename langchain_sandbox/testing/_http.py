@@ -203,6 +203,8 @@ class ModelHandler(BaseHTTPRequestHandler):
             self._wait(None)
         elif reply.prompt.get("stream"):
             self._stream(reply, fault)
+        elif fault == "error_mid_stream":
+            self._send_error(500, _wire.ENGINE_DIED)
         else:
             self._send_whole(reply, fault)
 
@@ -211,7 +213,7 @@ class ModelHandler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/event-stream; charset=utf-8")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        payloads = reply.payloads(finished=fault != "cut", broken=fault == "malformed")
+        payloads = reply.payloads(fault)
         for count, payload in enumerate(payloads):
             if count:
                 self._wait(reply.turn.get("chunk_delay", 0))

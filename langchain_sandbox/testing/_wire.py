@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from langchain_sandbox.testing.script import Turn
+    from langchain_sandbox.testing.script import Fault, Turn
 
 DONE = "[DONE]"
+ENGINE_DIED = "EngineCore encountered an issue (scripted)."
 BROKEN = '{"id": "chatcmpl-broken", "choices": [{"delta": {"content": '
 
 _ERROR_TYPES = {
@@ -58,21 +59,24 @@ class Reply:
         }
         return self._document("chat.completion", [choice]) | {"usage": self._usage()}
 
-    def payloads(self, *, finished: bool = True, broken: bool = False) -> Iterator[str]:
+    def payloads(self, fault: Fault | None = None) -> Iterator[str]:
         """What follows `data:` in each event of the stream.
 
         Args:
-            finished: Whether the end is sent too: the finish reason, the usage if the request asked for it,
+            fault: How it goes wrong; else it ends with the finish reason, the usage if the request asked for it,
                 and `[DONE]`.
-            broken: Whether the second chunk is broken JSON.
         """
         deltas = self._deltas()
         yield self._chunk(next(deltas))
-        if broken:
+        if fault == "malformed":
             yield BROKEN
+        if fault == "error_mid_stream":
+            yield json.dumps(error(500, ENGINE_DIED))
+            yield DONE
+            return
         for delta in deltas:
             yield self._chunk(delta)
-        if not finished:
+        if fault == "cut":
             return
         yield self._chunk({}, self._finish_reason())
         if (self.prompt.get("stream_options") or {}).get("include_usage"):

@@ -18,6 +18,7 @@ Fault = Literal[
     "refused",
     "hang",
     "hang_mid_stream",
+    "error_mid_stream",
     "cut",
     "context_length",
     "malformed",
@@ -31,6 +32,8 @@ Fault = Literal[
   an answer.
 - `"hang"`: the request is taken and never answered.
 - `"hang_mid_stream"`: headers and the first chunk (without streaming: half of the answer), then silence.
+- `"error_mid_stream"`: headers and the first chunk, then an error in vLLM's words and `[DONE]`, as when its engine dies
+  under an answer (without streaming: status 500).
 - `"cut"`: the turn's text and tool calls are streamed, but the connection closes before `finish_reason` and
   `[DONE]` (without streaming: after half of the answer).
 - `"malformed"`: status 200, and the second chunk (without streaming: the answer) is broken JSON.

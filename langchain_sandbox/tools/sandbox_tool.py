@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
+from langchain_sandbox.egress_config import describe_network
 from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.tools.base import RunTool
 from langchain_sandbox.untrusted import strip_controls
@@ -19,7 +20,7 @@ MAX_FILE_NAME = 300
 
 _DESCRIPTION = (
     "Hand a coding task to an autonomous coding agent. It works on a copy of the repository in an isolated container "
-    "without network, where it can read, edit and run programs, and returns what it did and a patch. Use it for "
+    "{network}, where it can read, edit and run programs, and returns what it did and a patch. Use it for "
     "anything that needs code to be changed, run or inspected. One call is one complete task."
 )
 
@@ -84,8 +85,13 @@ class SandboxTool(RunTool):
     """
 
     name: str = FREE
-    description: str = _DESCRIPTION
+    description: str = ""
     max_timeout: float | None = None
+
+    def __init__(self, **fields: Any) -> None:  # noqa: ANN401 - the fields
+        super().__init__(**fields)
+        if not self.description:
+            self.description = _DESCRIPTION.format(network=describe_network(self.sandbox.egress))
 
     def _build_arguments(self) -> type[BaseModel]:
         ceiling = self.sandbox.timeout if self.max_timeout is None else self.max_timeout

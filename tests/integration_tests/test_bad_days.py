@@ -65,10 +65,11 @@ def test_r5_an_engine_that_goes_in_a_run_is_told_and_what_was_left_is_removed(
         own = private.connect()
         wait_until(lambda: not own.api.containers(all=True, filters=LABELLED), 20)
         own.close()
-        # One that is stopped kills containers first, as `docker kill` does; and runs go on as if nothing had been.
+        # One that is stopped kills containers first, as `docker kill` does; and runs go on as if nothing had been. It
+        # depends on the moment whether it still answers when it is asked how the container ended: both words are true.
         stopped, _ = lose_the_engine(sandbox, private.stop)
-    assert (stopped.status, stopped.ending.code) == ("crashed", "no_result")
-    assert "an engine that was stopped" in stopped.ending.hint
+    hints = {("crashed", "no_result"): "an engine that was stopped", ("engine_error", "engine_lost"): "The next run"}
+    assert hints[stopped.status, stopped.ending.code] in stopped.ending.hint
     assert state_of(repository) == before
     record_property("R5", f"`engine_error` {took:.1f} s after `kill -9`; 0 containers after its restart")
 

@@ -31,6 +31,7 @@ FAULTS = [
     ("refused", "model_unreachable"),
     ("hang", "model_timeout"),
     ("hang_mid_stream", "answer_stalled"),
+    ("error_mid_stream", "error_in_answer"),
     ("cut", "answer_cut"),
 ]
 

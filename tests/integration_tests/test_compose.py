@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -316,18 +317,21 @@ def test_two_runs_at_once_share_a_gateway_and_keep_each_others_changes(
     def answer(messages: list[dict[str, Any]]) -> Any:
         name = "one" if "task one" in str(messages) else "two"
         used = any(message["role"] == "tool" for message in messages)
-        return say(f"Wrote {name}.") if used else bash(f"sleep 1; echo {name} > {name}.txt")
+        turn = say(f"Wrote {name}.") if used else bash(f"sleep 1; echo {name} > {name}.txt")
+        return turn | {"delay": 1.5}
 
     with ScriptedModel(answer) as model:
         place = checkout(model.endpoint.base_url)
         place.workspace.mkdir()
         (place.workspace / "shared.txt").write_text("shared\n")
-        processes = [place.start(TASK="task one")]
+        processes = [place.start(TASK="task one", SANDBOX_MODEL_MAX_CONCURRENCY="1")]
         # Compose itself does not take turns: two that make the same container in the same moment collide.
         wait_until(lambda: "gateway-1" in place.remains(client), 30)
         processes.append(place.start(TASK="task two"))
         done = [place.finish(process) for process in processes]
+        asked = [request.received_at for request in model.requests]
     assert [each.code for each in done] == [0, 0]
+    assert all(later - earlier > 1.4 for earlier, later in pairwise(asked))
     assert [each.result.text for each in done] == ["Wrote one.", "Wrote two."]
     assert sorted(path.name for path in place.workspace.iterdir()) == ["one.txt", "shared.txt", "two.txt"]
     wait_until(lambda: place.remains(client)["gateway-1"] == "exited", 25)

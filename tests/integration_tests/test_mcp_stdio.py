@@ -97,6 +97,8 @@ async def test_a_free_task_is_run_and_told_of_in_words_and_as_data(repository: P
     assert not result.is_error
     assert (data["status"], data["ok"], data["text"], data["applied"]) == ("completed", True, "Mended.", False)
     assert [file["path"] for file in data["files"]] == ["calc.py"]
+    assert data["connections"] == []
+    assert not tools[RUN].annotations.open_world_hint
     assert data["timings"] == {"total": data["timings"]["total"]}
     assert "patch" not in data
     for said in (data["note"], words(result)):

@@ -26,6 +26,7 @@ FAULTS = [
     ("unauthorized", "model_error", "http_401"),
     ("hang", "model_error", "model_timeout"),
     ("hang_mid_stream", "model_error", "answer_stalled"),
+    ("error_mid_stream", "model_error", "error_in_answer"),
     ("cut", "model_error", "answer_cut"),
     ("malformed", "model_error", "malformed_answer"),
     ("context_length", "context_overflow", None),

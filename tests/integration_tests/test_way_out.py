@@ -92,7 +92,11 @@ def test_pip_installs_from_an_index_that_is_on_the_list(repository: Path, index:
         with sandbox.start("Install it.") as handle:
             events = list(handle.events())
             result = handle.result()
+        told_before = str(model.requests[0].messages[-1]["content"])
     assert result.ok, result.ending
+    assert f"these places, by HTTP and HTTPS: {PLACE}:{index.port}. They go there through the proxy" in told_before
+    assert result.settings.egress is not None
+    assert (result.settings.egress.allow, result.settings.egress.networks) == ([f"{PLACE}:{index.port}"], LOOPBACK)
     assert "tiny it is" in outputs(events)[0].splitlines()
     assert "/files/tiny-1.0-py3-none-any.whl" in index.served
     assert {(each.host, each.port, each.address, each.refused) for each in result.connections} == {

@@ -113,11 +113,18 @@ def make(word: str = "word", **fields: Any) -> dict[str, Any]:
             }
         ],
         "model_calls": [{"index": 0, "at": 1.0, "duration": 1.0, "status": 200, "error": word, "prompt_tokens": 9}],
+        "connections": [{"host": word, "port": 1, "at": 1.0, "address": word, "refused": word, "sent": 1}],
         "timings": {"created": 0.5, "worked": 2.5, "total": 3.0},
         "warnings": [word],
         "evidence": {"stderr": word, "claimed_files": [word], "refused_requests": [word]},
         "workspace": {"root": word, "branch": word, "digest": word, "head": word},
-        "settings": {"task": word, "changes": word, "timeout": 1, "limits": {word: 1}},
+        "settings": {
+            "task": word,
+            "changes": word,
+            "timeout": 1,
+            "limits": {word: 1},
+            "egress": {"allow": [word], "traffic": 1, "connections": 1},
+        },
         "receipt": dict.fromkeys(RECEIPT, word),
     }
     return SandboxResult.model_validate(plain | fields).model_dump(mode="json")

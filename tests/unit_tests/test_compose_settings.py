@@ -59,8 +59,9 @@ def test_the_environment_comes_first(tmp_path: Path) -> None:
 def test_else_the_seeds_own_configuration_names_the_model(tmp_path: Path, place: str) -> None:
     write(tmp_path, place, CONFIG)
     write(tmp_path, "config/auth.json", {"vllm": {"type": "api", "key": "secret"}})
-    endpoint = find_endpoint({}, tmp_path)
+    endpoint = find_endpoint({"SANDBOX_MODEL_MAX_CONCURRENCY": "3"}, tmp_path)
     assert (endpoint.base_url, endpoint.name, endpoint.api_key) == ("http://10.0.0.13:8000/v1", "qwen", "secret")
+    assert endpoint.max_concurrency == 3
 
 
 def test_a_key_that_stands_for_a_variable_is_none(tmp_path: Path) -> None:

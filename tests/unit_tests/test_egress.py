@@ -10,7 +10,7 @@ import socket
 import socketserver
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ import anyio.to_thread
 import pytest
 from wires import connect
 
-from langchain_sandbox.agent import proxy
+from langchain_sandbox.agent import flow, proxy
 from langchain_sandbox.egress_config import Egress
 from langchain_sandbox.gateway import egress as module
 from langchain_sandbox.gateway.egress import EgressRelay
@@ -288,3 +288,108 @@ def test_no_more_at_once_than_there_may_be(monkeypatch: pytest.MonkeyPatch, serv
         while ask(f"http://localhost:{server}/").status != 200:
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+
+class Stuck(socketserver.ThreadingTCPServer):
+    """Reads nothing, or writes without end, as the first byte that it hears says."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        self.over = threading.Event()
+        stuck = self
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                if self.request.recv(1) == b"w":
+                    with suppress(OSError):
+                        while True:
+                            self.request.sendall(bytes(65536))
+                stuck.over.wait(20)
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def reach(self, word: bytes) -> socket.socket:
+        client = socket.create_connection(("127.0.0.1", proxy.PORT), timeout=5)
+        client.sendall(f"CONNECT localhost:{self.server_address[1]} HTTP/1.1\r\n\r\n".encode())
+        while not client.recv(4096).endswith(b"\r\n\r\n"):
+            pass
+        client.sendall(word)
+        return client
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self.shutdown()
+        self.server_close()
+
+
+def test_connections_in_which_nobody_reads_hold_up_no_other(monkeypatch: pytest.MonkeyPatch, server: int) -> None:
+    with Stuck() as stuck:
+        places = [f"localhost:{server}", f"localhost:{stuck.server_address[1]}"]
+        with open_way(monkeypatch, Egress(places, HERE)) as host:
+            unread = [
+                stuck.reach(b"w") for _ in range(12)
+            ]  # 12 times what one may have under way is more than a window
+            unheard = [stuck.reach(b"r") for _ in range(12)]
+            for client in unheard:
+                client.settimeout(0.2)
+                with pytest.raises(TimeoutError):
+                    client.sendall(bytes(16 * MIB))
+            body = os.urandom(MIB)
+            digest = ask(f"http://localhost:{server}/", body).read().decode()
+            assert digest == hashlib.sha256(body).hexdigest()
+            stuck.over.set()
+            for client in (*unread, *unheard):
+                client.close()
+            assert [record.refused for record in host.await_records(25)] == [None] * 25
+
+
+def test_a_container_that_sends_more_than_there_is_room_for_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flow, "STREAM_WINDOW", 1024 * MIB)
+    with Stuck() as stuck, open_way(monkeypatch, Egress([f"localhost:{stuck.server_address[1]}"], HERE)) as host:
+        client = stuck.reach(b"r")
+        with pytest.raises(OSError, match=r"reset|Broken pipe"):
+            client.sendall(bytes(64 * MIB))
+        (record,) = host.await_records(1)
+        assert record.refused == "it sent more than there was room for"
+        client.close()
+
+
+def test_a_name_that_takes_too_long_to_be_looked_up_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = threading.Event()
+    monkeypatch.setattr(module, "_LOOKUP_LIMIT", 0.1)
+    monkeypatch.setattr(module.socket, "getaddrinfo", lambda *_, **__: answered.wait(20) and [])
+    with open_way(monkeypatch, Egress(["slow.example.org"])) as host:
+        way = http.client.HTTPConnection("localhost", proxy.PORT, timeout=5)
+        way.sock = connect_directly(proxy.PORT)
+        way.request("GET", "http://slow.example.org/")
+        response = way.getresponse()
+        answered.set()
+        assert (response.status, "it took too long" in response.read().decode()) == (403, True)
+        assert "cannot be looked up: it took too long" in str(host.await_records(1)[0].refused)
+
+
+def test_who_does_not_come_to_the_end_of_a_request_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proxy, "_HEAD_LIMIT", 0.2)
+    with open_way(monkeypatch, Egress(["localhost"], HERE)) as host:
+        for said in (b"", b"GET http://localhost/ HTTP/1.1\r\nX: "):
+            with socket.create_connection(("127.0.0.1", proxy.PORT), timeout=5) as client:
+                client.sendall(said)
+                assert client.recv(4096).startswith(b"HTTP/1.1 400 ")
+        with socket.create_connection(("127.0.0.1", proxy.PORT), timeout=5) as client:
+            began = time.monotonic()
+            with suppress(OSError):
+                while time.monotonic() - began < 10:  # a line every now and then is no way to stay
+                    client.sendall(b"X: y\r\n")
+                    time.sleep(0.05)
+            assert time.monotonic() - began < 10
+        assert host.records == []
+
+
+def connect_directly(port: int) -> socket.socket:
+    """A connection without a name that would have to be looked up."""
+    client = socket.socket()
+    client.settimeout(5)
+    client.connect(("127.0.0.1", port))
+    return client

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from langchain_sandbox.egress_config import Egress, Rule, parse_rule
+from langchain_sandbox.egress_config import Egress, Rule, describe_network, parse_rule
 from langchain_sandbox.errors import SandboxConfigError
 
 
@@ -108,6 +108,15 @@ def test_what_a_caller_may_mean() -> None:
     for wrong in ("example.org", 1):
         with pytest.raises(SandboxConfigError, match="list of names"):
             Egress.of(wrong)
+
+
+def test_what_it_opens_is_said_in_words() -> None:
+    egress = Egress(["pypi.org", "*.example.org:443"])
+    assert describe_network(None) == "without network"
+    assert describe_network(egress) == "without network but for pypi.org, *.example.org:443"
+    assert "these places, by HTTP and HTTPS: pypi.org, *.example.org:443. They go" in egress.note
+    many = Egress([f"a{number}.example.org" for number in range(60)]).places
+    assert many.endswith(", a49.example.org and 10 more")
 
 
 def test_the_environment_says_the_same() -> None:

@@ -125,6 +125,23 @@ def test_claims_stand_beside_what_was_seen() -> None:
     assert "The gateway refused 1: POST /v1/files" in text
 
 
+def test_it_says_where_programs_might_go_and_where_they_went() -> None:
+    assert "It reached the model, and nothing else, through the gateway." in spaced(plain())
+    egress = {"allow": ["pypi.org", "*.example.org:443"], "traffic": 1, "connections": 1}
+    opened = "its programs might reach these places through the host: pypi.org, *.example.org:443."
+    text = spaced(plain(settings={"egress": egress}))
+    assert opened in text
+    assert "nothing else" not in text
+    assert "Place At" not in text
+    went = {"host": "pypi.org", "port": 443, "at": 1.5, "address": "198.51.100.7", "sent": 700, "received": 4096}
+    refused = {"host": "a.example", "port": 80, "at": 2.0, "refused": "a.example:80 is not on the list (egress)"}
+    text = spaced(plain(settings={"egress": egress}, connections=[went | {"seconds": 0.25}, refused]))
+    assert "Place At Open Out In Ended" in text
+    assert "pypi.org:443 (198.51.100.7) 1.5 s 0.25 s 700 bytes 4 KiB closed" in text
+    assert "a.example:80 2 s 0 s 0 bytes 0 bytes a.example:80 is not on the list (egress)" in text
+    assert "… and 20 more connections" in spaced(plain(connections=[refused] * 320))
+
+
 def test_a_file_leads_to_its_own_diff_even_if_it_became_a_link() -> None:
     patch = (
         "diff --git a/x b/x\ndeleted file mode 100644\n@@ -1 +0,0 @@\n-old\n"

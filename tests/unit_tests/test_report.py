@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from langchain_sandbox import outcome, result, transcript
 from langchain_sandbox.compose.line import Record
 from langchain_sandbox.config import Limits
+from langchain_sandbox.egress_config import Egress
 from langchain_sandbox.gateway.call import ModelCall
 from langchain_sandbox.gateway.sse import Usage
 from langchain_sandbox.report import PATCH_INLINE_LIMIT, Report, build_fields, describe_settings
@@ -99,11 +100,20 @@ def test_changes_of_a_run_that_did_not_complete_are_told_as_partial() -> None:
 
 def test_the_configurations_hash_can_be_computed_from_the_result() -> None:
     report = Report(began=time.monotonic())
-    report.settings = describe_settings("Größe \ud800?", changes="return", timeout=300.0, limits=Limits(cpus=4))
+    report.settings = describe_settings(
+        "Größe \ud800?",
+        changes="return",
+        timeout=300.0,
+        limits=Limits(cpus=4),
+        egress=Egress(["pypi.org", "*.example.org:443"], ["10.1.2.0/24"], "1m"),
+    )
     made = result.SandboxResult.model_validate_json(result.SandboxResult.model_validate(tell(report)).model_dump_json())
     settings = json.dumps(made.model_dump(mode="json")["settings"], sort_keys=True, separators=(",", ":"))
     assert made.receipt.config_sha256 == hashlib.sha256(settings.encode("ascii")).hexdigest()
     assert made.settings.limits["cpus"] == 4
+    assert made.settings.egress == result.EgressSettings(
+        allow=["pypi.org", "*.example.org:443"], networks=["10.1.2.0/24"], traffic=1024 * 1024, connections=1000
+    )
     assert made.settings.task == "Größe ??"
 
 

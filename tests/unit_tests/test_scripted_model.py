@@ -413,6 +413,21 @@ def test_hang_mid_stream(http: httpx.Client, scope: str, *, stream: bool) -> Non
 
 @SCOPES
 @MODES
+def test_error_mid_stream(http: httpx.Client, scope: str, *, stream: bool) -> None:
+    with faulty("error_mid_stream", scope) as model:
+        response = ask(http, model, stream=stream)
+        assert response.status_code == (200 if stream else 500)
+        if stream:
+            first, second, third = data_lines(response)
+            assert json.loads(first)["choices"][0]["delta"]["role"] == "assistant"
+            assert third == "[DONE]"
+        error = json.loads(second if stream else response.text)["error"]
+        assert (error["code"], error["type"]) == (500, "InternalServerError")
+        check_next(http, model, scope)
+
+
+@SCOPES
+@MODES
 def test_cut(http: httpx.Client, scope: str, *, stream: bool) -> None:
     got: list[bytes] = []
     with faulty("cut", scope) as model:

@@ -34,6 +34,15 @@ class Recorder(SandboxTool):
         return self._run(arguments, tool_call_id=tool_call_id, runtime=runtime)
 
 
+def test_a_tool_says_what_its_sandbox_has_of_a_network(sandbox: Sandbox) -> None:
+    assert "in an isolated container without network, where it" in SandboxTool(sandbox=sandbox).description
+    opened = Sandbox(model="http://127.0.0.1:9/v1", egress=["pypi.org"])
+    tool = SandboxTool(sandbox=opened)
+    assert "in an isolated container without network but for pypi.org, where it" in tool.description
+    assert pickle.loads(pickle.dumps(tool)).description == copy.copy(tool).description == tool.description
+    assert SandboxTool(sandbox=opened, description="My own.").description == "My own."
+
+
 @pytest.fixture
 def sandbox() -> Sandbox:
     return Sandbox(model="http://127.0.0.1:9/v1", timeout=90)

@@ -23,6 +23,7 @@ FIELDS = (
     "partial",
     "applied",
     "warnings",
+    "connections",
     "usage",
     "timings",
 )

@@ -54,9 +54,12 @@ def build_tool(tool: RunTool, *, fixed: bool, forms: bool) -> types.Tool:
         description=tool.description,
         input_schema=build_input_schema(tool, fixed=fixed),
         output_schema=build_output_schema(tool.command.output if isinstance(tool, CommandTool) else None),
-        # The sandbox has no network, so its world is closed. Each run is another one, whatever it was asked.
+        # A sandbox without a way out is a closed world. Each run is another one, whatever it was asked.
         annotations=types.ToolAnnotations(
-            read_only_hint=not writes, destructive_hint=writes, idempotent_hint=False, open_world_hint=False
+            read_only_hint=not writes,
+            destructive_hint=writes,
+            idempotent_hint=False,
+            open_world_hint=tool.sandbox.egress is not None,
         ),
     )
 
