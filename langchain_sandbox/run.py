@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
@@ -13,26 +12,24 @@ import anyio.to_thread
 
 from langchain_sandbox import events
 from langchain_sandbox.collect import Collector
+from langchain_sandbox.conclusion import Conclusion
 from langchain_sandbox.conversation import Conversation
 from langchain_sandbox.dialogue import Assignment, Dialogue
 from langchain_sandbox.engine.base import ContainerEnd
 from langchain_sandbox.engine.garbage import collect_garbage
-from langchain_sandbox.errors import SandboxConfigError, SandboxError
+from langchain_sandbox.errors import SandboxError
 from langchain_sandbox.judge import Judge
 from langchain_sandbox.keeper import Keeper
 from langchain_sandbox.loading import Loading
 from langchain_sandbox.opening import Opening
 from langchain_sandbox.preparation import Means, find_means
-from langchain_sandbox.report import Report, build_fields, describe_settings
-from langchain_sandbox.result import SandboxResult
+from langchain_sandbox.report import Report, describe_settings
 from langchain_sandbox.single_error import single_error
-from langchain_sandbox.workspace.applying.apply_result import apply_result
 from langchain_sandbox.workspace.carriage import Carriage, Copy, Yield
 from langchain_sandbox.workspace.git import GitError
 from langchain_sandbox.workspace.inbound.intake import take_intake
 from langchain_sandbox.workspace.outbound.patch import Patch
 from langchain_sandbox.workspace.outbound.receiver import ChangesReceiver
-from langchain_sandbox.workspace_config import ApplyPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -44,8 +41,7 @@ if TYPE_CHECKING:
     from langchain_sandbox.places import Places
     from langchain_sandbox.pool import SparePool
     from langchain_sandbox.request import RunRequest
-    from langchain_sandbox.workspace.inbound.intake import Intake
-    from langchain_sandbox.workspace_config import Workspace
+    from langchain_sandbox.result import SandboxResult
 
 _T = TypeVar("_T")
 _FLUSH = 1.0
@@ -92,6 +88,7 @@ class Run:
         self._dialogue = self._open_dialogue()
         self._keeper = Keeper(request.run_id, request.retention, warn=self._warn)
         self._collector = Collector(self._report, self._keeper, changes=request.changes, warn=self._warn)
+        self._conclusion = Conclusion(request, self._report, self._keeper, emit=self._emit, warn=self._warn)
         self._cancelled = anyio.Event()
         self._loading: Loading
         self._means: Means
@@ -324,41 +321,9 @@ class Run:
         )
 
     async def _finish(self, carriage: Carriage, harvest: Yield) -> SandboxResult:
-        for warning in self._report.last_warnings():
-            self._warn(warning)
-        result = await anyio.to_thread.run_sync(self._build_result, carriage.intake, harvest.patch)
-        workspace = self._request.workspace
-        if carriage.intake.mounted:
-            result = result.model_copy(update={"applied": True})
-        elif result.ok and self._request.changes == "apply" and workspace is not None:
-            result = await self._apply(result, workspace)
+        result = await self._conclusion.draw(carriage.intake, harvest.patch, means=self._means)
         self._logger.info("[%s] run ended: %s (%s)", result.run_id, result.status, result.ending.code)
-        self._emit("finished", status=result.status, ok=result.ok)
-        await anyio.to_thread.run_sync(self._keeper.close, result.model_dump(mode="json"))
         return result
-
-    def _build_result(self, intake: Intake, patch: Patch) -> SandboxResult:
-        fields = build_fields(
-            self._report,
-            run_id=self._request.run_id,
-            patch=patch,
-            intake=intake,
-            image=self._means.image,
-            model=self._means.source.model if self._means.source else "",
-            patch_file=str(self._keeper.patch) if self._keeper.patch else None,
-        )
-        return SandboxResult.model_validate(fields)
-
-    async def _apply(self, result: SandboxResult, workspace: Workspace) -> SandboxResult:
-        apply = partial(apply_result, result, workspace.path, policy=ApplyPolicy())
-        try:
-            report = await anyio.to_thread.run_sync(apply)
-        except SandboxConfigError as error:
-            self._warn(f"The changes were not applied: {error}")
-            return result.model_copy(update={"warnings": list(self._report.warnings)})
-        if report.branch is not None:
-            self._warn(f"The branch could not simply move forward: the commits are on {report.branch}.")
-        return result.model_copy(update={"applied": True, "warnings": list(self._report.warnings)})
 
     def _warn(self, message: str) -> None:
         self._report.warnings.append(message)

@@ -46,6 +46,7 @@ _AWAY = {
     "EndpointConnectionError",
     "gaierror",
 }
+_IN_ANSWER = "APIError"  # what OpenAI's library raises without a status: the server's word amid its answer
 _OVERFLOW = "ContextOverflowError"
 _OVERFLOW_WORDS = re.compile(
     "maximum context length|context_length_exceeded|exceeds the available context size|prompt is too long"
@@ -113,7 +114,10 @@ def explain(error: BaseException, *, begun: bool, secrets: list[str]) -> Failure
         if begun:
             return Failure(code="answer_cut", message=f"the chat model's answer broke off: {words}")
         return Failure(code="model_unreachable", message=f"the chat model could not reach its provider: {words}")
-    return Failure(code="model_exception", message=f"the chat model raised an exception: {words}")
+    code, what = "model_exception", "the chat model raised an exception"
+    if _IN_ANSWER in names:
+        code, what = "error_in_answer", "the chat model's provider broke its answer off"
+    return Failure(code=code, message=f"{what}: {words}")
 
 
 def find_secrets(model: BaseChatModel) -> list[str]:

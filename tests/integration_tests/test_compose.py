@@ -327,7 +327,7 @@ def test_two_runs_at_once_share_a_gateway_and_keep_each_others_changes(
         processes = [place.start(TASK="task one", SANDBOX_MODEL_MAX_CONCURRENCY="1")]
         # Compose itself does not take turns: two that make the same container in the same moment collide.
         wait_until(lambda: "gateway-1" in place.remains(client), 30)
-        processes.append(place.start(TASK="task two"))
+        processes.append(place.start(TASK="task two", SANDBOX_MODEL_MAX_CONCURRENCY="1"))
         done = [place.finish(process) for process in processes]
         asked = [request.received_at for request in model.requests]
     assert [each.code for each in done] == [0, 0]

@@ -55,6 +55,7 @@ FAILURES = [
     (ConnectionRefusedError(111, "refused"), "model_unreachable", "answer_cut"),
     (socket.gaierror(-2, "unknown"), "model_unreachable", "answer_cut"),
     (caused(RuntimeError("its own"), httpx.ConnectError("refused")), "model_unreachable", "answer_cut"),
+    (openai.APIError("the engine died", request=REQUEST, body=None), "error_in_answer", "error_in_answer"),
     (openai.APITimeoutError(request=REQUEST), "model_timeout", "answer_stalled"),
     (httpx.ReadTimeout("slow"), "model_timeout", "answer_stalled"),
     (TimeoutError(), "model_timeout", "answer_stalled"),
