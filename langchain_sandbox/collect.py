@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from typing import TYPE_CHECKING
 
+from langchain_sandbox.outcome import ON_HOST
 from langchain_sandbox.report import Report, describe_loss
 from langchain_sandbox.workspace.carriage import Carriage, Yield
 from langchain_sandbox.workspace.git import GitError
@@ -54,7 +56,9 @@ class Collector:
         try:
             harvest = carriage.collect(receiver)
         except (OSError, GitError) as error:
-            self._report.claim = (self._report.claim or {}) | describe_loss(error)
+            self._report.claim = (self._report.claim or {}) | describe_loss(
+                error, place=f"{tempfile.gettempdir()}{ON_HOST}"
+            )
             return Yield([], Patch())
         for warning in [*left, *harvest.warnings]:
             self._warn(warning)

@@ -8,7 +8,7 @@ being tried is raised::
     ├── SandboxConfigError (ValueError)             what the caller gave cannot work; trying again will not help
     │   ├── CommandError                            a command's file cannot be used
     │   └── SandboxApplyError                       a result does not fit the tree that it should change
-    └── SandboxUnavailableError (ConnectionError)   engine or image missing; trying again may help
+    └── SandboxUnavailableError (ConnectionError)   engine, image or room missing; trying again may help
 
 The second bases are what LangGraph's default `RetryPolicy` looks at: it retries a `ConnectionError` and leaves
 a `ValueError` alone, so both classes do the right thing with no configuration.
@@ -59,4 +59,4 @@ class SandboxApplyError(SandboxConfigError):
 
 
 class SandboxUnavailableError(SandboxError, ConnectionError):
-    """The container engine or the sandbox image is not there; the message says how to get it."""
+    """The container engine, the sandbox image or room for a copy is not there; the message says how to get it."""

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+import tempfile
 import threading
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
 
-from langchain_sandbox.errors import SandboxConfigError
+from langchain_sandbox.errors import SandboxConfigError, SandboxUnavailableError
 from langchain_sandbox.report import REPOSITORY
 from langchain_sandbox.run_folder import state_folder
 from langchain_sandbox.workspace.carriage import Carriage, Copy, load
 from langchain_sandbox.workspace.inbound.intake import take_intake
+from langchain_sandbox.workspace.inbound.snapshot import NO_ROOM
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,6 +61,7 @@ class Loading:
 
         Raises:
             SandboxConfigError: If it cannot go in; the message says why.
+            SandboxUnavailableError: If there is no room for the copy.
         """
         if self._empty is not None:
             return self._empty
@@ -128,6 +131,18 @@ class Loading:
         return await step
 
     def _load(self) -> Carriage:
+        try:
+            return self._read()
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            msg = (
+                f"The workspace cannot be copied: {tempfile.gettempdir()} has no room for it ({error.strerror}). Make "
+                "some there, or have TMPDIR name a folder that has more."
+            )
+            raise SandboxUnavailableError(msg) from error
+
+    def _read(self) -> Carriage:
         request = self._request
         if self._following is not None:
             return self._following.load(on_found=self._on_found, on_selected=self._on_selected)

@@ -60,6 +60,8 @@ _KILLED = 137
 _BUILD = "The image belongs to another version: `langchain-sandbox build`, and build images derived from it again."
 _VERSIONS = {"opencode_version", "protocol_version"}
 _UNREACHABLE = {"model_unreachable"}
+ON_HOST = " on the host"
+"""Stands behind the name of a place that is none of the container's."""
 LINK_GONE = 125
 """What the program in the container exits with when its end of the link is closed, or what comes is damaged."""
 
@@ -97,11 +99,10 @@ def _errored(facts: Facts, *names: str) -> bool:
 
 def _no_space(facts: Facts) -> Ending:
     places = ", ".join(facts.full) or "the workspace"
-    return Ending(
-        code="out_of_space",
-        message=f"There was no room left in {places}.",
-        hint="Raise Limits.workspace, Limits.home or Limits.tmp, or have git ignore what the task does not need.",
-    )
+    hint = "Raise Limits.workspace, Limits.home or Limits.tmp, or have git ignore what the task does not need."
+    if any(place.endswith(ON_HOST) for place in facts.full):
+        hint = "Make some there, or have TMPDIR name a folder that has more."
+    return Ending(code="out_of_space", message=f"There was no room left in {places}.", hint=hint)
 
 
 RULES: list[Rule] = [

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import tempfile
 import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -291,11 +290,16 @@ def was_cut(task: str) -> bool:
     return len(task) >= _MAX_TASK
 
 
-def describe_loss(error: OSError | GitError) -> dict[str, Any]:
-    """What to say in place of OpenCode's word where the changes could not be kept: that is how the run ended. Pure."""
+def describe_loss(error: OSError | GitError, *, place: str) -> dict[str, Any]:
+    """What to say in place of OpenCode's word where the changes could not be kept: that is how the run ended. Pure.
+
+    Args:
+        error: Why they could not.
+        place: Where they are put meanwhile; it is full if that was the reason.
+    """
     loss: dict[str, Any] = {"error": {"name": "workspace", "message": f"The changes could not be kept: {error}"}}
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        loss["full"] = [tempfile.gettempdir()]
+        loss["full"] = [place]
     return loss
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import sys
+import tempfile
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -173,7 +174,7 @@ class HeadlessRun:
                 raise self._lost
             patch = build_patch(intake.snapshot, self._changes.settle(intake.snapshot))
         except (OSError, GitError) as error:
-            self._report.claim = (self._report.claim or {}) | describe_loss(error)
+            self._report.claim = (self._report.claim or {}) | describe_loss(error, place=tempfile.gettempdir())
             return Patch()
         for reason in [*self._report.left_inside(), *self._changes.skipped]:
             self._warn(f"A change stayed behind: {reason}")

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import tempfile
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from support import OPENCODE, bash, make_repository, say
+from support import OPENCODE, bash, containers, make_repository, say
 
-from langchain_sandbox import Limits, Sandbox, SandboxError, Shell, conversation, dialogue
+from langchain_sandbox import Limits, Sandbox, SandboxError, SandboxUnavailableError, Shell, conversation, dialogue
 from langchain_sandbox.engine import connection, labels
 from langchain_sandbox.engine import docker as engine
 from langchain_sandbox.testing import ScriptedModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import docker
@@ -249,6 +252,40 @@ def test_a_workspace_that_has_no_room_says_so(tmp_path: Path) -> None:
     assert (result.status, result.ending.code) == ("out_of_space", "out_of_space")
     assert "/run/ws" in result.ending.message
     assert "Limits.workspace" in result.ending.hint
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The host's temporary folder, with room for 1 MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=True)
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_host_that_has_no_room_for_the_changes_says_so(repository: Path, small_disk: Path) -> None:
+    result = end(repository, [KEEP, bash("head -c 4M /dev/urandom > big"), say()])
+    assert (result.status, result.ending.code) == ("out_of_space", "out_of_space")
+    assert f"in {small_disk} on the host" in result.ending.message
+    assert "TMPDIR" in result.ending.hint
+    assert list(small_disk.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [900_000, 4_000_000])
+def test_a_host_that_has_no_room_for_the_copy_says_so(
+    tmp_path: Path, small_disk: Path, client: docker.DockerClient, size: int
+) -> None:
+    big = make_repository(tmp_path / "big", {"a": os.urandom(size), "b": os.urandom(size)})
+    with ScriptedModel([]) as model, pytest.raises(SandboxUnavailableError) as caught:
+        Sandbox(model=model.endpoint, workspace=big).run("Work.")
+    assert str(caught.value).startswith(f"The workspace cannot be copied: {small_disk} has no room for it")
+    assert "TMPDIR" in str(caught.value)
+    assert containers(client) == []
+    assert list(small_disk.iterdir()) == []
 
 
 def test_too_long_a_conversation_says_so_and_what_was_done_is_kept(repository: Path) -> None:

@@ -12,6 +12,7 @@ import hashlib
 import os
 import stat
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -34,6 +35,7 @@ _LFS = b"version https://git-lfs.github.com/spec/v1\n"
 _SHOWN = 5
 _CHANGED = "changed into something else while it was read"
 # A file that has become a link, a link that has become a file, a socket: what each of them says when it is opened.
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _OF_ANOTHER_KIND = {errno.ELOOP, errno.EINVAL, errno.ENXIO}
 
 
@@ -125,7 +127,8 @@ def fill_snapshot(selection: Selection | None) -> Snapshot:
         archive.write(bytes(2 * BLOCK))
         archive.flush()
     except BaseException:
-        archive.close()
+        with suppress(OSError):  # what could not be written before cannot be now
+            archive.close()
         raise
     return snapshot
 
@@ -164,6 +167,8 @@ def add_path(snapshot: Snapshot, path: str, status: os.stat_result) -> None:
     except (FileNotFoundError, NotADirectoryError):
         return  # deleted while we looked
     except OSError as error:
+        if error.errno in NO_ROOM:
+            raise  # for the copy
         if error.errno in _OF_ANOTHER_KIND:
             snapshot.skipped.append(f"{clean_name(path)}: {_CHANGED}")
             return
