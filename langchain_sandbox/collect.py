@@ -56,10 +56,10 @@ class Collector:
         try:
             harvest = carriage.collect(receiver)
         except (OSError, GitError) as error:
-            self._report.claim = (self._report.claim or {}) | describe_loss(
-                error, place=f"{tempfile.gettempdir()}{ON_HOST}"
-            )
+            self._tell_loss(error)
             return Yield([], Patch())
+        if receiver.lost is not None:
+            self._tell_loss(receiver.lost)
         for warning in [*left, *harvest.warnings]:
             self._warn(warning)
         if self._changes == "discard":
@@ -67,6 +67,10 @@ class Collector:
             return Yield([], Patch())
         self._keep(carriage, harvest)
         return harvest
+
+    def _tell_loss(self, error: OSError | GitError) -> None:
+        loss = describe_loss(error, place=f"{tempfile.gettempdir()}{ON_HOST}")
+        self._report.claim = (self._report.claim or {}) | loss
 
     def _keep(self, carriage: Carriage, harvest: Yield) -> None:
         snapshot = carriage.intake.snapshot

@@ -92,7 +92,6 @@ class HeadlessRun:
         self._settled = threading.Event()
         self._transcript = Transcript(self._say, clock=self._report.clock)
         self._changes = Changes(self._limits)
-        self._lost: OSError | None = None
         self._lifeline = Lifeline(on_failure=self._on_failure, on_call=self._on_call, on_end=self._on_end)
 
     def cancel(self) -> None:
@@ -170,15 +169,18 @@ class HeadlessRun:
             self._warn("A process in the container would not die; its changes are left out.")
             return Patch()
         try:
-            if self._lost is not None:
-                raise self._lost
             patch = build_patch(intake.snapshot, self._changes.settle(intake.snapshot))
         except (OSError, GitError) as error:
-            self._report.claim = (self._report.claim or {}) | describe_loss(error, place=tempfile.gettempdir())
+            self._tell_loss(error)
             return Patch()
+        if self._changes.lost is not None:
+            self._tell_loss(self._changes.lost)
         for reason in [*self._report.left_inside(), *self._changes.skipped]:
             self._warn(f"A change stayed behind: {reason}")
         return patch
+
+    def _tell_loss(self, error: OSError | GitError) -> None:
+        self._report.claim = (self._report.claim or {}) | describe_loss(error, place=tempfile.gettempdir())
 
     def _await_end(self, task: Task) -> None:
         deadline = time.monotonic() + self._timeout
@@ -262,11 +264,8 @@ class HeadlessRun:
                 self._report.claim = body
                 self._settled.set()
                 self._attention.set()
-            case _ if event.channel is Channel.FILES and self._lost is None:
-                try:
-                    self._changes.take([event])
-                except OSError as error:
-                    self._lost = error
+            case _ if event.channel is Channel.FILES:
+                self._changes.take([event])
             case _:
                 pass
 

@@ -268,10 +268,11 @@ def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
 
 
 def test_a_host_that_has_no_room_for_the_changes_says_so(repository: Path, small_disk: Path) -> None:
-    result = end(repository, [KEEP, bash("head -c 4M /dev/urandom > big"), say()])
+    result = end(repository, [KEEP, bash("sleep 1; head -c 4M /dev/urandom > big"), say()])
     assert (result.status, result.ending.code) == ("out_of_space", "out_of_space")
     assert f"in {small_disk} on the host" in result.ending.message
     assert "TMPDIR" in result.ending.hint
+    assert names(result) == ["kept.txt"]
     assert list(small_disk.iterdir()) == []
 
 

@@ -62,24 +62,31 @@ class Changes:
         self._arriving: dict[int, _Arriving] = {}
         self._arrived: dict[str, _Arriving] = {}
         self.skipped: list[str] = []
+        self.lost: OSError | None = None
+        """Why something could not be written down; the others are there."""
 
     def take(self, batch: Iterable[LinkEvent]) -> None:
         """Write down what the container says; blocks for as long as the disk does."""
         for event in batch:
-            match event:
-                case Message(stream=stream, body=body):
-                    self._begin(stream, body)
-                case Data(stream=stream, payload=payload):
-                    self._keep(stream, payload)
-                case End(stream=stream):
-                    self._finish(self._arriving.pop(stream, None))
-                case _:
-                    pass
+            try:
+                self._take(event)
+            except OSError as error:
+                self.lost = self.lost or error
+                self._give_up(event.stream)
+
+    def _take(self, event: LinkEvent) -> None:
+        match event:
+            case Message(stream=stream, body=body):
+                self._begin(stream, body)
+            case Data(stream=stream, payload=payload):
+                self._keep(stream, payload)
+            case End(stream=stream):
+                self._finish(self._arriving.pop(stream, None))
+            case _:
+                pass
 
     def settle(self, snapshot: Snapshot) -> list[Change]:
         """The changes that are real and allowed, in order of their paths; the others are in `skipped`."""
-        if "_spool" in self.__dict__:
-            self._spool.flush()
         changes = []
         for path, arrived in sorted(self._arrived.items()):
             change = self._load(arrived)
@@ -106,8 +113,15 @@ class Changes:
 
     @cached_property
     def _spool(self) -> IO[bytes]:
-        """Made when there is something to be kept."""
-        return tempfile.TemporaryFile(prefix="langchain-sandbox-")
+        """Made when there is something to be kept. What is written is in it at once, or it is known that it is not."""
+        return tempfile.TemporaryFile(prefix="langchain-sandbox-", buffering=0)
+
+    def _give_up(self, stream: int) -> None:
+        """Give the room back that half a content takes: others may fit, and what is made of them needs some."""
+        arriving = self._arriving.pop(stream, None)
+        if arriving is not None:
+            self._skip(arriving.change.path if arriving.change else "commits", "there was no room for it on the host")
+            self._spool.truncate(arriving.offset)
 
     def _finish(self, arriving: _Arriving | None) -> None:
         if arriving is None:
@@ -135,7 +149,9 @@ class Changes:
             self._skip(arriving.change.path if arriving.change else "commits", fault)
             del self._arriving[stream]
             return
-        self._spool.write(payload)
+        rest = memoryview(payload)
+        while rest:
+            rest = rest[self._spool.write(rest) :]
         self._room -= len(payload)
         arriving.size += len(payload)
 

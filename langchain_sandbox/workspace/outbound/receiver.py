@@ -40,6 +40,11 @@ class ChangesReceiver:
         """What cannot be taken over, and why."""
         return self._changes.skipped
 
+    @property
+    def lost(self) -> OSError | None:
+        """Why something could not be kept."""
+        return self._changes.lost
+
     def on_event(self, event: LinkEvent) -> None:
         """Put aside what the container says; never blocks."""
         self._waiting.append(event)
