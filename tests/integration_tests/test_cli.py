@@ -145,7 +145,7 @@ def test_each_kind_of_failure_has_its_exit_code(repository: Path, tmp_path: Path
 
 def test_a_time_out_keeps_what_was_done(repository: Path) -> None:
     with ScriptedModel([SCRIPT[0], bash("sleep 600")]) as model:
-        done = run("Work.", "--timeout", "12", cwd=repository, model=model)
+        done = run("Work.", "--timeout", "9", cwd=repository, model=model)
     assert done.returncode == 5, done.stderr
     assert "✗ timeout in " in done.stdout
     assert "+hello" in done.stdout

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from langchain_sandbox import ModelEndpoint
 
 VICTIM = Path(__file__).with_name("victim.py")
-TIMES = 10
 AT_ONCE = 5
 
 
@@ -63,19 +62,18 @@ def gone(client: docker.DockerClient, run_id: str) -> bool:
 def test_kill_9_of_the_host_takes_the_container_along(
     client: docker.DockerClient, model: ModelEndpoint, moment: str
 ) -> None:
-    for _ in range(TIMES // AT_ONCE):
-        victims = [start_victim(model) for _ in range(AT_ONCE)]
-        try:
-            runs = [wait_for(victim, "run ").split()[1] for victim in victims]
-            for victim, run_id in zip(victims, runs, strict=True):
-                wait_for(victim, moment)
-                assert not gone(client, run_id)
-                victim.kill()
-                wait_until(lambda run_id=run_id: gone(client, run_id), limit=2.0)
-        finally:
-            for victim in victims:
-                victim.kill()
-                victim.communicate()
+    victims = [start_victim(model) for _ in range(AT_ONCE)]
+    try:
+        runs = [wait_for(victim, "run ").split()[1] for victim in victims]
+        for victim, run_id in zip(victims, runs, strict=True):
+            wait_for(victim, moment)
+            assert not gone(client, run_id)
+            victim.kill()
+            wait_until(lambda run_id=run_id: gone(client, run_id), limit=2.0)
+    finally:
+        for victim in victims:
+            victim.kill()
+            victim.communicate()
 
 
 def test_a_container_that_was_never_started_is_removed_by_the_next_run(

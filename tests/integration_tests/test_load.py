@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from langchain_sandbox import SandboxEvent
 
 PROGRAM = Path(__file__).with_name("drained.py")
+MANY = 16
 
 
 @pytest.mark.timeout(600)
@@ -35,9 +36,9 @@ def test_r7_many_at_once_all_complete_in_turn_and_within_bounds(
     record_property: Callable[[str, object], None],
 ) -> None:
     """A hundred of them are part of `make soak`."""
-    told = measure_load(runs=20)
-    assert told["statuses"] == {"completed": 20}
-    assert told["displaced"] <= 10  # who came first is served first
+    told = measure_load(runs=MANY)
+    assert told["statuses"] == {"completed": MANY}
+    assert told["displaced"] <= MANY // 2  # who came first is served first
     assert told["first"] < told["seconds"] / 4  # results come as they are ready, not all in the end
     assert told["containers"] <= 12
     assert told["memory"] < 200
@@ -45,7 +46,7 @@ def test_r7_many_at_once_all_complete_in_turn_and_within_bounds(
     assert told["left"] == 0
     record_property(
         "R7",
-        f"here 20: at most {told['containers']} containers and {told['memory']} MiB more memory at once, the first "
+        f"here {MANY}: at most {told['containers']} containers and {told['memory']} MiB more memory at once, the first "
         f"result after {told['first']:.0f} s of {told['seconds']:.0f}",
     )
 

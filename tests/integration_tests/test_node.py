@@ -251,7 +251,7 @@ def test_an_attempt_that_is_timed_out_is_over_before_the_next_one_runs(repositor
     retry = RetryPolicy(initial_interval=0.01, jitter=False, retry_on=NodeTimeoutError)
     with ScriptedModel(answer) as model:
         node = SandboxNode(sandbox=Sandbox(model=model.endpoint, workspace=repository))
-        app = build(node, timeout=TimeoutPolicy(run_timeout=20), retry_policy=retry)
+        app = build(node, timeout=TimeoutPolicy(run_timeout=12), retry_policy=retry)
         state = asyncio.run(app.ainvoke(ASK))
     assert [result["text"] for result in state["sandbox_results"]] == ["The second."]
     assert there == [1, 1]
