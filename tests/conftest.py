@@ -55,17 +55,21 @@ _FACES = {
     "wheel",
 }
 
-# Unit tests that start hundreds of processes, most of them git's; `make test-unit` is for while one writes.
+# Unit tests that start hundreds of processes, most of them git's, fill sockets or tell hundreds of made-up stories;
+# `make test-unit` is for while one writes.
 _SLOW = {
     "bound_harvest",
     "cli_completion",
     "commits",
     "delivery",
     "docs_site",
+    "egress",
     "following",
     "history",
+    "loops_traces",
     "merge",
     "package",
+    "syscall_filter",
     "transaction",
 }
 
