@@ -6,7 +6,6 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from langchain_sandbox.outcome import ON_HOST
-from langchain_sandbox.report import Report, describe_loss
 from langchain_sandbox.workspace.carriage import Carriage, Yield
 from langchain_sandbox.workspace.git import GitError
 from langchain_sandbox.workspace.inbound.repository import Repository
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from langchain_sandbox.config import ChangesPolicy
     from langchain_sandbox.keeper import Keeper
+    from langchain_sandbox.report import Report
     from langchain_sandbox.workspace.outbound.receiver import ChangesReceiver
 
 _SHOWN = 5
@@ -56,10 +56,10 @@ class Collector:
         try:
             harvest = carriage.collect(receiver)
         except (OSError, GitError) as error:
-            self._tell_loss(error)
+            self._report.note_loss(error, place=_find_place())
             return Yield([], Patch())
         if receiver.lost is not None:
-            self._tell_loss(receiver.lost)
+            self._report.note_loss(receiver.lost, place=_find_place())
         for warning in [*left, *harvest.warnings]:
             self._warn(warning)
         if self._changes == "discard":
@@ -67,10 +67,6 @@ class Collector:
             return Yield([], Patch())
         self._keep(carriage, harvest)
         return harvest
-
-    def _tell_loss(self, error: OSError | GitError) -> None:
-        loss = describe_loss(error, place=f"{tempfile.gettempdir()}{ON_HOST}")
-        self._report.claim = (self._report.claim or {}) | loss
 
     def _keep(self, carriage: Carriage, harvest: Yield) -> None:
         snapshot = carriage.intake.snapshot
@@ -106,3 +102,8 @@ class Collector:
         if commits.branches:
             named = ", ".join(commits.branches[:_SHOWN])
             self._warn(f"The agent also made commits on other branches ({named}), which only {bundle} has.")
+
+
+def _find_place() -> str:
+    """Where changes are until they are kept."""
+    return f"{tempfile.gettempdir()}{ON_HOST}"

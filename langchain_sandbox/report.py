@@ -132,6 +132,18 @@ class Report:
         """Note when something happened first."""
         self.marks.setdefault(moment, self.clock())
 
+    def note_loss(self, error: OSError | GitError, *, place: str) -> None:
+        """Put in place of OpenCode's word that changes could not be kept: that is how the run ended.
+
+        Args:
+            error: Why they could not.
+            place: Where they are put meanwhile; it is full if that was the reason.
+        """
+        loss: dict[str, Any] = {"error": {"name": "workspace", "message": f"The changes could not be kept: {error}"}}
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            loss["full"] = [place]
+        self.claim = (self.claim or {}) | loss
+
     def left_inside(self) -> list[str]:
         """Changes that the program in the container says it could not send, and why."""
         changes = (self.claim or {}).get("changes")
@@ -288,19 +300,6 @@ def describe_settings(
 def was_cut(task: str) -> bool:
     """Whether a task, as a result's settings have it, may be the beginning of a longer one. Pure."""
     return len(task) >= _MAX_TASK
-
-
-def describe_loss(error: OSError | GitError, *, place: str) -> dict[str, Any]:
-    """What to say in place of OpenCode's word where the changes could not be kept: that is how the run ended. Pure.
-
-    Args:
-        error: Why they could not.
-        place: Where they are put meanwhile; it is full if that was the reason.
-    """
-    loss: dict[str, Any] = {"error": {"name": "workspace", "message": f"The changes could not be kept: {error}"}}
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        loss["full"] = [place]
-    return loss
 
 
 def _describe_workspace(intake: Intake) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from langchain_sandbox.gateway.rules import find_shortage
 from langchain_sandbox.judge import Judge
 from langchain_sandbox.link import Channel, FileStream, LinkEvent, Message
 from langchain_sandbox.narration import narrate
-from langchain_sandbox.report import Report, build_fields, describe_loss, describe_settings
+from langchain_sandbox.report import Report, build_fields, describe_settings
 from langchain_sandbox.request import check_changes, choose_changes, choose_output, choose_timeout
 from langchain_sandbox.transcript import Transcript
 from langchain_sandbox.workspace.applying.apply import apply_changes
@@ -171,16 +171,13 @@ class HeadlessRun:
         try:
             patch = build_patch(intake.snapshot, self._changes.settle(intake.snapshot))
         except (OSError, GitError) as error:
-            self._tell_loss(error)
+            self._report.note_loss(error, place=tempfile.gettempdir())
             return Patch()
         if self._changes.lost is not None:
-            self._tell_loss(self._changes.lost)
+            self._report.note_loss(self._changes.lost, place=tempfile.gettempdir())
         for reason in [*self._report.left_inside(), *self._changes.skipped]:
             self._warn(f"A change stayed behind: {reason}")
         return patch
-
-    def _tell_loss(self, error: OSError | GitError) -> None:
-        self._report.claim = (self._report.claim or {}) | describe_loss(error, place=tempfile.gettempdir())
 
     def _await_end(self, task: Task) -> None:
         deadline = time.monotonic() + self._timeout

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from langchain_sandbox.html.amounts import format_bytes
 from langchain_sandbox.html.diff import FileDiff, Line, split_files
-from langchain_sandbox.html.markup import Html, cut, draw_all, fold, row, span, tag, to_line
+from langchain_sandbox.html.markup import Html, cut, draw_all, fold, rest_row, row, span, table, tag, to_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,6 +19,7 @@ _LINES: Final = 6_000  # of all files
 _FILE_LINES: Final = 1_500  # of one
 _OPEN_LINES: Final = 300  # that need no click, in all
 _WIDTH: Final = 1_000  # characters of a line
+_COLUMNS: Final = ("File", "Worth a look", "Lines")
 
 _HEADERS: Final = ("index ", "--- ", "+++ ")  # say nothing that the title does not
 _KINDS: Final = {"added": "A", "modified": "M", "deleted": "D", "renamed": "R"}
@@ -73,17 +74,12 @@ def _draw_state(fields: Mapping[str, Any]) -> Html:
 def _draw_list(files: Sequence[Mapping[str, Any]], *, linked: bool) -> list[Html]:
     rows = [_draw_file(index if linked else None, file) for index, file in enumerate(files[:_FILES])]
     risky = [row for row, file in zip(rows, files, strict=False) if file["risks"]]
-    if len(files) > _FILES:
-        rows.append(tag("tr", "", tag("td", "faint", f"… and {len(files) - _FILES:,} more files", colspan="3")))
+    everything = table("files", _COLUMNS, [*rows, *rest_row(len(files) - _FILES, "files", _COLUMNS)])
     if len(files) <= _LISTED:
-        return [_draw_table(rows)]
+        return [everything]
     # What deserves a look is seen without a click, however much there is.
-    return [*([_draw_table(risky)] if risky else []), fold(f"All {len(files):,} files", _draw_table(rows))]
-
-
-def _draw_table(rows: Sequence[Html]) -> Html:
-    head = tag("tr", "", *(tag("th", "", name, scope="col") for name in ("File", "Worth a look", "Lines")))
-    return tag("table", "files", tag("thead", "", head), tag("tbody", "", *rows))
+    first = [table("files", _COLUMNS, risky)] if risky else []
+    return [*first, fold(f"All {len(files):,} files", everything)]
 
 
 def _draw_file(index: int | None, file: Mapping[str, Any]) -> Html:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from langchain_sandbox.html.amounts import NOTHING
-from langchain_sandbox.html.markup import Html, cut, draw_all, fold, tag, to_line
+from langchain_sandbox.html.markup import Html, cut, draw_all, fold, table, tag, to_line
 from langchain_sandbox.html.network import draw_network
 
 if TYPE_CHECKING:
@@ -62,12 +62,11 @@ def _draw_table(fields: Mapping[str, Any]) -> Html:
             ("Container", "", gone),
         ]
     seen = "The host saw" if observed else "Its own program says"
-    head = tag("tr", "", *(tag("th", "", name, scope="col") for name in ("What", "OpenCode claims", seen)))
     body = [
         tag("tr", "", tag("th", "", name, scope="row"), tag("td", "", claim or NOTHING), tag("td", "", fact))
         for name, claim, fact in rows
     ]
-    return tag("table", "evidence", tag("thead", "", head), tag("tbody", "", *body))
+    return table("evidence", ("What", "OpenCode claims", seen), body)
 
 
 def _quote(word: str | None) -> str:

@@ -63,6 +63,31 @@ def fold(label: str, *children: str, css: str = "", state: str = "") -> Html:
     return tag("details", css, tag("summary", "", label), tag("div", "", *children), **attributes)
 
 
+def table(css: str, columns: Sequence[str], rows: Sequence[Html]) -> Html:
+    """A table.
+
+    Args:
+        css: Its class.
+        columns: What stands above each.
+        rows: What is in it; `rest_row` may be the last one.
+    """
+    head = tag("tr", "", *(tag("th", "", name, scope="col") for name in columns))
+    return tag("table", css, tag("thead", "", head), tag("tbody", "", *rows))
+
+
+def rest_row(left_out: int, name: str, columns: Sequence[str]) -> list[Html]:
+    """A row that says how many are left out; none if none are.
+
+    Args:
+        left_out: How many.
+        name: What they are called.
+        columns: The table's.
+    """
+    if left_out <= 0:
+        return []
+    return [tag("tr", "", tag("td", "faint", f"… and {left_out:,} more {name}", colspan=str(len(columns))))]
+
+
 def draw_all(items: Sequence[_Item], draw: Callable[[_Item], Html], name: str, most: int = ITEMS) -> list[Html]:
     """Draw the first ones, and say how many are left out.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from langchain_sandbox.html.amounts import format_bytes, format_seconds
-from langchain_sandbox.html.markup import Html, draw_all, tag, to_line
+from langchain_sandbox.html.markup import Html, draw_all, rest_row, table, tag, to_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,12 +43,8 @@ def _name_places(places: Sequence[str]) -> str:
 
 
 def _draw_connections(connections: Sequence[Mapping[str, Any]]) -> Html:
-    head = tag("tr", "", *(tag("th", "", name, scope="col") for name in _COLUMNS))
     rows = [_draw_connection(each) for each in connections[:_CONNECTIONS]]
-    if len(connections) > _CONNECTIONS:
-        more = f"… and {len(connections) - _CONNECTIONS:,} more connections"
-        rows.append(tag("tr", "", tag("td", "faint", more, colspan=str(len(_COLUMNS)))))
-    return tag("table", "calls", tag("thead", "", head), tag("tbody", "", *rows))
+    return table("calls", _COLUMNS, [*rows, *rest_row(len(connections) - _CONNECTIONS, "connections", _COLUMNS)])
 
 
 def _draw_connection(connection: Mapping[str, Any]) -> Html:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from langchain_sandbox.html.amounts import format_seconds
-from langchain_sandbox.html.markup import ITEMS, Html, cut, draw_all, fold, row, span, tag, to_line
+from langchain_sandbox.html.markup import ITEMS, Html, cut, draw_all, fold, rest_row, row, span, table, tag, to_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -14,6 +14,7 @@ _STEPS: Final = 300
 _ROOM: Final = 400_000  # characters of all steps
 _OPEN: Final = 20  # steps that need no click
 _CALLS: Final = 300
+_COLUMNS: Final = ("Call", "At", "First byte", "Took", "In", "Out", "Ended")
 _TEXT: Final = 2_000
 _OK: Final = 200
 _USUAL_REASONS: Final = {None, "stop", "tool-calls"}
@@ -68,12 +69,8 @@ def _draw_tool(tool: str) -> Html:
 
 
 def _draw_calls(calls: Sequence[Mapping[str, Any]]) -> Html:
-    names = ("Call", "At", "First byte", "Took", "In", "Out", "Ended")
-    head = tag("tr", "", *(tag("th", "", name, scope="col") for name in names))
     rows = [_draw_call(call) for call in calls[:_CALLS]]
-    if len(calls) > _CALLS:
-        rows.append(tag("tr", "", tag("td", "faint", f"… and {len(calls) - _CALLS:,} more calls", colspan="7")))
-    return tag("table", "calls", tag("thead", "", head), tag("tbody", "", *rows))
+    return table("calls", _COLUMNS, [*rows, *rest_row(len(calls) - _CALLS, "calls", _COLUMNS)])
 
 
 def _draw_call(call: Mapping[str, Any]) -> Html:

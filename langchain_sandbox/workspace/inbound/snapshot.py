@@ -34,8 +34,8 @@ SYMLINK = 0o120000
 _LFS = b"version https://git-lfs.github.com/spec/v1\n"
 _SHOWN = 5
 _CHANGED = "changed into something else while it was read"
-# A file that has become a link, a link that has become a file, a socket: what each of them says when it is opened.
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+# A file that has become a link, a link that has become a file, a socket: what each of them says when it is opened.
 _OF_ANOTHER_KIND = {errno.ELOOP, errno.EINVAL, errno.ENXIO}
 
 

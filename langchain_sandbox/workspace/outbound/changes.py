@@ -120,7 +120,7 @@ class Changes:
         """Give the room back that half a content takes: others may fit, and what is made of them needs some."""
         arriving = self._arriving.pop(stream, None)
         if arriving is not None:
-            self._skip(arriving.change.path if arriving.change else "commits", "there was no room for it on the host")
+            self._skip(arriving.change.path if arriving.change else "commits", "there was no room for it")
             self._spool.truncate(arriving.offset)
 
     def _finish(self, arriving: _Arriving | None) -> None:
