@@ -25,7 +25,11 @@ def make_scratch() -> Path:
     # A short name: the path of a unix socket in it may have 107 bytes in all.
     owner = current_owner()  # before, so that it is without one as shortly as can be
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-    (folder / _OWNER).write_text(owner, encoding="utf-8")
+    try:
+        (folder / _OWNER).write_text(owner, encoding="utf-8")
+    except BaseException:  # a full disk has room for a folder, and none for what is in it
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     return folder
 
 

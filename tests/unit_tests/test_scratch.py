@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from langchain_sandbox.engine.scratch import sweep_scratch
+from langchain_sandbox.engine.scratch import make_scratch, sweep_scratch
 from langchain_sandbox.workspace.git import scratch_git, scratch_repository
 
 KILLED = """
@@ -28,6 +29,17 @@ def test_a_scratch_repository_is_one_and_goes_away() -> None:
         assert scratch_git(folder, "rev-parse", "--is-bare-repository") == b"true\n"
         assert folder.stat().st_mode & 0o077 == 0
     assert not folder.exists()
+
+
+def test_a_disk_without_room_keeps_no_half_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write_text(*_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(Path, "write_text", write_text)
+    with pytest.raises(OSError, match="No space left"):
+        make_scratch()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_only_what_killed_processes_left_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
