@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 
+from langchain_sandbox.engine.scratch import NO_ROOM
 from langchain_sandbox.errors import SandboxConfigError, SandboxUnavailableError
 from langchain_sandbox.report import REPOSITORY
 from langchain_sandbox.run_folder import state_folder
 from langchain_sandbox.workspace.carriage import Carriage, Copy, load
 from langchain_sandbox.workspace.inbound.intake import take_intake
-from langchain_sandbox.workspace.inbound.snapshot import NO_ROOM
 
 if TYPE_CHECKING:
     from pathlib import Path

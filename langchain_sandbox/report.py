@@ -6,7 +6,6 @@ host (`compose/`) prints them.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import time
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from langchain_sandbox._version import __version__
 from langchain_sandbox.engine.base import ContainerEnd
+from langchain_sandbox.engine.scratch import NO_ROOM
 from langchain_sandbox.outcome import Facts, decide
 from langchain_sandbox.untrusted import clean_text
 
@@ -140,7 +140,7 @@ class Report:
             place: Where they are put meanwhile; it is full if that was the reason.
         """
         loss: dict[str, Any] = {"error": {"name": "workspace", "message": f"The changes could not be kept: {error}"}}
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
             loss["full"] = [place]
         self.claim = (self.claim or {}) | loss
 

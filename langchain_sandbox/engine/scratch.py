@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -14,6 +15,9 @@ from langchain_sandbox.engine.owner import current_owner, is_dead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+"""What a folder for temporary files says that is full, or whose user has a quota there and has used it up."""
 
 _PREFIX = "langchain-sandbox-"
 _OWNER = ".owner"

@@ -367,7 +367,7 @@ def test_what_the_user_changes_meanwhile_is_not_written_over(checkout: Open) -> 
 def test_a_time_limit_ends_the_run_and_what_was_done_is_told(checkout: Open) -> None:
     with ScriptedModel([bash("echo half > half.txt; sleep 60"), say()]) as model:
         place = checkout(model.endpoint.base_url)
-        done = place.run("Write.", SANDBOX_TIMEOUT="4")
+        done = place.run("Write.", SANDBOX_TIMEOUT="9")
     assert (done.code, done.result.status) == (5, "timeout")
     assert [file.path for file in done.result.files] == ["half.txt"]
     assert list(place.workspace.iterdir()) == []

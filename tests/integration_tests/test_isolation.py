@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support import bash, make_repository, outputs, say, wait_until
+from support import bash, make_repository, outputs, say
 
 from langchain_sandbox import Limits, ModelEndpoint, Sandbox
 from langchain_sandbox.engine import labels
@@ -251,7 +251,7 @@ def test_the_container_is_gone_when_the_result_is_there(repository: Any, client:
     with ScriptedModel([say()]) as model:
         result = Sandbox(model=model.endpoint, workspace=repository).run("Nothing.")
     names = [name for item in client.api.containers(all=True) for name in item["Names"]]
-    wait_until(lambda: f"/langchain-sandbox-{result.run_id}" not in names, 0.1)
+    assert f"/langchain-sandbox-{result.run_id}" not in names
 
 
 def _assert_filtered(probe: dict[str, Any]) -> None:

@@ -156,7 +156,7 @@ def test_a_burst_that_is_larger_than_the_pool_is_served_all_the_same(
     ("task", "options", "status"),
     [
         ("FAIL true", {}, "model_error"),
-        ("echo half > half.txt; sleep 60", {"timeout": 2.0}, "timeout"),
+        ("echo half > half.txt; sleep 60", {"timeout": 4.0}, "timeout"),
         ("echo half > half.txt; sleep 60", {}, "cancelled"),
     ],
     ids=["model fails", "timeout", "cancelled"],

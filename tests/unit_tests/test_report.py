@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import time
 from dataclasses import fields
 from pathlib import Path
@@ -96,6 +98,24 @@ def test_the_workspace_is_told_with_where_its_repository_stood(tmp_path: Path) -
 def test_changes_of_a_run_that_did_not_complete_are_told_as_partial() -> None:
     report = Report(began=time.monotonic(), cancelled=True)
     assert (tell(report)["partial"], tell(report, content=b"x")["partial"]) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "words"),
+    [
+        (errno.ENOSPC, "out_of_space", "/tmp of this machine"),
+        (errno.EDQUOT, "out_of_space", "/tmp of this machine"),
+        (errno.EACCES, "crashed", "Permission denied"),
+    ],
+)
+def test_changes_without_room_on_the_host_are_told_from_others_that_are_lost(
+    number: int, status: str, words: str
+) -> None:
+    report = Report(began=time.monotonic())
+    report.note_loss(OSError(number, os.strerror(number)), place="/tmp of this machine")
+    told = tell(report)
+    assert told["status"] == status
+    assert words in told["ending"]["message"]
 
 
 def test_the_configurations_hash_can_be_computed_from_the_result() -> None:

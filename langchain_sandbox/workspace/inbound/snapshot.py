@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from langchain_sandbox.engine.scratch import NO_ROOM
 from langchain_sandbox.errors import SandboxConfigError
 from langchain_sandbox.untrusted import clean_name
 from langchain_sandbox.workspace.content import CHUNK, Content, Stored, blob_name, read_start
@@ -34,7 +35,6 @@ SYMLINK = 0o120000
 _LFS = b"version https://git-lfs.github.com/spec/v1\n"
 _SHOWN = 5
 _CHANGED = "changed into something else while it was read"
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 # A file that has become a link, a link that has become a file, a socket: what each of them says when it is opened.
 _OF_ANOTHER_KIND = {errno.ELOOP, errno.EINVAL, errno.ENXIO}
 
