@@ -59,6 +59,7 @@ _FACES = {
 # `make test-unit` is for while one writes.
 _SLOW = {
     "bound_harvest",
+    "chat_model_caller",
     "cli_completion",
     "commits",
     "delivery",
@@ -66,9 +67,12 @@ _SLOW = {
     "egress",
     "following",
     "history",
+    "inside",
     "loops_traces",
     "merge",
     "package",
+    "revert",
+    "standing_still",
     "syscall_filter",
     "transaction",
 }

@@ -21,8 +21,8 @@ from langgraph.types import TimeoutPolicy
 from langchain_sandbox import ModelEndpoint, Sandbox, SandboxNode, SandboxState
 from langchain_sandbox.testing import ScriptedModel, Turn
 
-IDLE = 10.0
-WORKS = "Run `sleep 3` four times, each in a command of its own. Then say that all is done."
+IDLE = 15.0
+WORKS = "Run `sleep 4` four times, each in a command of its own. Then say that all is done."
 STEPS = 4
 HANGS = "Run `sleep 3600`."
 
@@ -65,7 +65,7 @@ def play_coder(messages: list[dict[str, Any]]) -> Turn:
     if HANGS in str(messages):
         command = "sleep 3600"
     elif sum(message["role"] == "tool" for message in messages) < STEPS:
-        command = "sleep 3"
+        command = "sleep 4"
     else:
         return {"text": "All is done."}
     return {"tool_calls": [{"name": "bash", "arguments": {"command": command, "description": "Sleep"}}]}

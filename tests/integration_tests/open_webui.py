@@ -35,6 +35,7 @@ def install(cache: Path) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         venv.create(folder, with_pip=True)
         pip = [str(folder / "bin/python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+        pip.append("--no-compile")  # what it does not import is the most of it
         subprocess.run([*pip, "--no-deps", f"open-webui=={VERSION}"], check=True)
         # What the slim image has, as the wheel itself lists it: no torch, no embedding models.
         version = f"python{sys.version_info.major}.{sys.version_info.minor}"

@@ -7,6 +7,7 @@ import json
 import os
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -217,12 +218,17 @@ def test_a_private_index_is_reached_and_leaves_no_trace(
         monkeypatch.setenv("NPM_CONFIG_USERCONFIG", str(tmp_path / "npmrc"))
         monkeypatch.setenv("PIP_INDEX_URL", index.url)
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        with pytest.raises(SandboxUnavailableError, match="signed by a CA that the build does not know") as refused:
-            build_derived(requirements=[tmp_path / "requirements.txt"], client=client, progress=lines.append)
-        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "bundle.pem"))
-        tag = build_derived(
-            requirements=[tmp_path / "requirements.txt"], npm=["@team/tiny"], client=client, progress=lines.append
+        build = partial(
+            build_derived,
+            requirements=[tmp_path / "requirements.txt"],
+            npm=["@team/tiny"],
+            client=client,
+            progress=lines.append,
         )
+        with pytest.raises(SandboxUnavailableError, match="signed by a CA that the build does not know") as refused:
+            build()
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "bundle.pem"))
+        tag = build()
         made.append(tag)
     assert index.served == [
         *("/simple/tiny-thing/", "/files/tiny_thing-1.0-py3-none-any.whl"),
