@@ -22,7 +22,6 @@ from support import bash, make_repository, say, told, wait_until
 from langchain_sandbox import CommandError, Limits, ModelEndpoint, Sandbox, SandboxConfigError
 from langchain_sandbox.engine import labels
 from langchain_sandbox.engine.owner import current_owner
-from langchain_sandbox.gateway.upstream import PREFLIGHT_LIMIT
 from langchain_sandbox.testing import ScriptedModel
 
 if TYPE_CHECKING:
@@ -481,7 +480,7 @@ def test_r3_an_agent_that_does_not_want_to_end_ends(
     record_property("R3", f"ended {took - 10:.1f} s after its deadline, start included")
 
 
-@pytest.mark.parametrize(("fault", "limit"), [("down", 5), ("http_503", 60), ("silent", PREFLIGHT_LIMIT + 5)])
+@pytest.mark.parametrize(("fault", "limit"), [("down", 5), ("http_503", 60), ("silent", 5)])
 def test_r8_a_model_that_is_not_there_is_told_in_time(
     repository: Path, fault: str, limit: float, record_property: Callable[[str, object], None]
 ) -> None:
